@@ -1,0 +1,1 @@
+"""expkit: config-driven experiments for image models on PyTorch."""

@@ -1,0 +1,1 @@
+"""Data: datasets, decoding, transforms, samplers, the loader."""

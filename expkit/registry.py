@@ -1,0 +1,205 @@
+"""Words become objects: one closed registry per config group, whose options are checked against signatures."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from expkit.signature import Misfit, Option, describe, fit, options_of
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+
+
+class ConfigError(Exception):
+    """A user's mistake: one or more sentences, each beginning with the config path it is about."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def nearest(word: object, words: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest word there is, or nothing."""
+    by_lower_case = {known.lower(): known for known in words}
+    matches = difflib.get_close_matches(str(word).lower(), by_lower_case, n=1, cutoff=0.6)
+    return f"; did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One word of a registry: its factory, where it comes from, and whose signatures say what it accepts."""
+
+    name: str
+    factory: Callable[..., Any]
+    source: str
+    signatures: tuple[Callable[..., Any], ...]
+
+    def options(self) -> dict[str, Option]:
+        """Return every option of the factory, runtime facts among them."""
+        found = [options_of(signature) for signature in reversed(self.signatures)]
+        return {name: option for options in found for name, option in options.items()}
+
+    @property
+    def doc(self) -> str:
+        """Return the first line of the factory's docstring."""
+        return ((self.factory.__doc__ or "").strip().splitlines() or [""])[0]
+
+
+class Registry:
+    """The words of one config group.
+
+    group: the group's name in the config; home: the module whose import registers the built-in words;
+    runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set.
+    """
+
+    def __init__(self, group: str, home: str, runtime: Iterable[str] = ()) -> None:
+        self.group = group
+        self.runtime = frozenset(runtime)
+        self._home = home
+        self._entries: dict[str, Entry] = {}
+        self._shared: Callable[..., Any] | None = None
+
+    # ---- filling it ----------------------------------------------------------------------------------------
+
+    def register(self, name: str, source: str = "expkit") -> Callable[[Factory], Factory]:
+        """Return a decorator that adds a factory under a word: `@models.register("my_net")`."""
+
+        def add(factory: Factory) -> Factory:
+            self.add(name, factory, source)
+            return factory
+
+        return add
+
+    def add(self, name: str, factory: Callable[..., Any], source: str, *more: Callable[..., Any]) -> None:
+        """Add one word; `more` are callables whose parameters the factory takes too, through its **kwargs."""
+        if name in self._entries:
+            taken = self._entries[name]
+            raise ConfigError(f"{self.group}: '{name}' of {source} is already taken by {taken.source}")
+        self._entries[name] = Entry(name, factory, source, (factory, *more))
+
+    def share(self, options: Factory) -> Factory:
+        """Decorate the dataclass of the options that every word of this group takes beside its own."""
+        self._shared = options
+        return options
+
+    # ---- asking it -----------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return every word, sorted."""
+        importlib.import_module(self._home)
+        return sorted(self._entries)
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a word; raises ConfigError with the nearest word when there is none."""
+        names = self.names()
+        if name not in self._entries:
+            others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
+            hint = nearest(name, names) or f"; {others}"
+            raise ConfigError(f"{self.group}.name: no {self.group} is called {name!r}{hint}")
+        return self._entries[name]
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Return the options that a YAML may set for a word: its own and the group's."""
+        return {**self._shared_options(), **self._own_options(name)}
+
+    def _own_options(self, name: str) -> dict[str, Option]:
+        return {key: option for key, option in self.entry(name).options().items() if key not in self.runtime}
+
+    def _shared_options(self) -> dict[str, Option]:
+        return options_of(self._shared) if self._shared else {}
+
+    def _see(self) -> str:
+        return f"see `python -m expkit.run --list {self.group}`"
+
+    # ---- checking a node of the config ---------------------------------------------------------------------
+
+    def faults(self, node: object, path: str = "") -> list[str]:
+        """Return what is wrong with a node of the config (`name:` and options), one sentence each."""
+        path = path or self.group
+        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+            return [f"{path}: takes a mapping with a `name`, got {node!r}; {self._see()}"]
+        try:
+            options = self.options(node["name"])
+        except ConfigError as error:
+            return [fault.replace(f"{self.group}.name", f"{path}.name", 1) for fault in error.faults]
+        given = {key: value for key, value in node.items() if key != "name"}
+        faults = [self._fault(path, node["name"], options, key, value) for key, value in given.items()]
+        for option in options.values():
+            if option.required and option.name not in given:
+                faults.append(f"{path}.{option.name}: {node['name']} needs it ({describe(option.annotation)})")
+        return [fault for fault in faults if fault]
+
+    def _fault(self, path: str, name: str, options: dict[str, Option], key: object, value: object) -> str:
+        if key in self.runtime:
+            return f"{path}.{key}: is found out when the run starts; remove it"
+        if key not in options:
+            return f"{path}.{key}: {name} has no option '{key}'{nearest(key, options)}"
+        try:
+            fit(options[str(key)].annotation, value)
+        except Misfit as misfit:
+            return f"{path}.{key}: {misfit}, got {value!r}"
+        return ""
+
+    # ---- building ------------------------------------------------------------------------------------------
+
+    def build(self, node: Mapping[str, Any], path: str = "", **runtime: Any) -> Any:
+        """Call the factory of a checked node with its own options and the runtime facts that it asks for.
+
+        Raises ConfigError for a node that does not check, or when the factory refuses the values.
+        """
+        if faults := self.faults(node, path):
+            raise ConfigError(*faults)
+        entry = self.entry(node["name"])
+        own = self._own_options(entry.name)
+        arguments = {key: fit(own[key].annotation, value) for key, value in node.items() if key in own}
+        wanted = set().union(*(_parameters(signature) for signature in entry.signatures))
+        arguments |= {key: value for key, value in runtime.items() if key in wanted}
+        try:
+            return entry.factory(**arguments)
+        except (TypeError, ValueError) as error:
+            if entry.source == "expkit":  # our own factories raise ConfigError: anything else is our bug
+                raise
+            raise ConfigError(f"{path or self.group}: {entry.name} refuses these options: {error}") from error
+
+    def shared(self, node: Mapping[str, Any]) -> Any:
+        """Return the dataclass of the group's shared options, filled from a checked node."""
+        assert self._shared is not None, f"{self.group} shares no options"
+        options = self._shared_options()
+        given = {key: value for key, value in node.items() if key in options}
+        return self._shared(**{key: fit(options[key].annotation, value) for key, value in given.items()})
+
+
+def _parameters(factory: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(factory).parameters)
+
+
+datasets = Registry("dataset", "expkit.data.datasets", runtime=())
+transforms = Registry("transforms", "expkit.data.transforms", runtime=())
+samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
+models = Registry("model", "expkit.models", runtime=("num_classes",))
+losses = Registry("loss", "expkit.training.losses", runtime=("class_names", "class_counts", "task"))
+optimizers = Registry("optimizer", "expkit.training.optimizers", runtime=("params",))
+schedules = Registry(
+    "schedule", "expkit.training.schedules", runtime=("optimizer", "total_steps", "epochs", "steps_per_epoch")
+)
+devices = Registry("device", "expkit.devices", runtime=())
+loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"))
+checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",))
+
+GROUPS = {
+    registry.group: registry
+    for registry in (
+        datasets,
+        transforms,
+        samplers,
+        models,
+        losses,
+        optimizers,
+        schedules,
+        devices,
+        loggers,
+        checkpoints,
+    )
+}

@@ -1,0 +1,182 @@
+"""What a factory accepts, read from its signature, and whether a value from a YAML file fits it."""
+
+import collections.abc
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union
+
+REQUIRED = inspect.Parameter.empty
+_SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+
+
+class Misfit(Exception):
+    """A value does not fit an option's type; the text says what would."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a factory: its name, its type as annotated, and its default (REQUIRED where there is none)."""
+
+    name: str
+    annotation: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@cache
+def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options that a YAML file can set: every named parameter whose type can be written in YAML.
+
+    A parameter that takes code (a callable, a module) is left out: nothing in a config may name code.
+    """
+    hints = _type_hints(factory)
+    options = {}
+    for name, parameter in inspect.signature(factory).parameters.items():
+        annotation = hints.get(name, Any)
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            continue
+        if expressible(annotation) or (annotation is Any and not callable(parameter.default)):
+            options[name] = Option(name, annotation, parameter.default)
+    return options
+
+
+def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    target = factory.__init__ if inspect.isclass(factory) else factory  # type: ignore[misc]
+    try:
+        return typing.get_type_hints(target)
+    except (NameError, TypeError):  # a library's annotation that only a type checker can resolve
+        return {}
+
+
+def expressible(annotation: Any) -> bool:
+    """Say whether a value of this type, other than null, can be written in a YAML file."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any(expressible(member) for member in arguments if member is not type(None))
+    if origin is Literal or annotation in (Any, bool, int, float, str, Path, object):
+        return True
+    if (origin or annotation) in (*_SEQUENCES, dict, collections.abc.Mapping):
+        return all(expressible(member) for member in arguments if member is not Ellipsis)
+    return _is_tensor(annotation) or (inspect.isclass(annotation) and issubclass(annotation, Enum))
+
+
+def _is_tensor(annotation: Any) -> bool:
+    return getattr(annotation, "__name__", "") == "Tensor" and annotation.__module__.partition(".")[0] == "torch"
+
+
+def describe(annotation: Any) -> str:
+    """Return a type in a reader's words, e.g. `int or null`, `one of mean, sum`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        members = [describe(member) for member in arguments if member is type(None) or expressible(member)]
+        return " or ".join(dict.fromkeys(members))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if annotation is type(None):
+        return "null"
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return "one of " + ", ".join(str(member.value) for member in annotation)
+    if _is_tensor(annotation):
+        return "list of numbers"
+    if origin in (dict, collections.abc.Mapping):
+        return f"mapping of {describe(arguments[0])} to {describe(arguments[1])}"
+    if (origin or annotation) in _SEQUENCES:
+        return f"list of {describe(arguments[0])}" if arguments else "list"
+    words = {Any: "any", object: "any", bool: "true or false", int: "whole number", float: "number", str: "text"}
+    return words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
+
+
+def fit(annotation: Any, value: Any) -> Any:
+    """Return the value as the annotated type wants it (a list as a tuple, a word as an enum member).
+
+    Raises Misfit, which says what the type takes.
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (Any, object):
+        return value
+    if origin in (Union, types.UnionType):
+        return _fit_union(annotation, value)
+    if origin is Literal:
+        return value if any(value == word and type(value) is type(word) for word in arguments) else _refuse(annotation)
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return _fit_enum(annotation, value)
+    if _is_tensor(annotation):
+        return _fit_tensor(annotation, value)
+    if (origin or annotation) in (dict, collections.abc.Mapping):
+        return _fit_mapping(annotation, value)
+    if (origin or annotation) in _SEQUENCES:
+        return _fit_sequence(annotation, value)
+    return _fit_scalar(annotation, value)
+
+
+def _refuse(annotation: Any) -> typing.NoReturn:
+    raise Misfit(f"takes {describe(annotation)}")
+
+
+def _fit_scalar(annotation: Any, value: Any) -> Any:
+    if annotation is float and type(value) is int:
+        return float(value)
+    if annotation is float and isinstance(value, float) and not math.isfinite(value):
+        raise Misfit("takes a finite number")
+    if annotation is Path and isinstance(value, str):
+        return Path(value)
+    if annotation in (type(None), None) and value is None:
+        return None
+    if annotation in (bool, int, float, str) and type(value) is annotation:  # true is not a number
+        return value
+    _refuse(annotation)
+
+
+def _fit_union(annotation: Any, value: Any) -> Any:
+    members = [member for member in typing.get_args(annotation) if member is type(None) or expressible(member)]
+    for member in sorted(members, key=lambda member: member is not type(value)):  # 1 stays an int in `float | int`
+        try:
+            return fit(member, value)
+        except Misfit:
+            continue
+    _refuse(annotation)
+
+
+def _fit_enum(annotation: type[Enum], value: Any) -> Enum:
+    for member in annotation:
+        if value == member.value or (isinstance(value, str) and value.lower() == member.name.lower()):
+            return member
+    _refuse(annotation)
+
+
+def _fit_tensor(annotation: Any, value: Any) -> Any:
+    if not isinstance(value, list) or not all(type(number) in (int, float) for number in value):
+        _refuse(annotation)
+    import torch  # only a factory of torch asks for a tensor, so torch is loaded by then
+
+    return torch.tensor(value, dtype=torch.float32)
+
+
+def _fit_mapping(annotation: Any, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        _refuse(annotation)
+    key_type, value_type = typing.get_args(annotation) or (Any, Any)
+    return {fit(key_type, key): fit(value_type, item) for key, item in value.items()}
+
+
+def _fit_sequence(annotation: Any, value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        _refuse(annotation)
+    origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        if len(arguments) != len(value):
+            raise Misfit(f"takes a list of {len(arguments)}, got {len(value)}")
+        return tuple(fit(member, item) for member, item in zip(arguments, value, strict=True))
+    member = arguments[0] if arguments else Any
+    items = [fit(member, item) for item in value]
+    return tuple(items) if origin is tuple else items
