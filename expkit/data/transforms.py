@@ -1,0 +1,174 @@
+"""Per-sample transforms on uint8 images, built from lists of words; normalisation comes later, once per batch."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from expkit.registry import ConfigError, transforms
+from expkit.signature import Misfit, fit, options_of
+
+Transform = Callable[[Tensor], Tensor]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Not in the catalogue: what takes code or boxes, mixes batches, gives tuples, or makes floats
+# (to-float and normalisation are done per batch on the device).
+_LEFT_OUT = {
+    "Transform", "Lambda", "Compose", "RandomApply", "RandomChoice", "RandomOrder", "MixUp", "CutMix",
+    "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "SanitizeBoundingBoxes", "SanitizeKeyPoints",
+    "SetClampingMode", "RandomIoUCrop", "FiveCrop", "TenCrop", "UniformTemporalSubsample", "LinearTransformation",
+    "ConvertImageDtype", "ToDtype", "ToImage", "ToPILImage", "ToTensor", "ToPureTensor", "PILToTensor", "Normalize",
+    "GaussianNoise", "RandomResize", "RandomShortestSize", "ScaleJitter", "RGB",
+}  # fmt: skip
+
+for _name, _class in inspect.getmembers(v2, inspect.isclass):
+    if issubclass(_class, v2.Transform) and _name not in _LEFT_OUT:
+        transforms.add(_name, _class, "torchvision")
+
+
+@transforms.register("RandomApply")
+def random_apply(transforms: list[Any], p: float = 0.5) -> Transform:
+    """Apply a list of transforms with a given probability."""
+    return v2.RandomApply(_build_all(transforms), p=p)  # type: ignore[no-any-return]
+
+
+@transforms.register("RandomChoice")
+def random_choice(transforms: list[Any], p: list[float] | None = None) -> Transform:
+    """Apply one transform of a list, drawn at random."""
+    return v2.RandomChoice(_build_all(transforms), p=p)  # type: ignore[no-any-return]
+
+
+@transforms.register("RandomOrder")
+def random_order(transforms: list[Any]) -> Transform:
+    """Apply a list of transforms in a random order."""
+    return v2.RandomOrder(_build_all(transforms))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-channel mean and standard deviation of images scaled to 0..1; `auto` follows the weights or ImageNet."""
+
+    mean: list[float] | Literal["auto"] = "auto"
+    std: list[float] | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """The group's own node: two lists of transforms, the sizes that they share, and the normalisation.
+
+    image_size: side in pixels of the square that the model sees; "auto": that of the pretrained weights, else 224;
+    "native": that of the data's first image. resize_size: what evaluation resizes to before the centre crop;
+    "auto": that of the pretrained weights, else image_size * 256 / 224.
+    """
+
+    train: list[Any]
+    eval: list[Any]
+    image_size: int | Literal["auto", "native"] = "auto"
+    resize_size: int | Literal["auto"] = "auto"
+    normalize: dict[str, Any] = field(default_factory=dict)
+
+
+def faults(node: object) -> list[str]:
+    """Return what is wrong with the `transforms` node of a config, one sentence each."""
+    if not isinstance(node, Mapping):
+        return [f"transforms: takes a mapping with `train`, `eval` and `normalize`, got {node!r}"]
+    found = _faults_of_options("transforms", TransformOptions, node)
+    if found:
+        return found
+    found += _faults_of_options("transforms.normalize", Normalization, node.get("normalize", {}))
+    for split in ("train", "eval"):
+        for path, one in _walk(node[split], f"transforms.{split}"):
+            found += transforms.faults(_with_sizes(one, 224, 256), path)
+    for size in ("image_size", "resize_size"):
+        if isinstance(value := node.get(size), int) and value < 1:
+            found.append(f"transforms.{size}: takes a whole number of pixels from 1 up, got {value}")
+    return found
+
+
+def _faults_of_options(path: str, options_class: type, node: Mapping[str, Any]) -> list[str]:
+    options = options_of(options_class)
+    found = [f"{path}.{key}: no such option; there is {', '.join(options)}" for key in node if key not in options]
+    found += [f"{path}.{key}: is needed" for key, option in options.items() if option.required and key not in node]
+    for key in options.keys() & node.keys():
+        try:
+            fit(options[key].annotation, node[key])
+        except Misfit as misfit:
+            found.append(f"{path}.{key}: {misfit}, got {node[key]!r}")
+    return found
+
+
+def _walk(nodes: list[Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every transform of a list with its config path, those inside RandomApply and the like too."""
+    for position, node in enumerate(nodes):
+        yield f"{path}[{position}]", node
+        if isinstance(node, Mapping) and isinstance(node.get("transforms"), list):
+            yield from _walk(node["transforms"], f"{path}[{position}].transforms")
+
+
+def _with_sizes(node: Any, image_size: int, resize_size: int) -> Any:
+    """Return a node with the words `image_size` and `resize_size` replaced by pixels, at any depth."""
+    if isinstance(node, Mapping):
+        return {key: _with_sizes(value, image_size, resize_size) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_sizes(value, image_size, resize_size) for value in node]
+    return {"image_size": image_size, "resize_size": resize_size}.get(node, node) if isinstance(node, str) else node
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transforms in a row: (3, H, W) uint8 -> (3, h, w) uint8."""
+
+    steps: tuple[Transform, ...]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        for step in self.steps:
+            image = step(image)
+        return image
+
+
+def build_chain(nodes: list[Any], image_size: int, resize_size: int) -> Chain:
+    """Build a checked list of transforms; the words `image_size` and `resize_size` become these pixels."""
+    return Chain(tuple(_build_all(_with_sizes(nodes, image_size, resize_size))))
+
+
+def _build_all(nodes: list[Any]) -> list[Transform]:
+    return [transforms.build(node, "transforms") for node in nodes]
+
+
+def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
+    """Apply a chain to one image and return the (height, width) that the model will see.
+
+    Raises ConfigError naming the list when it fails or gives anything but (3, h, w) uint8.
+    """
+    try:
+        result = chain(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        size = f"{image.shape[-1]}×{image.shape[-2]}"
+        raise ConfigError(f"{path}: cannot be applied to the first image ({size} pixels): {error}") from error
+    if not isinstance(result, Tensor) or result.dtype != torch.uint8 or result.ndim != 3 or len(result) != 3:
+        given = f"{tuple(result.shape)} {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
+        raise ConfigError(f"{path}: must give (3, height, width) uint8, gives {given}; normalisation comes by itself")
+    return result.shape[-2], result.shape[-1]
+
+
+class Normalize(torch.nn.Module):
+    """To float and normalise in one go, per batch and on the device: (x / 255 - mean) / std."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        shape = (1, 3, 1, 1)
+        self.mean, self.std = mean, std
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(shape)), persistent=False)
+        self.register_buffer("shift", (torch.tensor(mean) / torch.tensor(std)).view(shape), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) uint8 -> the same shape float32."""
+        return images.to(torch.float32).mul_(self.scale).sub_(self.shift)

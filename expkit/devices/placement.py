@@ -1,0 +1,130 @@
+"""Device words (auto, cpu, gpu) and what the runner asks of a device: placing, copying, precision, seeding."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from expkit.registry import ConfigError, devices
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+@devices.share
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Options of every device.
+
+    precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 (mixed: weights stay float32).
+    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for all cores; sums
+    depend on their number, so the record holds it.
+    """
+
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    threads: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.threads != "auto" and self.threads < 1:
+            raise ConfigError(f"device.threads: takes a whole number from 1 up or auto, got {self.threads}")
+
+
+@devices.register("auto")
+def auto() -> torch.device:
+    """The best device there is: the first CUDA GPU, else Apple's GPU, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@devices.register("cpu")
+def cpu() -> torch.device:
+    """The processor."""
+    return torch.device("cpu")
+
+
+@devices.register("gpu")
+def gpu(index: int = 0) -> torch.device:
+    """One CUDA GPU, by index among those that CUDA_VISIBLE_DEVICES leaves visible."""
+    count = torch.cuda.device_count()
+    if not torch.cuda.is_available() or count == 0:
+        build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
+        raise ConfigError(
+            f"device.name: gpu needs a CUDA device, found 0 (this torch is built with {build});"
+            " device=cpu runs the same on the processor"
+        )
+    if not 0 <= index < count:
+        names = ", ".join(f"{number}: {torch.cuda.get_device_name(number)}" for number in range(count))
+        raise ConfigError(f"device.index: there is no CUDA device {index}; there is {names}")
+    return torch.device("cuda", index)
+
+
+class Device:
+    """A torch device with the run's precision and memory layout."""
+
+    def __init__(self, torch_device: torch.device, options: DeviceOptions) -> None:
+        self.torch_device = torch_device
+        self.options = options
+        self.threads = available_cores() if options.threads == "auto" else options.threads
+        self.non_blocking = torch_device.type == "cuda"
+        if options.precision == "bf16" and torch_device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ConfigError("device.precision: this GPU has no bf16; use device.precision=fp32 or tf32")
+        self._generator = self._default_generator()
+
+    def activate(self) -> None:
+        """Set torch's process-wide switches: threads, and how float32 products are computed."""
+        torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision("high" if self.options.precision == "tf32" else "highest")
+        if self.torch_device.type == "cuda":
+            torch.cuda.set_device(self.torch_device)
+            torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module, its buffers and (if asked for) its memory layout to the device."""
+        module = module.to(self.torch_device)
+        return module.to(memory_format=torch.channels_last) if self.options.channels_last else module  # type: ignore[call-overload,no-any-return]
+
+    def images(self, images: Tensor) -> Tensor:
+        """Copy a batch of images to the device, in the layout that the model wants."""
+        layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
+        return images.to(self.torch_device, non_blocking=self.non_blocking, memory_format=layout)
+
+    def targets(self, targets: Tensor) -> Tensor:
+        return targets.to(self.torch_device, non_blocking=self.non_blocking)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass and its loss."""
+        if self.options.precision == "bf16":
+            return torch.autocast(self.torch_device.type, torch.bfloat16)
+        return nullcontext()
+
+    def seed(self, key: int) -> None:
+        """Seed the generators that a model's own draws (dropout) use; nothing else of torch's state is touched."""
+        torch.default_generator.manual_seed(key)
+        if self._generator is not torch.default_generator:
+            self._generator.manual_seed(key)
+
+    def _default_generator(self) -> torch.Generator:
+        if self.torch_device.type == "cuda":
+            torch.cuda.init()
+            return torch.cuda.default_generators[self.torch_device.index]
+        if self.torch_device.type == "mps":
+            return torch.mps._get_default_mps_generator()
+        return torch.default_generator
+
+    def describe(self) -> str:
+        """Return the device in a line, e.g. `cpu (2 threads), bf16, channels_last`."""
+        kind = str(self.torch_device)
+        if self.torch_device.type == "cuda":
+            kind += f" ({torch.cuda.get_device_name(self.torch_device)})"
+        if self.torch_device.type == "cpu":
+            kind += f" ({self.threads} threads)"
+        return ", ".join([kind, self.options.precision] + ["channels_last"] * self.options.channels_last)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

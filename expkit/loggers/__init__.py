@@ -1,0 +1,20 @@
+"""Loggers: each shows the points of a run in its own way, and none of them can end it."""
+
+from expkit.loggers.base import Logger, Point, Progress, RunFacts
+from expkit.loggers.console import ConsoleLogger
+from expkit.loggers.guard import LoggerGuard
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
+from expkit.loggers.text import TextLogger
+
+__all__ = [
+    "ConsoleLogger",
+    "JsonlLogger",
+    "Logger",
+    "LoggerGuard",
+    "Point",
+    "Progress",
+    "RunFacts",
+    "TensorBoardLogger",
+    "TextLogger",
+]

@@ -1,0 +1,70 @@
+"""What a logger is told: the run's facts once, points as they come, messages, and the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Point:
+    """Values at one step. kind "step": since the last such point, in training; kind "epoch": of a whole epoch.
+
+    epoch counts from 0; step is the number of optimizer steps taken. Seconds for times, 0..1 for rates.
+    """
+
+    kind: Literal["step", "epoch"]
+    epoch: int
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass
+class Progress:
+    """How far the present stage is; the runner writes it, a live display reads it whenever it likes."""
+
+    stage: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known before the first step, for a heading. config: the plain config; notes: what was found out."""
+
+    name: str
+    folder: str
+    config: Mapping[str, Any]
+    lines: Mapping[str, str]
+    notes: Sequence[str] = ()
+    progress: Progress = field(default_factory=Progress)
+
+
+class Logger:
+    """A backend; override what it can show. An exception in it is reported once and ends only the logger."""
+
+    def start(self, facts: RunFacts) -> None:
+        """Take the facts of the run, before its first step."""
+
+    def point(self, point: Point) -> None:
+        """Take the values of one step or epoch."""
+
+    def message(self, text: str) -> None:
+        """Take a sentence for the user."""
+
+    def close(self, summary: Mapping[str, str]) -> None:
+        """Finish; summary: what is worth showing at the end, in order, as heading -> text."""
+
+
+def epoch_line(point: Point, progress: Progress) -> str:
+    """Return an epoch in a line: losses, scores, rate, time and speed."""
+    values = dict(point.values)
+    seconds, speed, wait = values.pop("seconds"), values.pop("images_per_second"), values.pop("data_wait")
+    rate = values.pop("lr")
+    parts = [f"epoch {point.epoch + 1}/{progress.epochs}"]
+    for split in ("train", "val"):
+        shown = [f"{name.split('/')[1]} {value:.4f}" for name, value in values.items() if name.startswith(split)]
+        parts.append(f"{split}: " + ", ".join(shown))
+    parts += [f"lr {rate:.2g}", f"{seconds:.1f} s", f"{speed:,.0f} images/s"]
+    return "  ".join(parts + [f"{wait:.0%} waiting for data"] * (wait >= 0.1))

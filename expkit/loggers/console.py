@@ -1,0 +1,77 @@
+"""The terminal: a live bar where there is a terminal, plain lines where there is none."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
+
+
+class ConsoleLogger(Logger):
+    """Shows a heading, a live bar, one line an epoch, and at the end a table of what came out and where it lies."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self._progress = Progress()
+        self._bar: _LiveBar | None = None
+
+    def start(self, facts: RunFacts) -> None:
+        self._progress = facts.progress
+        self.console.print(_two_columns(facts.lines))
+        for note in facts.notes:
+            self.message(note)
+        if self.console.is_terminal:
+            self._bar = _LiveBar(facts.progress, self.console)
+            self._bar.start()
+
+    def point(self, point: Point) -> None:
+        if point.kind == "epoch":
+            self._print(Text(epoch_line(point, self._progress)))
+
+    def message(self, text: str) -> None:
+        self._print(Text(text, style="yellow" if text.startswith("warning") else ""))
+
+    def close(self, summary: Mapping[str, str]) -> None:
+        if self._bar:
+            self._bar.stop()
+        self.console.print(_two_columns(summary))
+
+    def _print(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True)  # lines stay whole in files and pipes
+
+
+class _LiveBar(Bar):
+    """A bar that reads the runner's progress each time it is drawn, so that a step costs the runner nothing."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._source = progress
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        super().__init__(
+            *columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, refresh_per_second=8
+        )
+        self._stage = ("", 0)
+        self._shown = self.add_task("", total=None)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        source = self._source
+        with suppress(KeyError):  # drawn once before the task is there
+            if self._stage != (source.stage, source.epoch):
+                self._stage = (source.stage, source.epoch)
+                self.reset(self._shown)
+            text = f"epoch {source.epoch + 1}/{source.epochs}  {source.stage:5}"
+            self.update(self._shown, description=text, completed=source.done, total=source.total or None)
+        yield self.make_tasks_table(self.tasks)
+
+
+def _two_columns(rows: Mapping[str, str]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, text in rows.items():
+        table.add_row(heading, Text(text))
+    return table

@@ -1,0 +1,67 @@
+"""The plain numbers of a run: how long, how large, how often."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from expkit.registry import nearest
+from expkit.signature import Misfit, fit, options_of
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The scalars at the top of the config.
+
+    name: begins the run folder's name. seed: what every random draw is keyed by. epochs, max_steps: the run ends at
+    whichever comes first (max_steps null: epochs alone; a step is one update of the weights). batch_size: images a
+    step sees before accumulation; eval_batch_size: null for the same. accumulate_steps: batches per update.
+    clip_grad_norm: largest gradient norm, null for no clipping. log_every: steps between points.
+    limit_train_batches, limit_eval_batches: null for all. output_dir: where run folders are made.
+    """
+
+    name: str = "run"
+    seed: int = 0
+    epochs: int = 1
+    max_steps: int | None = None
+    batch_size: int = 32
+    eval_batch_size: int | None = None
+    accumulate_steps: int = 1
+    clip_grad_norm: float | None = None
+    log_every: int = 50
+    limit_train_batches: int | None = None
+    limit_eval_batches: int | None = None
+    output_dir: str = "outputs"
+
+    @classmethod
+    def faults(cls, given: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with the scalars of a config, one sentence each."""
+        options = options_of(cls)
+        found = []
+        for key, value in given.items():
+            if key not in options:
+                found.append(f"{key}: the config has no such key{nearest(key, options)}")
+                continue
+            try:
+                found += _range_fault(key, fit(options[key].annotation, value))
+            except Misfit as misfit:
+                found.append(f"{key}: {misfit}, got {value!r}")
+        return found
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "RunOptions":
+        """Return the options of checked scalars."""
+        options = options_of(cls)
+        return cls(**{key: fit(options[key].annotation, value) for key, value in given.items()})
+
+
+def _range_fault(key: str, value: Any) -> list[str]:
+    if key == "name":
+        fine = value and all(letter.isalnum() or letter in "-_.," for letter in value) and value.strip(".")
+        return [] if fine else [f"name: takes letters, digits, '-', '_', ',' and '.', got {value!r}"]
+    if key == "clip_grad_norm":
+        return [] if value is None or value > 0 else [f"clip_grad_norm: takes a number above 0 or null, got {value}"]
+    if key == "seed":
+        return [] if value >= 0 else [f"seed: takes a whole number from 0 up, got {value}"]
+    if isinstance(value, int) and value < 1:
+        return [f"{key}: takes a whole number from 1 up, got {value}"]
+    return []
