@@ -4,4 +4,11 @@ from expkit.checkpoints.keep import Checkpoints, CheckpointOptions
 from expkit.checkpoints.read import CheckpointDamaged, read_checkpoint
 from expkit.checkpoints.write import write_checkpoint, write_whole
 
-__all__ = ["CheckpointDamaged", "CheckpointOptions", "Checkpoints", "read_checkpoint", "write_checkpoint", "write_whole"]
+__all__ = [
+    "CheckpointDamaged",
+    "CheckpointOptions",
+    "Checkpoints",
+    "read_checkpoint",
+    "write_checkpoint",
+    "write_whole",
+]

@@ -76,7 +76,9 @@ class Runner:
         parts.train_metrics.start_epoch()
         self.wait, self._began = 0.0, time.perf_counter()
         for number, batch in enumerate(self.batches_of("train", parts.train, self.batches)):
-            window = min(options.accumulate_steps, self.batches - number // options.accumulate_steps * options.accumulate_steps)
+            window = min(
+                options.accumulate_steps, self.batches - number // options.accumulate_steps * options.accumulate_steps
+            )
             self.forward_backward(batch, number, window)
             if (number + 1) % options.accumulate_steps == 0 or number + 1 == self.batches:
                 self.update()

@@ -1,0 +1,115 @@
+"""Losses by word: what is minimised, on logits (N, C)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from expkit.registry import ConfigError, losses
+
+Counts = NDArray[np.int64]
+
+
+@losses.register("cross_entropy")
+def cross_entropy(
+    task: str,
+    class_names: Sequence[str],
+    class_counts: Counts,
+    class_weights: list[float] | Literal["balanced"] | None = None,
+    label_smoothing: float = 0.0,
+) -> nn.Module:
+    """Cross entropy for one class per image; class_weights may be a list by class, or balanced."""
+    if task != "single_label":
+        raise ConfigError("loss.name: cross_entropy needs one class per image, this data has several; use loss=bce")
+    if not 0 <= label_smoothing < 1:
+        raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
+    weight = _class_weights("loss.class_weights", class_weights, class_names, class_counts)
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+
+
+@losses.register("bce")
+def bce(
+    task: str,
+    class_names: Sequence[str],
+    class_counts: Counts,
+    pos_weight: list[float] | Literal["balanced"] | None = None,
+) -> nn.Module:
+    """Binary cross entropy on each class's logit, for images with any number of classes."""
+    _needs_multilabel("bce", task)
+    weight = _class_weights("loss.pos_weight", pos_weight, class_names, class_counts)
+    return nn.BCEWithLogitsLoss(pos_weight=weight)
+
+
+def _class_weights(
+    path: str, given: list[float] | Literal["balanced"] | None, class_names: Sequence[str], class_counts: Counts
+) -> Tensor | None:
+    """Return (C,) weights; balanced is N / (C * count), as scikit-learn's compute_class_weight has it."""
+    if given is None:
+        return None
+    if given == "balanced":
+        return torch.tensor(class_counts.sum() / (len(class_counts) * np.maximum(class_counts, 1)), dtype=torch.float32)
+    if len(given) != len(class_names):
+        raise ConfigError(f"{path}: {len(given)} weights for {len(class_names)} classes ({', '.join(class_names)})")
+    if min(given) < 0:
+        raise ConfigError(f"{path}: takes numbers from 0 up, got {given}")
+    return torch.tensor(given, dtype=torch.float32)
+
+
+def _needs_multilabel(name: str, task: str) -> None:
+    if task != "multilabel":
+        raise ConfigError(f"loss.name: {name} is for images with several classes; use loss=cross_entropy here")
+
+
+# Losses on (logits, class index) and on (logits, 0/1 per class). Left out: those on pairs or triplets of embeddings
+# (CosineEmbedding, Triplet, ...), on regressed values (MSE, L1, ...), on probabilities (BCELoss, NLLLoss, KLDivLoss)
+# or sequences (CTCLoss).
+_SINGLE_LABEL = (nn.CrossEntropyLoss, nn.MultiMarginLoss)
+_MULTILABEL = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
+
+
+def _from_torch(loss_class: type[nn.Module], multilabel: bool) -> Callable[..., nn.Module]:
+    def build(task: str, reduction: Literal["mean"] = "mean", **options: Any) -> nn.Module:
+        if multilabel:
+            _needs_multilabel(loss_class.__name__, task)
+        elif task != "single_label":
+            raise ConfigError(f"loss.name: {loss_class.__name__} needs one class per image; use loss=bce")
+        if options.pop("size_average", None) is not None or options.pop("reduce", None) is not None:
+            raise ConfigError("loss: size_average and reduce are gone from torch; the mean is always taken")
+        return loss_class(**options)
+
+    build.__doc__ = (loss_class.__doc__ or "").strip().partition("\n")[0]
+    return build
+
+
+for _class in _SINGLE_LABEL + _MULTILABEL:
+    losses.add(_class.__name__, _from_torch(_class, _class in _MULTILABEL), "torch", _class)
+
+
+class WithAuxiliary(nn.Module):
+    """Adds a share of the loss of auxiliary heads, which some models (inception_v3, googlenet) have in training."""
+
+    def __init__(self, loss: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.loss, self.weight = loss, weight
+
+    def forward(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        """outputs: (N, C) logits, or a tuple of them with the main head's first."""
+        if isinstance(outputs, Tensor):
+            return self.loss(outputs, targets)  # type: ignore[no-any-return]
+        total: Tensor = self.loss(outputs[0], targets)
+        for auxiliary in outputs[1:]:
+            total = total + self.weight * self.loss(auxiliary, targets)
+        return total
+
+
+def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
+    """Return the loss of a model that knows nothing: of all-zero logits (ln C for cross entropy, ln 2 for bce)."""
+    logits = torch.zeros(num_classes, num_classes)
+    targets = torch.arange(num_classes) if task == "single_label" else torch.eye(num_classes)
+    if task == "multilabel":
+        targets = torch.zeros(num_classes, num_classes)  # what a pos_weight does not touch
+    with torch.no_grad():
+        return float(loss(logits, targets))

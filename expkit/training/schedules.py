@@ -1,0 +1,202 @@
+"""Learning-rate schedules by word: a factor on each group's rate, and a warm-up before it."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch.optim import Optimizer, lr_scheduler
+
+from expkit.registry import ConfigError, schedules
+
+Factor = Callable[[float], float]  # progress through the schedule, 0..1 -> what the rate is multiplied by
+
+
+@schedules.share
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """Options of every schedule.
+
+    unit: when the rate moves, after each "step" or "epoch"; null: the schedule's habit (our words: step, torch's
+    classes: epoch). warmup_steps, warmup_epochs: a linear rise before it (give one of them), from warmup_start times
+    the rate.
+    """
+
+    unit: Literal["step", "epoch"] | None = None
+    warmup_steps: int = 0
+    warmup_epochs: float = 0.0
+    warmup_start: float = 0.01
+
+
+@schedules.register("constant")
+def constant() -> Factor:
+    """The same rate throughout."""
+    return lambda progress: 1.0
+
+
+@schedules.register("cosine")
+def cosine(final_factor: float = 0.0) -> Factor:
+    """Half a cosine from the rate down to final_factor times it (Loshchilov & Hutter 2017, without restarts)."""
+    return lambda progress: final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@schedules.register("linear")
+def linear(final_factor: float = 0.0) -> Factor:
+    """A straight line from the rate down to final_factor times it."""
+    return lambda progress: 1 + (final_factor - 1) * progress
+
+
+@schedules.register("step")
+def step(milestones: list[float], gamma: float = 0.1) -> Factor:
+    """Multiply the rate by gamma at each milestone, given as a share of the run, e.g. [0.5, 0.75]."""
+    if not milestones or any(not 0 < milestone < 1 for milestone in milestones):
+        raise ConfigError(f"schedule.milestones: takes shares of the run between 0 and 1, got {milestones}")
+    return lambda progress: gamma ** sum(progress >= milestone for milestone in milestones)
+
+
+@schedules.register("one_cycle")
+def one_cycle(pct_start: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4) -> Factor:
+    """Up to the optimizer's rate and down again (Smith & Topin 2018); the factors are those of torch's OneCycleLR."""
+    if not 0 < pct_start < 1:
+        raise ConfigError(f"schedule.pct_start: takes a number between 0 and 1, got {pct_start}")
+    start = 1 / div_factor
+
+    def factor(progress: float) -> float:
+        if progress <= pct_start:
+            return _anneal(start, 1.0, progress / pct_start)
+        return _anneal(1.0, start / final_div_factor, (progress - pct_start) / (1 - pct_start))
+
+    return factor
+
+
+def _anneal(first: float, last: float, progress: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
+
+
+# torch's own by class name. Left out: LambdaLR and MultiplicativeLR take code, SequentialLR and ChainedScheduler take
+# objects; ReduceLROnPlateau is in, and is told the monitored score after each epoch.
+_TORCH = (
+    "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "ReduceLROnPlateau",
+)  # fmt: skip
+for _name in _TORCH:
+    _class = getattr(lr_scheduler, _name)
+    schedules.add(_name, _class, "torch", _class)
+
+
+class Schedule(Protocol):
+    """What the runner asks of a schedule."""
+
+    def after_step(self) -> None: ...
+
+    def after_epoch(self, score: float) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class FactorSchedule:
+    """A rate in closed form: a pure function of the step, so that going on from any step is exact.
+
+    factor: progress 0..1 -> factor; total: steps in the run; warmup: steps of linear rise from `start` times the rate;
+    every: steps between changes (1, or an epoch's).
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, factor: Factor, total: int, warmup: int = 0, start: float = 0.01, every: int = 1
+    ) -> None:
+        self.optimizer, self.factor, self.total = optimizer, factor, total
+        self.warmup, self.start, self.every = warmup, start, every
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.step = 0
+        self._apply()
+
+    def after_step(self) -> None:
+        self.step += 1
+        self._apply()
+
+    def after_epoch(self, score: float) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self._apply()
+
+    def _apply(self) -> None:
+        factor = self.factor_at(self.step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def factor_at(self, step: int) -> float:
+        """Return the factor that the update number `step` (from 0) is done with."""
+        if step < self.warmup:
+            return self.start + (1 - self.start) * step / self.warmup
+        step = (step - self.warmup) // self.every * self.every
+        # The last update is number total - 1: it sees progress 1, as in torch's OneCycleLR.
+        return self.factor(min(step / max(self.total - self.warmup - 1, 1), 1.0))
+
+
+class TorchSchedule:
+    """One of torch's schedulers, stepped after each step or each epoch, with an optional warm-up before it."""
+
+    def __init__(self, scheduler: Any, optimizer: Optimizer, unit: str, warmup: int, start: float) -> None:
+        self.scheduler, self.optimizer, self.unit = scheduler, optimizer, unit
+        self.warmup, self.start = warmup, start
+        self.step = 0
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self._warm()
+
+    def after_step(self) -> None:
+        self.step += 1
+        if self.step <= self.warmup:
+            self._warm()
+        elif self.unit == "step" and not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step()
+
+    def after_epoch(self, score: float) -> None:
+        if self.step <= self.warmup:
+            return
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(score)
+        elif self.unit == "epoch":
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        plain = {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
+        return {"step": self.step, "scheduler": plain}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.scheduler.load_state_dict(state["scheduler"])
+
+    def _warm(self) -> None:
+        if self.warmup:
+            factor = self.start + (1 - self.start) * self.step / self.warmup
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * factor
+
+
+def build_schedule(node: Mapping[str, Any], optimizer: Optimizer, steps_per_epoch: int, total_steps: int) -> Schedule:
+    """Build the schedule of a checked node for a run of so many steps. Raises ConfigError."""
+    options: ScheduleOptions = schedules.shared(node)
+    warmup = _warmup_steps(options, steps_per_epoch, total_steps)
+    built = schedules.build(node, optimizer=optimizer, total_steps=total_steps - warmup)
+    if isinstance(built, lr_scheduler.LRScheduler):
+        return TorchSchedule(built, optimizer, options.unit or "epoch", warmup, options.warmup_start)
+    every = steps_per_epoch if options.unit == "epoch" else 1
+    return FactorSchedule(optimizer, built, total_steps, warmup, options.warmup_start, every)
+
+
+def _warmup_steps(options: ScheduleOptions, steps_per_epoch: int, total_steps: int) -> int:
+    if options.warmup_steps and options.warmup_epochs:
+        raise ConfigError("schedule.warmup_steps: give either warmup_steps or warmup_epochs, not both")
+    if options.warmup_steps < 0 or options.warmup_epochs < 0:
+        raise ConfigError("schedule.warmup_steps: takes a number from 0 up")
+    warmup = options.warmup_steps or round(options.warmup_epochs * steps_per_epoch)
+    if warmup and warmup >= total_steps:
+        raise ConfigError(f"schedule.warmup_steps: {warmup} steps of warm-up do not fit in a run of {total_steps}")
+    return warmup
