@@ -1,6 +1,6 @@
 """Checkpoints: written whole or not at all, read without executing anything."""
 
-from expkit.checkpoints.keep import Checkpoints, CheckpointOptions
+from expkit.checkpoints.keep import CheckpointOptions, Checkpoints
 from expkit.checkpoints.read import CheckpointDamaged, read_checkpoint
 from expkit.checkpoints.write import write_checkpoint, write_whole
 

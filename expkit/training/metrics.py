@@ -9,7 +9,7 @@ Scores = dict[str, float]
 
 
 def metric_names(task: str, num_classes: int) -> dict[str, bool]:
-    """Return the validation scores of a task, each with whether higher is better; the first but loss is the main one."""
+    """Return the validation scores of a task, with whether higher is better; the first is the main one."""
     if task == "multilabel":
         return {"map": True, "accuracy": True, "loss": False}
     return {"accuracy": True, "loss": False} | ({"top5": True} if num_classes > 5 else {})

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
@@ -66,7 +65,7 @@ class Runner:
             began = time.perf_counter()
             trained = self.train_epoch()
             evaluated = self.evaluate()
-            self.finish_epoch(trained, evaluated, began)
+            self.finish_epoch(trained, evaluated, time.perf_counter() - began)
         return self.scores
 
     def train_epoch(self) -> Scores:
@@ -126,3 +125,106 @@ class Runner:
                 loss = parts.loss(logits, targets)
             parts.eval_metrics.update(loss, logits, targets)
         return parts.eval_metrics.compute()
+
+    def batches_of(self, stage: str, loader: Loader, count: int) -> Iterator[Batch]:
+        """Yield the first `count` batches of this epoch; keeps the progress, and the time spent waiting for data."""
+        progress = self.parts.logger.progress
+        progress.stage, progress.epoch, progress.done, progress.total = stage, self.epoch, 0, count
+        # Evaluation draws, if a user's transform draws at all, the same in every epoch.
+        batches = loader.epoch(self.epoch if stage == "train" else 0)
+        for _ in range(count):
+            asked = time.perf_counter()
+            batch = next(batches)
+            self.wait += time.perf_counter() - asked
+            yield batch
+            progress.done += 1
+
+    def log_steps(self) -> None:
+        """Read the sums since the last time, once, and hand them over. Raises TrainingDiverged."""
+        samples = self.parts.train_metrics.count
+        if not samples:
+            return
+        values = self.parts.train_metrics.interval()
+        now = time.perf_counter()
+        values |= {"lr": self.rate, "images_per_second": samples / (now - self.interval_began)}
+        self.interval_began = now
+        self.parts.logger.point(Point("step", self.epoch, self.step, values))
+        if not math.isfinite(values["loss"]):
+            raise TrainingDiverged(
+                f"the loss became {values['loss']} at or before step {self.step} (epoch {self.epoch + 1});"
+                " lower optimizer.lr, set clip_grad_norm=1, add schedule.warmup_steps, or use device.precision=fp32"
+            )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first group."""
+        return float(self.parts.optimizer.param_groups[0]["lr"])
+
+    def finish_epoch(self, trained: Scores, evaluated: Scores, seconds: float) -> None:
+        """Hand over the epoch's scores, keep a checkpoint, and say so when nothing is being learned."""
+        parts = self.parts
+        samples = parts.train_metrics.epoch_count
+        self.scores = {f"train/{name}": value for name, value in trained.items()}
+        self.scores |= {f"val/{name}": value for name, value in evaluated.items()}
+        times = {"lr": self.rate, "seconds": seconds, "images_per_second": samples / seconds}
+        values = self.scores | times | {"data_wait": self.wait / seconds}
+        parts.logger.point(Point("epoch", self.epoch, self.step, values))
+        if stays_at_chance(trained["loss"], parts.chance):
+            parts.logger.message(at_chance_warning(trained["loss"], parts.chance))
+        monitored = evaluated[parts.checkpoints.monitor] if parts.checkpoints else evaluated["loss"]
+        parts.schedule.after_epoch(monitored)
+        self.epoch += 1
+        if parts.checkpoints and parts.checkpoints.due(self.epoch, self.step == self.last_step):
+            place = {"epoch": self.epoch, "step": self.step}
+            parts.checkpoints.save(self.state_dict(), parts.facts | place, evaluated)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a run needs to go on from here; there is no RNG state, since randomness is keyed."""
+        parts = self.parts
+        best = parts.checkpoints and parts.checkpoints.best_score
+        return {
+            "model": parts.model.state_dict(),
+            "optimizer": parts.optimizer.state_dict(),
+            "schedule": parts.schedule.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "best_score": best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        parts = self.parts
+        parts.model.load_state_dict(state["model"])
+        parts.optimizer.load_state_dict(state["optimizer"])
+        _keep_layout(parts.optimizer)
+        parts.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        if parts.checkpoints:
+            parts.checkpoints.best_score = state["best_score"]
+
+
+def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the (N, C) logits of the main head; models with auxiliary heads give a tuple in training."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
+def stays_at_chance(loss: float, chance: float) -> bool:
+    """Say whether an epoch's mean loss is within 1 % of what a model that knows nothing has."""
+    return abs(loss - chance) < 0.01 * chance
+
+
+def at_chance_warning(loss: float, chance: float) -> str:
+    return (
+        f"warning: after a whole epoch the loss is {loss:.4f}, that of guessing ({chance:.4f}): nothing is being learned."
+        " Usual remedies: a lower optimizer.lr (try a tenth), schedule.warmup_epochs=1, clip_grad_norm=1,"
+        " model.init=kaiming_normal or a model with normalisation layers, pretrained weights (model.weights=DEFAULT);"
+        " and look at the labels"
+    )
+
+
+def _keep_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Give restored state the memory layout of its weight: fused updates walk through both as they lie in memory."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
