@@ -1,0 +1,132 @@
+"""The embedded data set: shapes that the program draws as JPEG files, so that nothing is downloaded."""
+
+import json
+import math
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.progress import track
+
+from expkit.data.dataset import Splits
+from expkit.data.datasets.dogcat import read_names
+from expkit.data.datasets.image_folder import read_folders
+from expkit.keys import key
+from expkit.registry import ConfigError, datasets
+
+CLASSES = ["circle", "cross", "square", "star", "triangle"]
+Points = list[tuple[float, float]]
+
+
+@datasets.register("shapes")
+def shapes(
+    root: str = "outputs/data/shapes",
+    size: int = 64,
+    train_images: int = 2000,
+    val_images: int = 500,
+    layout: Literal["folders", "names"] = "folders",
+    draw_seed: int = 0,
+) -> Splits:
+    """Circles, crosses, squares, stars and triangles on noise, drawn as JPEG files at first use."""
+    if size < 16 or min(train_images, val_images) < len(CLASSES):
+        raise ConfigError(f"dataset.size: takes 16 or more pixels, and at least {len(CLASSES)} images a split")
+    options = {"size": size, "train_images": train_images, "val_images": val_images, "draw_seed": draw_seed}
+    folder = Path(root).expanduser()
+    if not _is_drawn(folder, options):
+        _draw_all(folder, options)
+    read = (lambda place: read_folders(place, "dataset.root")) if layout == "folders" else _read_names
+    return Splits(read(folder / layout / "train"), read(folder / layout / "val"))
+
+
+def _read_names(folder: Path):  # type: ignore[no-untyped-def]
+    return read_names(folder, CLASSES, "dataset.root")
+
+
+def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
+    """Say whether the folder holds this very data set. Raises ConfigError when it holds something else."""
+    marker = folder / "shapes.json"
+    if not folder.exists():
+        return False
+    if not marker.is_file():
+        raise ConfigError(f"dataset.root: '{folder}' exists and was not drawn by expkit; give another dataset.root")
+    drawn = json.loads(marker.read_text())
+    if drawn != options:
+        raise ConfigError(f"dataset.root: '{folder}' holds shapes of {drawn}; give another dataset.root, or remove it")
+    return True
+
+
+def _draw_all(folder: Path, options: dict[str, int]) -> None:
+    """Draw into a folder beside and rename it, so that two runs that start at once do not collide."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".shapes-", dir=folder.parent))
+    except OSError as error:
+        raise ConfigError(f"dataset.root: cannot write to '{folder.parent}': {error.strerror}") from error
+    try:
+        jobs = [(split, number) for split in ("train", "val") for number in range(options[f"{split}_images"])]
+        for split, number in track(jobs, description="drawing shapes", transient=True):
+            _draw_file(temporary, split, number, options)
+        (temporary / "shapes.json").write_text(json.dumps(options))
+        temporary.chmod(0o755)
+        os.rename(temporary, folder)
+    except OSError:
+        if not _is_drawn(folder, options):  # another run was faster: its data set is the same
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _draw_file(folder: Path, split: str, number: int, options: dict[str, int]) -> None:
+    name = CLASSES[number % len(CLASSES)]
+    by_folder = folder / "folders" / split / name / f"{number}.jpg"
+    by_name = folder / "names" / split / f"{name}.{number}.jpg"
+    by_folder.parent.mkdir(parents=True, exist_ok=True)
+    by_name.parent.mkdir(parents=True, exist_ok=True)
+    draw(name, options["size"], key(options["draw_seed"], "draw", split, number)).save(by_folder, quality=90)
+    shutil.copyfile(by_folder, by_name)
+
+
+def draw(name: str, size: int, seed: int) -> Image.Image:
+    """Return one RGB image of size by size pixels: a shape of random colour, place, size and turn on noise."""
+    chance = random.Random(seed)
+    noise = np.random.default_rng(seed)
+    ground = np.array([chance.uniform(0, 255) for _ in range(3)])
+    ink = ground
+    while abs(ink - ground).sum() < 160:  # else the shape could hardly be seen
+        ink = np.array([chance.uniform(0, 255) for _ in range(3)])
+    radius = size * chance.uniform(0.22, 0.38)
+    x, y = (chance.uniform(radius, size - radius) for _ in range(2))
+    turn = chance.uniform(0, 2 * math.pi)
+    scale = 4  # drawn four times as large, for smooth edges
+    mask = Image.new("L", (size * scale, size * scale))
+    points = [((x + radius * dx) * scale, (y + radius * dy) * scale) for dx, dy in _outline(name, turn)]
+    ImageDraw.Draw(mask).polygon(points, fill=255)
+    alpha = np.asarray(mask.resize((size, size), Image.Resampling.BOX), dtype=np.float64)[..., None] / 255
+    pixels = ground * (1 - alpha) + ink * alpha + noise.normal(0, 18, (size, size, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _outline(name: str, turn: float) -> Points:
+    """Return a shape's corners on the unit circle's scale."""
+    if name == "star":
+        return [_polar(turn + math.pi * corner / 5, 0.42 if corner % 2 else 1.0) for corner in range(10)]
+    if name == "cross":
+        arm = 0.3
+        corners = [(1, arm), (arm, arm), (arm, 1), (-arm, 1), (-arm, arm), (-1, arm)]
+        corners += [(-dx, -dy) for dx, dy in corners]
+        return [_turned(dx, dy, turn) for dx, dy in corners]
+    corners_of = {"triangle": 3, "square": 4, "circle": 40}
+    return [_polar(turn + 2 * math.pi * corner / corners_of[name], 1.0) for corner in range(corners_of[name])]
+
+
+def _polar(angle: float, radius: float) -> tuple[float, float]:
+    return radius * math.cos(angle), radius * math.sin(angle)
+
+
+def _turned(dx: float, dy: float, turn: float) -> tuple[float, float]:
+    return dx * math.cos(turn) - dy * math.sin(turn), dx * math.sin(turn) + dy * math.cos(turn)
