@@ -51,7 +51,9 @@ def decode(data: bytes, location: str) -> Tensor:
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         try:
             return decode_jpeg(encoded, mode=ImageReadMode.RGB)  # type: ignore[no-any-return]
-        except RuntimeError:  # colour spaces that it does not know, or damage: Pillow knows more, and says what is wrong
+        except (
+            RuntimeError
+        ):  # colour spaces that it does not know, or damage: Pillow knows more, and says what is wrong
             return _decode_with_pillow(data, location)
     return _decode_with_pillow(data, location)
 

@@ -30,11 +30,15 @@ def read_folders(folder: Path, option: str) -> ImageFiles:
     classes = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
     if not classes:
         if image_paths(folder, deep=False):
-            raise ConfigError(f"{option}: '{folder}' holds images but no folder per class; for names like cat.1.jpg use dataset=dogcat")
+            raise ConfigError(
+                f"{option}: '{folder}' holds images but no class folders; for names like cat.1.jpg use dataset=dogcat"
+            )
         raise nothing_found(folder, option)
     by_class = {name: image_paths(folder / name) for name in classes}
     if empty := [name for name, paths in by_class.items() if not paths]:
-        raise ConfigError(f"{option}: no image in the class folder {', '.join(empty)} of '{folder}'; add some or remove it")
+        raise ConfigError(
+            f"{option}: no image in the class folder {', '.join(empty)} of '{folder}'; add some or remove it"
+        )
     paths = [f"{name}/{path}" for name in classes for path in by_class[name]]
     targets = (number for number, name in enumerate(classes) for _ in by_class[name])
     return ImageFiles(folder, paths, targets, classes)

@@ -1,0 +1,19 @@
+"""Models: torchvision's zoo with any number of classes, small built-ins, freezing, initialisation."""
+
+from expkit.models import small, zoo
+from expkit.models.heads import auxiliary_weight, replace_head
+from expkit.models.input_size import check_input
+from expkit.models.prepare import ModelOptions, prepare
+from expkit.models.zoo import InputSpec, pretrained_input
+
+__all__ = [
+    "InputSpec",
+    "ModelOptions",
+    "auxiliary_weight",
+    "check_input",
+    "prepare",
+    "pretrained_input",
+    "replace_head",
+    "small",
+    "zoo",
+]

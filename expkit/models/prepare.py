@@ -1,0 +1,65 @@
+"""What every model may be asked for once it is built: an initialisation, and frozen parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from torch import nn
+
+from expkit.registry import ConfigError, models, nearest
+
+Init = Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "orthogonal", "trunc_normal"]
+
+
+@models.share
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options of every model.
+
+    freeze: patterns of parameter names that are not trained, e.g. ["features.*"]. init: a torch.nn.init method for the
+    weights of all convolutions and linear layers but the last; null keeps the architecture's own.
+    """
+
+    freeze: list[str] = field(default_factory=list)
+    init: Init | None = None
+
+
+def prepare(model: nn.Module, options: ModelOptions, pretrained: bool) -> nn.Module:
+    """Initialise and freeze a model as its options say. Raises ConfigError."""
+    if options.init:
+        if pretrained:
+            raise ConfigError("model.init: would overwrite the pretrained weights; set model.init=null")
+        initialise(model, options.init)
+    freeze(model, options.freeze)
+    return model
+
+
+def initialise(model: nn.Module, method: Init) -> None:
+    """Draw the weights of every convolution and linear layer but the last anew, and set their biases to zero."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    draw: Any = getattr(nn.init, f"{method}_")
+    more = {"nonlinearity": "relu"} if method.startswith("kaiming") else {}
+    for layer in layers[:-1]:
+        draw(layer.weight, **more)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Take parameters out of training by name pattern. Raises ConfigError for a pattern that matches none.
+
+    A normalisation layer whose parameters are all frozen also keeps its running statistics.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            hint = nearest(pattern, names) or f"; there is {', '.join(names[:3])}, …"
+            raise ConfigError(f"model.freeze: '{pattern}' matches no parameter{hint}")
+    for name, parameter in model.named_parameters():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(p.requires_grad for p in own):
+            module.momentum = 0.0  # running statistics move by momentum times the difference: not at all

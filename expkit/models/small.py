@@ -1,0 +1,62 @@
+"""Small networks for small images, quick to train on a CPU."""
+
+from torch import Tensor, nn
+
+from expkit.registry import ConfigError, models
+
+
+@models.register("small_resnet")
+def small_resnet(num_classes: int, width: int = 24, dropout: float = 0.0) -> nn.Module:
+    """A narrow residual network with batch normalisation, for images of 28 to 64 pixels."""
+    if width < 1 or not 0 <= dropout < 1:
+        raise ConfigError(
+            f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
+        )
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        ResidualBlock(width, width, stride=2),
+        ResidualBlock(width, 2 * width, stride=2),
+        ResidualBlock(2 * width, 4 * width, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(4 * width, num_classes),
+    )
+
+
+@models.register("small_cnn")
+def small_cnn(num_classes: int, width: int = 16, dropout: float = 0.0) -> nn.Module:
+    """Two convolutions with batch normalisation, for images of about 28 pixels."""
+    if width < 1 or not 0 <= dropout < 1:
+        raise ConfigError(
+            f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
+        )
+    layers: list[nn.Module] = []
+    for channels_in, channels_out in ((3, width), (width, 2 * width)):
+        layers += [nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)]
+        layers += [nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(dropout), nn.Linear(32 * width, num_classes)
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016). (N, in, H, W) -> (N, out, H/stride, W/stride)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.relu(self.body(images) + self.shortcut(images))
