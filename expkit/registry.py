@@ -104,6 +104,10 @@ class Registry:
         """Return the options that a YAML may set for a word: its own and the group's."""
         return {**self._shared_options(), **self._own_options(name)}
 
+    def options_of_all(self) -> set[str]:
+        """Return every option that some word of this group takes."""
+        return {option for name in self.names() for option in self.options(name)}
+
     def _own_options(self, name: str) -> dict[str, Option]:
         return {key: option for key, option in self.entry(name).options().items() if key not in self.runtime}
 
