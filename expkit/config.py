@@ -102,7 +102,9 @@ def guard_hydra(node: Any) -> None:
     """Refuse any target in Hydra's own node that is not Hydra's or a known plugin's. Raises ConfigError."""
     for path, key, value in _walk(node, "hydra"):
         if key in ("_target_", "()", "class") and not str(value).startswith(_TRUSTED_TARGETS):
-            raise ConfigError(f"{path}: '{value}' is code from outside Hydra and its plugins; a config may not name code")
+            raise ConfigError(
+                f"{path}: '{value}' is code from outside Hydra and its plugins; a config may not name code"
+            )
 
 
 def plain(config: DictConfig) -> Config:

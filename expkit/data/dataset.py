@@ -21,6 +21,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     targets: NDArray[np.int64] | NDArray[np.float32]
     task: Task = "single_label"
+    in_memory: bool = False  # whether reading an image costs so little that worker processes would only slow it
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -46,7 +47,7 @@ class Subset(ImageDataset):
         self.indices = indices
         self.class_names = dataset.class_names
         self.targets = dataset.targets[indices]
-        self.task = dataset.task
+        self.task, self.in_memory = dataset.task, dataset.in_memory
 
     def image(self, index: int) -> Tensor:
         return self.dataset.image(int(self.indices[index]))
