@@ -69,6 +69,11 @@ class Job:
     lines: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What the run folder's name begins with."""
+        return self.options.name or f"{self.config['dataset']['name']}-{self.config['model']['name']}"
+
 
 def assemble(config: Config) -> Job:
     """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets."""
@@ -273,8 +278,7 @@ def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if options is None:
         return None
-    kept = Checkpoints(folder / "checkpoints", job.monitor, job.higher_is_better, options.every)
-    return kept
+    return Checkpoints(folder / "checkpoints", job.monitor, job.higher_is_better, options.every)
 
 
 def describe(job: Job) -> dict[str, str]:

@@ -73,7 +73,7 @@ class _Opened:
         from expkit.records import Record, make_run_folder
 
         self.job = job
-        self.folder = make_run_folder(job.options.output_dir, job.options.name)
+        self.folder = make_run_folder(job.options.output_dir, job.name)
         self.record = Record(self.folder, job.config, overrides, command)
         self.record.data(job.splits)
         job.parts.checkpoints = open_checkpoints(job, self.folder)

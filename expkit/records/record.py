@@ -14,7 +14,7 @@ from expkit.records.facts import code_facts, data_facts, environment_facts
 
 
 class Record:
-    """One run's record. config.yaml, overrides.yaml, code.json and .patch, env.json, data.json, result.json, record.json."""
+    """One run's record: config, overrides, code, environment, data and result, each a plain file of its own."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], overrides: Sequence[str], command: str) -> None:
         self.folder = folder

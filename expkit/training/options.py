@@ -12,14 +12,14 @@ from expkit.signature import Misfit, fit, options_of
 class RunOptions:
     """The scalars at the top of the config.
 
-    name: begins the run folder's name. seed: what every random draw is keyed by. epochs, max_steps: the run ends at
-    whichever comes first (max_steps null: epochs alone; a step is one update of the weights). batch_size: images a
-    step sees before accumulation; eval_batch_size: null for the same. accumulate_steps: batches per update.
-    clip_grad_norm: largest gradient norm, null for no clipping. log_every: steps between points.
-    limit_train_batches, limit_eval_batches: null for all. output_dir: where run folders are made.
+    name: begins the run folder's name, null for data set and model. seed: what every random draw is keyed by. epochs,
+    max_steps: the run ends at whichever comes first (max_steps null: epochs alone; a step is one update of the
+    weights). batch_size: images a step sees before accumulation; eval_batch_size: null for the same.
+    accumulate_steps: batches per update. clip_grad_norm: largest gradient norm, null for no clipping. log_every: steps
+    between points. limit_train_batches, limit_eval_batches: null for all. output_dir: where run folders are made.
     """
 
-    name: str = "run"
+    name: str | None = None
     seed: int = 0
     epochs: int = 1
     max_steps: int | None = None
@@ -56,7 +56,9 @@ class RunOptions:
 
 def _range_fault(key: str, value: Any) -> list[str]:
     if key == "name":
-        fine = value and all(letter.isalnum() or letter in "-_.," for letter in value) and value.strip(".")
+        fine = value is None or (
+            value and all(letter.isalnum() or letter in "-_.," for letter in value) and value.strip(".")
+        )
         return [] if fine else [f"name: takes letters, digits, '-', '_', ',' and '.', got {value!r}"]
     if key == "clip_grad_norm":
         return [] if value is None or value > 0 else [f"clip_grad_norm: takes a number above 0 or null, got {value}"]

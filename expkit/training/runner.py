@@ -73,7 +73,7 @@ class Runner:
         parts, options = self.parts, self.options
         parts.model.train()
         parts.train_metrics.start_epoch()
-        self.wait, self._began = 0.0, time.perf_counter()
+        self.wait, self.interval_began = 0.0, time.perf_counter()
         for number, batch in enumerate(self.batches_of("train", parts.train, self.batches)):
             window = min(
                 options.accumulate_steps, self.batches - number // options.accumulate_steps * options.accumulate_steps
