@@ -164,7 +164,7 @@ def build_loss(node: Config, data: ImageDataset, model: nn.Module) -> nn.Module:
 def class_counts(data: ImageDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return (C,) the number of samples of each class."""
     if data.targets.ndim == 2:
-        return data.targets.sum(axis=0).astype(np.int64)
+        return np.asarray(data.targets.sum(axis=0), dtype=np.int64)
     return np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
 
 

@@ -94,7 +94,7 @@ def compose_one(overrides: list[str], config_name: str | None = None, config_dir
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_in_our_words(error, overrides)) from error
     guard_hydra(OmegaConf.to_container(config.hydra, resolve=False))
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def guard_hydra(node: Any) -> None:

@@ -33,12 +33,16 @@ class Option:
         return self.default is REQUIRED
 
 
-@cache
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     """Return the options that a YAML file can set: every named parameter whose type can be written in YAML.
 
     A parameter that takes code (a callable, a module) is left out: nothing in a config may name code.
     """
+    return _read_options(factory)
+
+
+@cache
+def _read_options(factory: Any) -> dict[str, Option]:
     hints = _type_hints(factory)
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -51,7 +55,7 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    target = factory.__init__ if inspect.isclass(factory) else factory  # type: ignore[misc]
+    target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         return typing.get_type_hints(target)
     except (NameError, TypeError):  # a library's annotation that only a type checker can resolve

@@ -17,11 +17,11 @@ from expkit.registry import ConfigError
 
 
 class Place(NamedTuple):
-    """Where a sample stands in a run: the epoch, its position in the epoch's order, and its index in the dataset."""
+    """Where a sample stands in a run: the epoch, its position in the epoch's order, and its number in the dataset."""
 
     epoch: int
     position: int
-    index: int
+    sample: int
 
 
 class Batch(NamedTuple):
@@ -65,13 +65,13 @@ class Samples(Dataset[Batch]):
 
     def __getitems__(self, places: list[Place]) -> Batch:
         """Return a whole batch: the loader's workers stack it themselves, as uint8."""
-        indices = [place.index for place in places]
+        indices = [place.sample for place in places]
         images = _stack([self.image(place) for place in places])
         targets = torch.from_numpy(self.dataset.targets[indices])
         return Batch(images, targets, torch.tensor(indices))
 
     def image(self, place: Place) -> Tensor:
-        image = self.dataset.image(place.index)
+        image = self.dataset.image(place.sample)
         # Position and not index: a weighted sampler may draw an index twice, to be augmented in two ways.
         seed_cpu(key(self.seed, self.purpose, place.epoch, place.position))
         return self.chain(image)
@@ -131,7 +131,7 @@ class Loader:
         return iter(self._loader)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 

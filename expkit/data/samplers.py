@@ -108,8 +108,10 @@ def _weights_by_class(given: dict[str, float] | list[float], class_names: Sequen
 
 def _per_sample(class_weights: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
     if targets.ndim == 1:
-        return class_weights[targets]
-    return np.asarray((targets * class_weights).max(axis=1))  # multilabel: the heaviest class that is present
+        return np.asarray(class_weights[targets], dtype=np.float64)
+    return np.asarray(
+        (targets * class_weights).max(axis=1), dtype=np.float64
+    )  # multilabel: the heaviest class that is present
 
 
 def _weighted_order(weights: NDArray[np.float64], length: int, replacement: bool) -> Order:

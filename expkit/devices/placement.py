@@ -85,7 +85,7 @@ class Device:
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module, its buffers and (if asked for) its memory layout to the device."""
         module = module.to(self.torch_device)
-        return module.to(memory_format=torch.channels_last) if self.options.channels_last else module  # type: ignore[call-overload,no-any-return]
+        return module.to(memory_format=torch.channels_last) if self.options.channels_last else module
 
     def images(self, images: Tensor) -> Tensor:
         """Copy a batch of images to the device, in the layout that the model wants."""
@@ -109,7 +109,7 @@ class Device:
 
     def _default_generator(self) -> torch.Generator:
         if self.torch_device.type == "cuda":
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
             return torch.cuda.default_generators[self.torch_device.index]
         if self.torch_device.type == "mps":
             return torch.mps._get_default_mps_generator()

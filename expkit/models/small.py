@@ -6,14 +6,14 @@ from expkit.registry import ConfigError, models
 
 
 @models.register("small_resnet")
-def small_resnet(num_classes: int, width: int = 24, dropout: float = 0.0) -> nn.Module:
+def small_resnet(num_classes: int, width: int = 16, stem_stride: int = 2, dropout: float = 0.0) -> nn.Module:
     """A narrow residual network with batch normalisation, for images of 28 to 64 pixels."""
     if width < 1 or not 0 <= dropout < 1:
         raise ConfigError(
             f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
         )
     return nn.Sequential(
-        nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(3, width, 3, stride=stem_stride, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
         ResidualBlock(width, width, stride=2),

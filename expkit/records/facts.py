@@ -35,7 +35,7 @@ def _git(*arguments: str) -> str:
 
 def environment_facts() -> dict[str, Any]:
     """Return versions and hardware; of the environment's variables only a short list of harmless ones."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in (*_PACKAGES, "expkit"):
         try:
             packages[name] = version(name)

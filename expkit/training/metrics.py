@@ -108,7 +108,7 @@ class EvalMetrics:
     @property
     def confusion(self) -> list[list[int]]:
         """(C, C): how often a sample of the row's class was taken for the column's."""
-        return self._confusion.view(self.num_classes, self.num_classes).tolist()  # type: ignore[no-any-return]
+        return self._confusion.view(self.num_classes, self.num_classes).tolist()
 
     def compute(self) -> Scores:
         """Return the scores; the only place that waits for the device."""

@@ -1,6 +1,6 @@
 """Optimizers by word, over groups of parameters chosen by pattern."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -86,19 +86,14 @@ def _check_patterns(options: OptimizerOptions, parameters: Mapping[str, nn.Param
         wrong = sorted(key for key, value in group.items() if key != "pattern" and not isinstance(value, float | int))
         if wrong:
             raise ConfigError(f"{path}.{wrong[0]}: takes a number, got {group[wrong[0]]!r}")
-        _check_matches(
-            f"{path}.pattern", group["pattern"], lambda name, _, p=group["pattern"]: fnmatchcase(name, p), parameters
-        )
+        matches = any(fnmatchcase(name, group["pattern"]) for name in parameters)
+        _check_matches(f"{path}.pattern", group["pattern"], matches, parameters)
     for word in options.no_decay:
-        _check_matches(
-            "optimizer.no_decay", word, lambda name, parameter, w=word: _exempt(w, name, parameter), parameters
-        )
+        matches = word in ("norm", "bias") or any(fnmatchcase(name, word) for name in parameters)
+        _check_matches("optimizer.no_decay", word, matches, parameters)
 
 
-def _check_matches(
-    path: str, pattern: str, matches: Callable[[str, nn.Parameter], bool], parameters: Mapping[str, nn.Parameter]
-) -> None:
-    if pattern in ("norm", "bias") or any(matches(name, parameter) for name, parameter in parameters.items()):
-        return
-    hint = nearest(pattern, parameters) or f"; there is {', '.join(list(parameters)[:3])}, …"
-    raise ConfigError(f"{path}: '{pattern}' matches no trained parameter{hint}")
+def _check_matches(path: str, pattern: str, matches: bool, parameters: Mapping[str, nn.Parameter]) -> None:
+    if not matches:
+        hint = nearest(pattern, parameters) or f"; there is {', '.join(list(parameters)[:3])}, …"
+        raise ConfigError(f"{path}: '{pattern}' matches no trained parameter{hint}")

@@ -97,7 +97,7 @@ def draw(name: str, size: int, seed: int) -> Image.Image:
     noise = np.random.default_rng(seed)
     ground = np.array([chance.uniform(0, 255) for _ in range(3)])
     ink = ground
-    while abs(ink - ground).sum() < 160:  # else the shape could hardly be seen
+    while abs(ink - ground).sum() < 200:  # else the shape could hardly be seen
         ink = np.array([chance.uniform(0, 255) for _ in range(3)])
     radius = size * chance.uniform(0.22, 0.38)
     x, y = (chance.uniform(radius, size - radius) for _ in range(2))
@@ -107,7 +107,7 @@ def draw(name: str, size: int, seed: int) -> Image.Image:
     points = [((x + radius * dx) * scale, (y + radius * dy) * scale) for dx, dy in _outline(name, turn)]
     ImageDraw.Draw(mask).polygon(points, fill=255)
     alpha = np.asarray(mask.resize((size, size), Image.Resampling.BOX), dtype=np.float64)[..., None] / 255
-    pixels = ground * (1 - alpha) + ink * alpha + noise.normal(0, 18, (size, size, 3))
+    pixels = ground * (1 - alpha) + ink * alpha + noise.normal(0, 8, (size, size, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 

@@ -1,0 +1,57 @@
+"""What every test may ask for: real data where there is some, drawn images, and small configs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from expkit.config import Config, compose_one, plain
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images that EXPKIT_REAL_DATA names."""
+    if not (folder := os.environ.get("EXPKIT_REAL_DATA")):
+        pytest.skip("EXPKIT_REAL_DATA is not set: it names a folder of real images")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def image_files(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes JPEG files: image_files("root", "cat/1.jpg", "dog/1.jpg")."""
+
+    def write(root: str, *names: str, size: tuple[int, int] = (40, 36)) -> Path:
+        for number, name in enumerate(names):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise(size, 60 + number).convert("RGB").save(path)
+        return tmp_path / root
+
+    return write
+
+
+@pytest.fixture
+def small_config(tmp_path: Path) -> Callable[..., Config]:
+    """Return a function that composes a config of a small, quick run; overrides come after."""
+
+    def build(*overrides: str) -> dict[str, Any]:
+        shapes = [f"dataset.root={tmp_path}/shapes", "dataset.size=32", "dataset.train_images=40"]
+        shapes += ["dataset.val_images=10", "dataset.num_workers=0"]
+        common = ["epochs=2", "batch_size=16", "logger=none", f"output_dir={tmp_path}/outputs"]
+        chosen = {word.partition("=")[0] for word in overrides}
+        if not chosen & {"dataset", "experiment"}:
+            common += shapes
+        if not chosen & {"model", "experiment"}:
+            common.append("model.width=4")
+        return plain(compose_one([*common, *overrides]))
+
+    return build

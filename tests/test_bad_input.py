@@ -1,0 +1,93 @@
+"""Wrong input of a user: a clear sentence that names what and where, before anything has been written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from expkit.assembly import assemble, check
+from expkit.config import Config
+from expkit.registry import ConfigError
+
+# overrides -> what the sentence must begin with, and what it must hold
+WRONG = [
+    ("model.widht=3", "model.widht", "did you mean 'width'"),
+    ("modle=small_cnn", "modle", "did you mean 'model'"),
+    ("model=squeznet", "model", "did you mean 'squeezenet'"),
+    ("model.name=small_resent", "model.name", "did you mean 'small_resnet'"),
+    ("model.width=wide", "model.width", "takes whole number"),
+    ("model.width=true", "model.width", "takes whole number"),
+    ("model.dropout=1.5", "model.width", "dropout"),
+    ("+model.num_classes=3", "model.num_classes", "is found out"),
+    ("+model._target_=os.system", "model._target_", "may not name code"),
+    ("+dataset.extra._target_=pathlib.Path.unlink", "dataset.extra._target_", "may not name code"),
+    ("hydra.job_logging.handlers.console.class=os.system", "hydra.job_logging", "may not name code"),
+    ("+hydra.callbacks.x._target_=pathlib.Path.unlink", "hydra.callbacks.x._target_", "may not name code"),
+    ("name=${oc.env:HOME}", "name", "may not read the environment"),
+    ("name=../elsewhere", "name", "takes letters"),
+    ("model=torchvision", "model.name", "is needed"),
+    ("model.freeze=[stem.*]", "model.freeze", "matches no parameter"),
+    ("model.init=magic", "model.init", "takes one of"),
+    ("epochs=0", "epochs", "from 1 up"),
+    ("epochs=many", "epochs", "takes whole number"),
+    ("batch_size=0", "batch_size", "from 1 up"),
+    ("seed=-1", "seed", "from 0 up"),
+    ("clip_grad_norm=0", "clip_grad_norm", "above 0"),
+    ("+batchsize=3", "batchsize", "did you mean 'batch_size'"),
+    ("optimizer.lr=fast", "optimizer.lr", "takes number"),
+    ("optimizer.lr=-1", "optimizer", "refuses these options"),
+    ("optimizer.no_decay=[classifier.*]", "optimizer.no_decay", "matches no trained parameter"),
+    ("optimizer=adamm", "optimizer", "did you mean 'adam'"),
+    ("schedule.warmup_steps=100", "schedule.warmup_steps", "do not fit"),
+    ("schedule=step schedule.milestones=[3]", "schedule.milestones", "between 0 and 1"),
+    ("loss=bce", "loss.name", "loss=cross_entropy"),
+    ("loss.class_weights=[1,2]", "loss.class_weights", "2 weights for 5 classes"),
+    ("loss.label_smoothing=2", "loss.label_smoothing", "takes a number from 0"),
+    ("sampler=weighted", "sampler.class_weights", "is needed"),
+    ("sampler=weighted sampler.class_weights={cirle:2}", "sampler.class_weights", "did you mean 'circle'"),
+    ("sampler=subset sampler.indices=[99]", "sampler.indices", "outside the 40"),
+    ("transforms.image_size=4 model=squeezenet", "transforms.image_size", "fits"),
+    ("transforms.train=[{name:Resise,size:8}]", "transforms.train[0].name", "did you mean 'Resize'"),
+    (
+        "transforms.train=[{name:Resize,size:8,antialiaz:true}]",
+        "transforms.train[0].antialiaz",
+        "did you mean 'antialias'",
+    ),
+    ("transforms.normalize.mean=[0.5]", "transforms.normalize", "3 means"),
+    ("device=gpu", "device.name", "device=cpu"),
+    ("device.precision=fp8", "device.precision", "takes one of"),
+    ("device.threads=0", "device.threads", "from 1 up"),
+    ("checkpoint.monitor=acuracy", "checkpoint.monitor", "there is accuracy"),
+    ("checkpoint.resume=/nowhere", "checkpoint.resume", "no such file"),
+    ("dataset.layout=files", "dataset.layout", "takes one of"),
+    ("dataset.timeout=0", "dataset.timeout", "above 0"),
+    ("batch_size=50 dataset.drop_last=true", "batch_size", "drop_last"),
+    ("experiment=dogcat_squeeznet", "experiment", "did you mean 'dogcat_squeezenet'"),
+    ("dataset=dogcat", "dataset.root", "is needed"),
+    ("dataset=dogcat dataset.root=/nowhere", "dataset.root", "there is no folder"),
+    ("dataset=image_folder dataset.root=/etc/hostname", "dataset.root", "is a file"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "begins", "holds"), WRONG, ids=[wrong[0] for wrong in WRONG])
+def test_wrong_input_is_named(
+    overrides: str, begins: str, holds: str, small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    def build() -> None:
+        config = small_config(*overrides.split(" "))
+        check(config)
+        assemble(config)
+
+    with pytest.raises(ConfigError) as caught:
+        build()
+    assert len(caught.value.faults) == 1
+    assert caught.value.faults[0].startswith(begins), caught.value.faults
+    assert holds in caught.value.faults[0]
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_all_faults_are_shown_together(small_config: Callable[..., Config]) -> None:
+    config = small_config("model.width=wide", "epochs=0", "optimizer.lr=fast", "device.precision=fp8")
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    assert len(caught.value.faults) == 4
