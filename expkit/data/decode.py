@@ -48,9 +48,8 @@ def decode(data: bytes, location: str) -> Tensor:
     if not data:
         raise BadImage(location, "the file is empty")
     if data.startswith(JPEG_MAGIC) and data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         try:
-            return decode_jpeg(encoded, mode=ImageReadMode.RGB)  # type: ignore[no-any-return]
+            return _decode_jpeg(data)
         except (
             RuntimeError
         ):  # colour spaces that it does not know, or damage: Pillow knows more, and says what is wrong

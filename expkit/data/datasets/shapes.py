@@ -99,7 +99,7 @@ def draw(name: str, size: int, seed: int) -> Image.Image:
     ink = ground
     while abs(ink - ground).sum() < 200:  # else the shape could hardly be seen
         ink = np.array([chance.uniform(0, 255) for _ in range(3)])
-    radius = size * chance.uniform(0.22, 0.38)
+    radius = size * chance.uniform(0.28, 0.4)
     x, y = (chance.uniform(radius, size - radius) for _ in range(2))
     turn = chance.uniform(0, 2 * math.pi)
     scale = 4  # drawn four times as large, for smooth edges

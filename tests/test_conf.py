@@ -1,0 +1,28 @@
+"""Every YAML of conf/ composes and checks."""
+
+from pathlib import Path
+
+import pytest
+
+from expkit.assembly import check
+from expkit.config import compose_one, conf_folder, plain
+
+CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob("*/*.yaml"))
+# What a choice leaves for its user to say.
+NEEDED = {
+    "dataset/dogcat": ["dataset.root=x"],
+    "dataset/image_folder": ["dataset.root=x"],
+    "model/torchvision": ["model.name=resnet34"],
+    "loss/torch": ["loss.name=MultiMarginLoss"],
+    "optimizer/torch": ["optimizer.name=radam"],
+    "schedule/torch": ["schedule.name=ExponentialLR", "+schedule.gamma=0.9"],
+    "sampler/weighted": ["sampler.class_weights={cat: 2}"],
+    "experiment/dogcat_squeezenet": ["dataset.root=x"],
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_a_choice_composes_and_checks(choice: Path) -> None:
+    word = choice.with_suffix("").as_posix()
+    group, name = word.split("/")
+    check(plain(compose_one([f"{group}={name}", *NEEDED.get(word, [])])))

@@ -1,0 +1,192 @@
+"""The command itself, in processes of its own: the main job, changes by override, wrong input, Ctrl+C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SMALL = [
+    "dataset.size=32",
+    "dataset.train_images=60",
+    "dataset.val_images=20",
+    "model.width=4",
+    "epochs=2",
+    "log_every=1",
+]
+
+
+def expkit(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "expkit.run", *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=240, env=os.environ | (environment or {}),
+    )  # fmt: skip
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = (place for place in (folder / "outputs").iterdir() if place.name != "data")
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A small run of the main job: its run folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("main")
+    done = expkit(folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    return only_run(folder), done.stdout
+
+
+def test_a_run_says_where_everything_lies(finished: tuple[Path, str]) -> None:
+    run, printed = finished
+    assert f"record            outputs/{run.name}" in printed
+    assert "tensorboard --logdir outputs" in printed
+    assert sum(line.startswith("epoch ") for line in printed.splitlines()) == 2
+
+
+def test_the_record_is_complete(finished: tuple[Path, str]) -> None:
+    run, _ = finished
+    record = json.loads((run / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["command"].startswith("python -m expkit.run dataset.size=32")
+    assert yaml.safe_load((run / "config.yaml").read_text())["dataset"]["size"] == 32
+    assert "epochs=2" in yaml.safe_load((run / "overrides.yaml").read_text())
+    assert json.loads((run / "env.json").read_text())["packages"]["torch"]
+    assert json.loads((run / "data.json").read_text())["train"]["images"] == 60
+    assert json.loads((run / "result.json").read_text())["steps"] == 4
+    assert "epoch 2/2" in (run / "log.txt").read_text()
+
+
+def test_metrics_are_whole_lines_with_every_step(finished: tuple[Path, str]) -> None:
+    run, _ = finished
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in points if point["kind"] == "step"] == [1, 2, 3, 4]
+    assert [point["epoch"] for point in points if point["kind"] == "epoch"] == [0, 1]
+
+
+def test_tensorboard_reads_what_metrics_say(finished: tuple[Path, str]) -> None:
+    run, _ = finished
+    events = EventAccumulator(str(run))
+    events.Reload()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["val/loss"] for line in lines if line["kind"] == "epoch"]
+    assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(losses)
+
+
+def test_checkpoints_hold_tensors_and_json_only(finished: tuple[Path, str]) -> None:
+    run, _ = finished
+    for path in (run / "checkpoints").glob("*.safetensors"):
+        manifest = json.loads(path.with_suffix(".json").read_text())
+        assert manifest["class_names"] == ["circle", "cross", "square", "star", "triangle"]
+        assert any(name.startswith("model/") for name in load_file(path))
+    assert 1 <= len(list((run / "checkpoints").iterdir())) // 2 <= 2
+
+
+def test_the_same_run_twice_ends_with_the_same_weights(finished: tuple[Path, str], tmp_path: Path) -> None:
+    run, _ = finished
+    done = expkit(tmp_path, *SMALL, "dataset.num_workers=0", "logger=none", "dataset.layout=names")
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((one / "result.json").read_text()) for one in (run, only_run(tmp_path)))
+    assert first["weights_sha256"] == second["weights_sha256"]
+
+
+def test_going_on_from_the_middle_ends_with_the_same_weights(finished: tuple[Path, str], tmp_path: Path) -> None:
+    run, _ = finished
+    half = expkit(tmp_path, *SMALL, "max_steps=4", "epochs=1", "schedule=constant", "output_dir=half")
+    assert half.returncode == 0, half.stderr
+    (folder,) = (tmp_path / "half").iterdir()
+    on = expkit(tmp_path, *SMALL, "schedule=constant", f"checkpoint.resume={folder}", "output_dir=on")
+    whole = expkit(tmp_path, *SMALL, "schedule=constant", "output_dir=whole")
+    assert on.returncode == whole.returncode == 0, on.stderr + whole.stderr
+    digests = {
+        json.loads(next((tmp_path / name).glob("*/result.json")).read_text())["weights_sha256"]
+        for name in ("on", "whole")
+    }
+    assert len(digests) == 1
+
+
+def test_wrong_input_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "model.widht=3", "optimizer.lr=fast")
+    assert done.returncode == 2
+    assert done.stderr == "error: model.widht: the chosen conf/model lists no such option; did you mean 'width'?\n"
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = expkit(tmp_path, *SMALL, f"output_dir={tmp_path}/file")
+    assert done.returncode == 2
+    assert "error: output_dir: cannot make a run folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_closes_the_record(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "expkit.run", *SMALL, "epochs=500", "dataset.num_workers=1"]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("outputs/*/checkpoints/*.json")):
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    assert json.loads((only_run(tmp_path) / "record.json").read_text())["status"] == "interrupted"
+
+
+def test_a_sweep_runs_every_combination(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "-m", *SMALL, "epochs=1", "seed=0,1", "logger=none")
+    assert done.returncode == 0, done.stderr
+    seeds = {json.loads(path.read_text())["seed"] for path in []} | {
+        yaml.safe_load(path.read_text())["seed"] for path in tmp_path.glob("outputs/*/config.yaml")
+    }
+    assert seeds == {0, 1}
+
+
+def test_a_misspelt_job_of_a_sweep_stops_it_before_the_first(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "-m", "model=small_cnn,small_cmm")
+    assert done.returncode == 2
+    assert "small_cmm" in done.stderr
+    assert not list(tmp_path.glob("outputs/*/record.json"))
+
+
+def test_own_conf_and_plugin(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").write_text("name: mine\ndepth: 2\n")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nfrom expkit.registry import models\n\n\n@models.register('mine')\n"
+        "def mine(num_classes: int, depth: int = 1) -> nn.Module:\n    '''My net.'''\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(depth), nn.Flatten(), nn.Linear(3 * depth**2, num_classes))\n"
+    )
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
+    own = ["model=mine", "dataset=image_folder", f"dataset.root={root}", "epochs=1"]
+    done = expkit(tmp_path, "--plugin", "mine.py", *own)
+    assert done.returncode == 0, done.stderr
+    without = expkit(tmp_path, *own)
+    assert without.returncode == 2
+    assert "no model is called 'mine'" in without.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"), [([], "dataset"), (["model"], "squeezenet1_1"), (["model", "small_resnet"], "stem_stride")]
+)
+def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
+    done = expkit(tmp_path, "--list", *words)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+def test_help_names_the_groups(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "squeezenet" in done.stdout
+    assert "--plugin" in done.stdout
