@@ -46,7 +46,7 @@ WRONG = [
     ("sampler=weighted", "sampler.class_weights", "is needed"),
     ("sampler=weighted sampler.class_weights={cirle:2}", "sampler.class_weights", "did you mean 'circle'"),
     ("sampler=subset sampler.indices=[99]", "sampler.indices", "outside the 40"),
-    ("transforms.image_size=4 model=squeezenet", "transforms.image_size", "fits"),
+    ("transforms=imagenet transforms.image_size=8 model=squeezenet", "transforms.image_size", "fits"),
     ("transforms.train=[{name:Resise,size:8}]", "transforms.train[0].name", "did you mean 'Resize'"),
     (
         "transforms.train=[{name:Resize,size:8,antialiaz:true}]",

@@ -12,6 +12,10 @@ CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob(
 NEEDED = {
     "dataset/dogcat": ["dataset.root=x"],
     "dataset/image_folder": ["dataset.root=x"],
+    "dataset/imagenet": ["dataset.root=x"],
+    "dataset/lsun": ["dataset.root=x"],
+    "dataset/coco": ["dataset.root=x", "dataset.annotations=y"],
+    "dataset/torchvision": ["dataset.name=svhn", "dataset.root=x"],
     "model/torchvision": ["model.name=resnet34"],
     "loss/torch": ["loss.name=MultiMarginLoss"],
     "optimizer/torch": ["optimizer.name=radam"],

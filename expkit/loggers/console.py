@@ -6,7 +6,6 @@ from contextlib import suppress
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 from rich.text import Text
 
 from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
@@ -22,7 +21,7 @@ class ConsoleLogger(Logger):
 
     def start(self, facts: RunFacts) -> None:
         self._progress = facts.progress
-        self.console.print(_two_columns(facts.lines))
+        self._rows(facts.lines)
         for note in facts.notes:
             self.message(note)
         if self.console.is_terminal:
@@ -39,7 +38,12 @@ class ConsoleLogger(Logger):
     def close(self, summary: Mapping[str, str]) -> None:
         if self._bar:
             self._bar.stop()
-        self.console.print(_two_columns(summary))
+        self._rows(summary)
+
+    def _rows(self, rows: Mapping[str, str]) -> None:
+        width = max(map(len, rows)) + 2
+        for heading, text in rows.items():
+            self._print(Text.assemble((heading.ljust(width), "bold"), text))
 
     def _print(self, text: Text) -> None:
         self.console.print(text, soft_wrap=True)  # lines stay whole in files and pipes
@@ -66,12 +70,3 @@ class _LiveBar(Bar):
             text = f"epoch {source.epoch + 1}/{source.epochs}  {source.stage:5}"
             self.update(self._shown, description=text, completed=source.done, total=source.total or None)
         yield self.make_tasks_table(self.tasks)
-
-
-def _two_columns(rows: Mapping[str, str]) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for heading, text in rows.items():
-        table.add_row(heading, Text(text))
-    return table

@@ -57,6 +57,7 @@ class Runner:
         self.last_step = min(options.epochs * self.steps_per_epoch, options.max_steps or 10**18)
         self.wait = 0.0  # seconds this epoch spent waiting for data
         self.scores: Scores = {}
+        self.warned = False  # of a loss that stays at chance: once is enough
 
     def run(self) -> Scores:
         """Train to the end and return the last epoch's scores. Raises TrainingDiverged."""
@@ -169,7 +170,8 @@ class Runner:
         times = {"lr": self.rate, "seconds": seconds, "images_per_second": samples / seconds}
         values = self.scores | times | {"data_wait": self.wait / seconds}
         parts.logger.point(Point("epoch", self.epoch, self.step, values))
-        if stays_at_chance(trained["loss"], parts.chance):
+        if stays_at_chance(trained["loss"], parts.chance) and not self.warned:
+            self.warned = True
             parts.logger.message(at_chance_warning(trained["loss"], parts.chance))
         monitored = evaluated[parts.checkpoints.monitor] if parts.checkpoints else evaluated["loss"]
         parts.schedule.after_epoch(monitored)

@@ -1,0 +1,63 @@
+"""LSUN as scene classification: one lmdb of encoded images per scene."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.files import existing_folder
+from expkit.data.decode import decode
+from expkit.registry import ConfigError, datasets
+
+
+@datasets.register("lsun")
+def lsun(root: str, classes: list[str] | None = None) -> Splits:
+    """LSUN's scenes, each in <scene>_train_lmdb and <scene>_val_lmdb below the root; needs the extra expkit[lsun]."""
+    folder = existing_folder(root, "dataset.root")
+    names = classes or sorted(place.name.removesuffix("_train_lmdb") for place in folder.glob("*_train_lmdb"))
+    if not names:
+        raise ConfigError(f"dataset.root: no <scene>_train_lmdb lies in '{root}'; put LSUN's lmdb folders there")
+    if missing := [name for name in names if not (folder / f"{name}_train_lmdb").is_dir()]:
+        raise ConfigError(f"dataset.classes: no {missing[0]}_train_lmdb lies in '{root}'")
+    has_val = all((folder / f"{name}_val_lmdb").is_dir() for name in names)
+    return Splits(LmdbScenes(folder, names, "train"), LmdbScenes(folder, names, "val") if has_val else None)
+
+
+class LmdbScenes(ImageDataset):
+    """Encoded images in one lmdb per class. A database is opened by each process for itself: a fork may not share it."""
+
+    def __init__(self, root: Path, class_names: list[str], split: str) -> None:
+        self.root, self.split, self.class_names = root, split, tuple(class_names)
+        self._open: dict[tuple[int, str], Any] = {}
+        keys = [self._keys(name) for name in class_names]
+        self._sample_keys = np.array([key for some in keys for key in some])
+        self.targets = np.repeat(np.arange(len(keys)), [len(some) for some in keys])
+
+    def _database(self, name: str) -> Any:
+        try:
+            import lmdb
+        except ImportError as error:
+            raise ConfigError("dataset.name: lsun needs the package lmdb; install expkit[lsun]") from error
+        place = (os.getpid(), name)
+        if place not in self._open:
+            path = self.root / f"{name}_{self.split}_lmdb"
+            self._open[place] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+        return self._open[place]
+
+    def _keys(self, name: str) -> list[bytes]:
+        with self._database(name).begin() as transaction:
+            return [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
+
+    def sample_name(self, index: int) -> str:
+        return f"{self.class_names[self.targets[index]]}/{self._sample_keys[index].decode()}"
+
+    def location(self, index: int) -> str:
+        return f"{self.root} ({self.split}): {self.sample_name(index)}"
+
+    def image(self, index: int) -> Tensor:
+        with self._database(self.class_names[self.targets[index]]).begin() as transaction:
+            data = transaction.get(self._sample_keys[index].tobytes())
+        return decode(bytes(data), self.location(index))

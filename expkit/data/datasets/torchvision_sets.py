@@ -1,0 +1,114 @@
+"""torchvision's own classification data sets by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+from torchvision import datasets as tv
+
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.files import ImageFiles
+from expkit.data.datasets.memory import ImageArrays, ReadByLibrary
+from expkit.registry import ConfigError, datasets
+
+# word: (torchvision's class, what asks for training, what asks for validation)
+_BY_TRAIN_FLAG = {
+    "cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST", "qmnist": "QMNIST", "usps": "USPS",
+}  # fmt: skip
+_BY_SPLIT = {
+    "svhn": ("SVHN", "train", "test"), "stl10": ("STL10", "train", "test"), "gtsrb": ("GTSRB", "train", "test"),
+    "flowers102": ("Flowers102", "train", "val"), "food101": ("Food101", "train", "test"),
+    "oxford_pets": ("OxfordIIITPet", "trainval", "test"), "dtd": ("DTD", "train", "val"),
+    "fgvc_aircraft": ("FGVCAircraft", "train", "val"), "country211": ("Country211", "train", "valid"),
+}  # fmt: skip
+
+
+def opened(name: str, root: str, make: Callable[[], Any]) -> Any:
+    """Return what `make` opens. Raises ConfigError, with the folder where the files belong, when they are not there."""
+    try:
+        return make()
+    except (URLError, ConnectionError, TimeoutError) as error:
+        raise ConfigError(f"dataset: {name} could not be downloaded ({error}); put its files into '{root}'") from error
+    except (RuntimeError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"dataset.root: {name} is not in '{root}' ({reason}); put its files there, or set dataset.download=true"
+        ) from error
+
+
+def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, Any]) -> None:
+    dataset_class = getattr(tv, class_name)
+
+    @datasets.register(word)
+    def build(root: str, download: bool = False) -> Splits:
+        folder = str(Path(root).expanduser())
+        sets = [
+            opened(word, folder, lambda one=one: dataset_class(root=folder, download=download, **one))
+            for one in (train, val)
+        ]
+        names = _class_names(sets[0])
+        return Splits(*(_wrap(one, names, split) for one, split in zip(sets, ("train", "val"), strict=True)))
+
+    build.__doc__ = f"torchvision's {class_name}."
+
+
+def _class_names(opened_set: Any) -> list[str]:
+    if names := getattr(opened_set, "classes", None):
+        return [name if isinstance(name, str) else name[0] for name in names]
+    return [str(number) for number in range(int(np.max(_targets(opened_set))) + 1)]
+
+
+def _targets(opened_set: Any) -> Any:
+    """Return the labels, which every one of these classes knows without opening an image."""
+    for attribute in ("targets", "labels", "_labels"):
+        if (found := getattr(opened_set, attribute, None)) is not None:
+            return np.asarray(found)
+    return np.array([label for _, label in opened_set._samples])  # GTSRB
+
+
+def _wrap(opened_set: Any, names: list[str], split: str) -> ImageDataset:
+    pixels = getattr(opened_set, "data", None)
+    if pixels is None:
+        return ReadByLibrary(lambda index: opened_set[index][0], _targets(opened_set), names, split)
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep their channels first
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return ImageArrays(pixels, _targets(opened_set), names, split)
+
+
+for _word, _class in _BY_TRAIN_FLAG.items():
+    _register(_word, _class, {"train": True}, {"train": False})
+for _word, (_class, _train, _val) in _BY_SPLIT.items():
+    _register(_word, _class, {"split": _train}, {"split": _val})
+
+
+@datasets.register("imagenet")
+def imagenet(root: str) -> Splits:
+    """ImageNet (ILSVRC2012): its archives must be fetched by hand into the root."""
+    sets = [opened("imagenet", root, lambda split=split: tv.ImageNet(root, split=split)) for split in ("train", "val")]
+    names = [name[0] for name in sets[0].classes]
+    return Splits(*(_files(one, names) for one in sets))
+
+
+def _files(opened_set: Any, names: list[str]) -> ImageFiles:
+    root = Path(opened_set.root)
+    paths = [str(Path(path).relative_to(root)) for path, _ in opened_set.samples]
+    return ImageFiles(root, paths, (target for _, target in opened_set.samples), names)
+
+
+@datasets.register("fake")
+def fake(images: int = 200, image_size: int = 32, num_classes: int = 10, draw_seed: int = 0) -> Splits:
+    """Noise with random labels (torchvision's FakeData): for trying a configuration, there is nothing to learn."""
+    if images < 2 or image_size < 1 or num_classes < 2:
+        raise ConfigError("dataset.images: takes 2 or more, with image_size from 1 and num_classes from 2 up")
+    names = [str(number) for number in range(num_classes)]
+
+    def draw(count: int, seed: int, split: str) -> ReadByLibrary:
+        drawn = tv.FakeData(count, (3, image_size, image_size), num_classes, random_offset=seed)
+        # FakeData draws a label after its image, so the labels cost a reading of each, once.
+        return ReadByLibrary(lambda index: drawn[index][0], [int(drawn[i][1]) for i in range(count)], names, split)
+
+    return Splits(draw(images, draw_seed, "train"), draw(max(images // 5, 1), draw_seed + images, "val"))
