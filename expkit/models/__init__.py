@@ -3,7 +3,7 @@
 from expkit.models import small, zoo
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
-from expkit.models.prepare import ModelOptions, prepare
+from expkit.models.prepare import ModelOptions, prepare, training_mode
 from expkit.models.zoo import InputSpec, pretrained_input
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "pretrained_input",
     "replace_head",
     "small",
+    "training_mode",
     "zoo",
 ]

@@ -47,10 +47,7 @@ def initialise(model: nn.Module, method: Init) -> None:
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Take parameters out of training by name pattern. Raises ConfigError for a pattern that matches none.
-
-    A normalisation layer whose parameters are all frozen also keeps its running statistics.
-    """
+    """Take parameters out of training by name pattern. Raises ConfigError for a pattern that matches none."""
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -59,7 +56,15 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
     for name, parameter in model.named_parameters():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             parameter.requires_grad_(False)
+
+
+def training_mode(model: nn.Module) -> None:
+    """Put a model into training mode, but for normalisation layers whose parameters are all frozen.
+
+    Those go on normalising by their running statistics, and keep them: a frozen part computes what it always did.
+    """
+    model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(p.requires_grad for p in own):
-            module.momentum = 0.0  # running statistics move by momentum times the difference: not at all
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(one.requires_grad for one in own):
+            module.eval()

@@ -14,6 +14,7 @@ from expkit.data.loader import Batch, Loader
 from expkit.devices import Device
 from expkit.keys import key
 from expkit.loggers import LoggerGuard, Point
+from expkit.models import training_mode
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.options import RunOptions
 from expkit.training.schedules import Schedule
@@ -72,7 +73,7 @@ class Runner:
     def train_epoch(self) -> Scores:
         """Train on each batch of the epoch once; returns the mean loss and scores over its samples."""
         parts, options = self.parts, self.options
-        parts.model.train()
+        training_mode(parts.model)
         parts.train_metrics.start_epoch()
         self.wait, self.interval_began = 0.0, time.perf_counter()
         for number, batch in enumerate(self.batches_of("train", parts.train, self.batches)):

@@ -27,7 +27,7 @@ def lsun(root: str, classes: list[str] | None = None) -> Splits:
 
 
 class LmdbScenes(ImageDataset):
-    """Encoded images in one lmdb per class. A database is opened by each process for itself: a fork may not share it."""
+    """Encoded images in one lmdb per class; each process opens it for itself, since a fork may not share it."""
 
     def __init__(self, root: Path, class_names: list[str], split: str) -> None:
         self.root, self.split, self.class_names = root, split, tuple(class_names)

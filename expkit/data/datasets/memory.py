@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from expkit.data.dataset import ImageDataset, Task
+from expkit.data.dataset import ImageDataset
 
 
 class ImageArrays(ImageDataset):
@@ -32,11 +32,10 @@ class ReadByLibrary(ImageDataset):
     """Images that a function reads by index, as Pillow images."""
 
     def __init__(
-        self, read: Callable[[int], Image.Image], targets: Any, class_names: Sequence[str], split: str,
-        task: Task = "single_label",
-    ) -> None:  # fmt: skip
-        self.read, self.split, self.task, self.class_names = read, split, task, tuple(class_names)
-        self.targets = np.asarray(targets, dtype=np.int64 if task == "single_label" else np.float32)
+        self, read: Callable[[int], Image.Image], targets: Any, class_names: Sequence[str], split: str
+    ) -> None:
+        self.read, self.split, self.class_names = read, split, tuple(class_names)
+        self.targets = np.asarray(targets, dtype=np.int64)
 
     def sample_name(self, index: int) -> str:
         return f"{self.split}/{index}"

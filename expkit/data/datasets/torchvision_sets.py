@@ -26,10 +26,10 @@ _BY_SPLIT = {
 }  # fmt: skip
 
 
-def opened(name: str, root: str, make: Callable[[], Any]) -> Any:
-    """Return what `make` opens. Raises ConfigError, with the folder where the files belong, when they are not there."""
+def opened(name: str, dataset_class: Callable[..., Any], root: str, **options: Any) -> Any:
+    """Return an opened data set. Raises ConfigError with the folder where the files belong."""
     try:
-        return make()
+        return dataset_class(root, **options)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise ConfigError(f"dataset: {name} could not be downloaded ({error}); put its files into '{root}'") from error
     except (RuntimeError, OSError) as error:
@@ -45,12 +45,9 @@ def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, 
     @datasets.register(word)
     def build(root: str, download: bool = False) -> Splits:
         folder = str(Path(root).expanduser())
-        sets = [
-            opened(word, folder, lambda one=one: dataset_class(root=folder, download=download, **one))
-            for one in (train, val)
-        ]
+        sets = [opened(word, dataset_class, folder, download=download, **one) for one in (train, val)]
         names = _class_names(sets[0])
-        return Splits(*(_wrap(one, names, split) for one, split in zip(sets, ("train", "val"), strict=True)))
+        return Splits(_wrap(sets[0], names, "train"), _wrap(sets[1], names, "val"))
 
     build.__doc__ = f"torchvision's {class_name}."
 
@@ -88,9 +85,9 @@ for _word, (_class, _train, _val) in _BY_SPLIT.items():
 @datasets.register("imagenet")
 def imagenet(root: str) -> Splits:
     """ImageNet (ILSVRC2012): its archives must be fetched by hand into the root."""
-    sets = [opened("imagenet", root, lambda split=split: tv.ImageNet(root, split=split)) for split in ("train", "val")]
+    sets = [opened("imagenet", tv.ImageNet, root, split=split) for split in ("train", "val")]
     names = [name[0] for name in sets[0].classes]
-    return Splits(*(_files(one, names) for one in sets))
+    return Splits(_files(sets[0], names), _files(sets[1], names))
 
 
 def _files(opened_set: Any, names: list[str]) -> ImageFiles:

@@ -1,0 +1,46 @@
+"""Scores against sums by hand and against torchmetrics."""
+
+import pytest
+import torch
+from torchmetrics.functional.classification import multilabel_average_precision
+
+from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
+
+CPU = torch.device("cpu")
+
+
+def test_evaluation_counts_each_sample_once() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(23, 7), torch.randint(7, (23,))
+    metrics = EvalMetrics("single_label", 7, CPU)
+    for start in range(0, 23, 5):  # the last batch is smaller
+        part = slice(start, start + 5)
+        metrics.update(torch.nn.functional.cross_entropy(logits[part], targets[part]), logits[part], targets[part])
+    scores = metrics.compute()
+    assert scores["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)))
+    assert scores["accuracy"] == pytest.approx(float((logits.argmax(1) == targets).float().mean()))
+    assert scores["top5"] == pytest.approx(float((logits.topk(5).indices == targets[:, None]).any(1).float().mean()))
+    assert sum(map(sum, metrics.confusion)) == 23
+    assert set(scores) == set(metric_names("single_label", 7))
+
+
+def test_multilabel_is_mean_average_precision() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(20, 3), (torch.rand(20, 3) < 0.4).float()
+    metrics = EvalMetrics("multilabel", 3, CPU)
+    for part in (slice(0, 12), slice(12, 20)):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[part], targets[part])
+        metrics.update(loss, logits[part], targets[part])
+    expected = multilabel_average_precision(logits.sigmoid(), targets.long(), 3)
+    assert metrics.compute()["map"] == pytest.approx(float(expected))
+    assert set(metrics.compute()) == set(metric_names("multilabel", 3))
+
+
+def test_training_means_weigh_samples_over_intervals() -> None:
+    metrics = TrainMetrics(CPU)
+    right = torch.tensor([[5.0, 0.0]])
+    metrics.update(torch.tensor(1.0), right.repeat(3, 1), torch.tensor([0, 0, 1]))
+    assert metrics.interval() == pytest.approx({"loss": 1.0, "accuracy": 2 / 3})
+    metrics.update(torch.tensor(3.0), right, torch.tensor([0]))
+    assert metrics.interval() == pytest.approx({"loss": 3.0, "accuracy": 1.0})
+    assert metrics.epoch() == pytest.approx({"loss": 1.5, "accuracy": 0.75})

@@ -1,0 +1,52 @@
+"""Groups of parameters by pattern."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from expkit.registry import ConfigError
+from expkit.training.optimizers import build_optimizer
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def decays(optimizer: torch.optim.Optimizer) -> dict[float, int]:
+    return {group["weight_decay"]: len(group["params"]) for group in optimizer.param_groups}
+
+
+def test_norms_and_biases_go_without_decay(model: nn.Module) -> None:
+    node: dict[str, Any] = {"name": "sgd", "lr": 0.1, "weight_decay": 0.01, "no_decay": ["norm", "bias"]}
+    assert decays(build_optimizer(node, model)) == {0.01: 2, 0.0: 4}
+
+
+def test_groups_have_rates_of_their_own(model: nn.Module) -> None:
+    groups = [{"pattern": "0.*", "lr_scale": 0.1}, {"pattern": "3.*", "lr": 0.5}]
+    optimizer = build_optimizer({"name": "adamw", "lr": 0.01, "groups": groups}, model)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.001, 0.5, 0.01])
+
+
+def test_frozen_parameters_are_left_out(model: nn.Module) -> None:
+    model[0].requires_grad_(False)
+    optimizer = build_optimizer({"name": "sgd", "lr": 0.1}, model)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
+    model.requires_grad_(False)
+    with pytest.raises(ConfigError, match="every parameter is frozen"):
+        build_optimizer({"name": "sgd", "lr": 0.1}, model)
+
+
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        ([{"lr": 0.1}], r"optimizer.groups\[0\]: needs a `pattern`"),
+        ([{"pattern": "4.*", "lr": 0.1}], r"optimizer.groups\[0\].pattern: '4.\*' matches no trained parameter"),
+        ([{"pattern": "0.*", "lr": "fast"}], r"optimizer.groups\[0\].lr: takes a number"),
+    ],
+)
+def test_wrong_groups_are_named(groups: list[dict[str, Any]], sentence: str, model: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_optimizer({"name": "sgd", "lr": 0.1, "groups": groups}, model)
