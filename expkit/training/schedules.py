@@ -110,6 +110,7 @@ class FactorSchedule:
         self.warmup, self.start, self.every = warmup, start, every
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.step = 0
+        self._applied: float | None = None
         self._apply()
 
     def after_step(self) -> None:
@@ -124,10 +125,14 @@ class FactorSchedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
+        self._applied = None  # the optimizer's groups have just been restored too
         self._apply()
 
     def _apply(self) -> None:
         factor = self.factor_at(self.step)
+        if factor == self._applied:  # most steps of many schedules: nothing to write
+            return
+        self._applied = factor
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
