@@ -3,11 +3,14 @@
 python tests/bench/loop.py [ROUNDS]
 """
 
+import importlib.util
 import json
+import logging
 import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from expkit.devices import Device, DeviceOptions
 from expkit.loggers import JsonlLogger, LoggerGuard, TensorBoardLogger
 from expkit.loggers.base import RunFacts
 from expkit.training.metrics import EvalMetrics, TrainMetrics
+from expkit.training.optimizers import build_optimizer
 from expkit.training.options import RunOptions
 from expkit.training.runner import Parts, Runner
 from expkit.training.schedules import build_schedule
@@ -44,9 +48,9 @@ class InMemory:
 
 
 def tiny() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(), nn.Linear(32, CLASSES)
-    )
+    """About 200 µs a step where the machine is idle."""
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(), nn.Linear(32, CLASSES)]
+    return nn.Sequential(*layers)
 
 
 def bare(folder: Path, log: bool = True) -> float:
@@ -76,7 +80,7 @@ def bare(folder: Path, log: bool = True) -> float:
 
 def ours(folder: Path, tensorboard: bool) -> float:
     model, data = tiny(), InMemory()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = build_optimizer({"name": "sgd", "lr": 0.01}, model)
     more = [TensorBoardLogger(folder / "events", 30)] if tensorboard else []
     guard = LoggerGuard([JsonlLogger(folder / "ours.jsonl"), *more])
     guard.start(RunFacts("bench", str(folder), {}, {}))
@@ -94,6 +98,39 @@ def ours(folder: Path, tensorboard: bool) -> float:
     return seconds
 
 
+def lightning(folder: Path) -> float:
+    """The same with Lightning: loss and accuracy logged every 50 steps to a CSV file, everything else switched off."""
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.loggers import CSVLogger
+
+    class Tiny(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.loss_of = tiny(), nn.CrossEntropyLoss()
+
+        def training_step(self, batch: Batch, number: int) -> torch.Tensor:
+            logits = self.model(batch.images)
+            loss: torch.Tensor = self.loss_of(logits, batch.targets)
+            accuracy = (logits.argmax(1) == batch.targets).float().mean()
+            self.log_dict({"loss": loss, "accuracy": accuracy})
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+        def on_train_epoch_start(self) -> None:
+            self.began = time.perf_counter()
+
+        def on_train_epoch_end(self) -> None:
+            self.seconds = time.perf_counter() - self.began
+
+    module = Tiny()
+    off = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=CSVLogger(str(folder)), log_every_n_steps=50, **off)
+    trainer.fit(module, [InMemory().batch] * STEPS)
+    return module.seconds
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     ways: dict[str, Callable[[Path], float]] = {
@@ -102,6 +139,10 @@ def main() -> None:
         "expkit, metrics.jsonl": lambda folder: ours(folder, tensorboard=False),
         "expkit, metrics.jsonl and TensorBoard": lambda folder: ours(folder, tensorboard=True),
     }
+    if importlib.util.find_spec("lightning"):
+        ways["Lightning, CSV"] = lightning
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
