@@ -38,10 +38,7 @@ for _word, _class_name in _WORDS.items():
 
 
 def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimizer of a checked node over the parameters that are not frozen. Raises ConfigError.
-
-    Where torch has a fused update it is taken, unless the node says otherwise: the same formula, in one kernel.
-    """
+    """Build the optimizer of a checked node over the parameters that are not frozen. Raises ConfigError."""
     options: OptimizerOptions = optimizers.shared(node)
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not parameters:
@@ -55,17 +52,8 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
         {"params": chosen} | _group_options(options, number, node) | ({"weight_decay": 0.0} if exempt else {})
         for (number, exempt), chosen in sorted(grouped.items(), key=lambda item: item[0])
     ]
-    if _fuses(node, parameters):
-        node = {**node, "fused": True}
     optimizer: torch.optim.Optimizer = optimizers.build(node, params=groups)
     return optimizer
-
-
-def _fuses(node: Mapping[str, Any], parameters: Mapping[str, nn.Parameter]) -> bool:
-    """Say whether torch can update all weights in one kernel, and the user did not choose a way."""
-    if node["name"] not in ("sgd", "adam", "adamw", "adagrad") or {"fused", "foreach", "differentiable"} & node.keys():
-        return False
-    return all(one.device.type in ("cpu", "cuda") and one.is_floating_point() for one in parameters.values())
 
 
 def _group_of(name: str, options: OptimizerOptions) -> int:
