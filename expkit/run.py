@@ -94,7 +94,10 @@ class _Opened:
         except KeyboardInterrupt:
             status, reason = "interrupted", "Ctrl+C"
             sys.exit(130)
-        except (TrainingDiverged, BadImage, ConfigError) as error:
+        except BadImage as error:
+            reason = f"an image cannot be read: {error}; mend or remove the file"
+            sys.exit(1)
+        except (TrainingDiverged, ConfigError) as error:
             reason = str(error)
             sys.exit(1)
         except Exception as error:

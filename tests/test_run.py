@@ -34,7 +34,7 @@ def expkit(
 
 
 def only_run(folder: Path) -> Path:
-    (run,) = (place for place in (folder / "outputs").iterdir() if place.name != "data")
+    (run,) = (place for place in (folder / "outputs").iterdir() if place.name not in ("data", "sweeps"))
     return run
 
 
@@ -140,6 +140,19 @@ def test_ctrl_c_closes_the_record(tmp_path: Path) -> None:
     assert running.returncode == 130
     assert "Traceback" not in errors
     assert json.loads((only_run(tmp_path) / "record.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_cannot_be_read_is_named(workers: int, image_files: Callable[..., Path], tmp_path: Path) -> None:
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
+    broken = root / "dog/3.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    pets = ["dataset=image_folder", f"dataset.root={root}", f"dataset.num_workers={workers}", "model.width=4"]
+    done = expkit(tmp_path, *pets)
+    assert done.returncode == 1
+    assert f"an image cannot be read: {broken}: cannot be decoded" in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    assert json.loads((only_run(tmp_path) / "record.json").read_text())["status"] == "failed"
 
 
 def test_a_sweep_runs_every_combination(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from expkit.data.dataset import ImageDataset
+from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
 from expkit.data.transforms import Chain
 from expkit.keys import generator, key, seed_cpu
@@ -54,7 +55,7 @@ class KeyedBatches(Sampler[list[Place]]):
             yield [Place(self.epoch, first + offset, index) for offset, index in enumerate(chosen)]
 
 
-class Samples(Dataset[Batch]):
+class Samples(Dataset[Batch | Exception]):
     """A dataset with its transforms, read by places: each sample's randomness is its own, keyed by its place.
 
     purpose keeps the draws of training ("sample") apart from those of evaluation ("eval").
@@ -63,10 +64,16 @@ class Samples(Dataset[Batch]):
     def __init__(self, dataset: ImageDataset, chain: Chain, seed: int, purpose: str) -> None:
         self.dataset, self.chain, self.seed, self.purpose = dataset, chain, seed, purpose
 
-    def __getitems__(self, places: list[Place]) -> Batch:
-        """Return a whole batch: the loader's workers stack it themselves, as uint8."""
+    def __getitems__(self, places: list[Place]) -> Batch | Exception:
+        """Return a whole batch, stacked as uint8 by the worker itself.
+
+        What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
+        """
         indices = [place.sample for place in places]
-        images = _stack([self.image(place) for place in places])
+        try:
+            images = _stack([self.image(place) for place in places])
+        except (BadImage, ConfigError) as error:
+            return error
         targets = torch.from_numpy(self.dataset.targets[indices])
         return Batch(images, targets, torch.tensor(indices))
 
@@ -112,7 +119,7 @@ class Loader:
         if num_workers:
             workers = {"persistent_workers": True, "timeout": timeout, "worker_init_fn": _quiet_worker}
             workers["multiprocessing_context"] = "fork" if os.name == "posix" else "spawn"
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch | Exception] = DataLoader(
             samples,
             batch_sampler=self.batches,
             collate_fn=_as_is,
@@ -126,9 +133,15 @@ class Loader:
         return len(self.batches)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from batch number `start` on; no earlier image is opened."""
+        """Yield the batches of an epoch from batch number `start` on; no earlier image is opened.
+
+        Raises BadImage for a file that cannot be read, ConfigError for images that do not stack.
+        """
         self.batches.jump(epoch, start)
-        return iter(self._loader)
+        for batch in self._loader:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
 
 
 def _as_is(batch: Any) -> Any:
