@@ -43,4 +43,5 @@ def _options(group: str, name: str) -> Table:
 def _default(option: Option) -> str:
     if option.required:
         return "(needed)"
-    return "null" if option.default is None else str(option.default)
+    empty = repr(option.default) == "<factory>"  # a dataclass field that begins as an empty list or mapping
+    return "null" if option.default is None else "(empty)" if empty else str(option.default)

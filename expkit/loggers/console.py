@@ -1,7 +1,6 @@
 """The terminal: a live bar where there is a terminal, plain lines where there is none."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -53,20 +52,19 @@ class _LiveBar(Bar):
     """A bar that reads the runner's progress each time it is drawn, so that a step costs the runner nothing."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
-        self._source = progress
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        super().__init__(
-            *columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, refresh_per_second=8
-        )
+        self._source = progress  # before the base class, which draws at once
         self._stage = ("", 0)
-        self._shown = self.add_task("", total=None)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        left = (TextColumn("left"), TimeRemainingColumn())
+        super().__init__(*columns, *left, console=console, transient=True, refresh_per_second=8)
+        self.add_task("", total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         source = self._source
-        with suppress(KeyError):  # drawn once before the task is there
+        for shown in self.task_ids:  # one, but for the very first drawing
             if self._stage != (source.stage, source.epoch):
                 self._stage = (source.stage, source.epoch)
-                self.reset(self._shown)
+                self.reset(shown)
             text = f"epoch {source.epoch + 1}/{source.epochs}  {source.stage:5}"
-            self.update(self._shown, description=text, completed=source.done, total=source.total or None)
+            self.update(shown, description=text, completed=source.done, total=source.total or None)
         yield self.make_tasks_table(self.tasks)

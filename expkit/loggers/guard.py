@@ -1,8 +1,10 @@
 """The one place where the runner hands over what happens: no logger behind it can end a run."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from expkit.loggers.base import Logger, Point, Progress, RunFacts
+from expkit.loggers.console import ConsoleLogger
 
 
 class LoggerGuard:
@@ -32,4 +34,7 @@ class LoggerGuard:
             except Exception as error:  # whatever a backend raises, the run goes on
                 self.loggers.remove(logger)
                 name = type(logger).__name__
-                self.message(f"warning: {name} failed and is left out from here on: {type(error).__name__}: {error}")
+                text = f"warning: {name} failed and is left out from here on: {type(error).__name__}: {error}"
+                if isinstance(logger, ConsoleLogger):  # then nobody else would tell the user
+                    print(text, file=sys.stderr)
+                self.message(text)
