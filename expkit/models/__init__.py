@@ -4,7 +4,7 @@ from expkit.models import small, zoo
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
 from expkit.models.prepare import ModelOptions, prepare, training_mode
-from expkit.models.zoo import InputSpec, pretrained_input
+from expkit.models.weights import InputSpec, pretrained_input
 
 __all__ = [
     "InputSpec",

@@ -1,7 +1,8 @@
 """Whether a model takes images of a size, found out before training and without computing anything."""
 
 import copy
-import warnings
+from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -14,32 +15,67 @@ _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299,
 def check_input(model: nn.Module, name: str, height: int, width: int, num_classes: int) -> None:
     """Raise ConfigError when (2, 3, height, width) images do not give (2, num_classes) logits; names a size that fits.
 
-    Works on a copy on the meta device, where tensors have shapes and no values: the model stays untouched.
+    Works on a copy on the meta device, where tensors have shapes and no values: the model stays untouched. Tries
+    training too, since auxiliary heads need larger images than the main one.
     """
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        shadow = copy.deepcopy(model).to("meta")
-        problem = _problem(shadow, height, width, num_classes)
+    with torch.random.fork_rng(devices=[]):
+        shadow = _shadow(model)
+        if _problem(shadow, height, width, num_classes) is None:
+            return
+        # Not every operation of every plugin's model is there on the meta device: real numbers decide.
+        problem = _problem(copy.deepcopy(model), height, width, num_classes)
         if problem is None:
             return
-        sizes = [size for size in _USUAL_SIZES if _problem(shadow, size, size, num_classes) is None]
-    if not sizes:
-        raise ConfigError(f"model: {name} cannot be used on images: {problem}")
-    size = next((size for size in sizes if size >= min(height, width)), sizes[-1])
-    given = f"{width}×{height}"
-    raise ConfigError(f"transforms.image_size: {name} cannot take images of {given} pixels ({problem}); {size} fits")
+        advice = _advice(lambda size: _problem(shadow, size, size, num_classes) is None, min(height, width))
+    if not advice:
+        raise ConfigError(f"model: {name} cannot be used on images of {width}×{height} pixels: {problem}")
+    advice += _other_way(model, height, width)
+    raise ConfigError(
+        f"transforms.image_size: {name} cannot take images of {width}×{height} pixels ({problem}); {advice}"
+    )
+
+
+def _shadow(model: nn.Module) -> nn.Module:
+    """Return a copy whose tensors have no values; unlike deepcopy().to("meta") it copies none on the way."""
+    tensors: dict[int, Tensor] = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        is_parameter = isinstance(tensor, nn.Parameter)
+        tensors[id(tensor)] = nn.Parameter(empty, requires_grad=False) if is_parameter else empty
+    return copy.deepcopy(model, tensors)
 
 
 def _problem(model: nn.Module, height: int, width: int, num_classes: int) -> str | None:
-    images = torch.zeros(2, 3, height, width, device="meta")
-    for training in (True, False):  # auxiliary heads see the images in training only
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    images = torch.zeros(2, 3, height, width, device=device)
+    for training in (True, False):
         model.train(training)
         try:
             with torch.no_grad():
                 outputs = model(images)
-        except (RuntimeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        logits = outputs if isinstance(outputs, Tensor) else outputs[0]
-        if logits.shape != (2, num_classes):
-            return f"gives outputs of shape {tuple(logits.shape)} for 2 images and {num_classes} classes"
+        for logits in outputs if isinstance(outputs, tuple) else (outputs,):
+            if not isinstance(logits, Tensor):
+                return f"gives a {type(logits).__name__}, not logits"
+            if logits.shape != (2, num_classes):
+                return f"gives outputs of shape {tuple(logits.shape)} for 2 images and {num_classes} classes"
     return None
+
+
+def _advice(fits: Callable[[int], bool], wanted: int) -> str:
+    """Say in words which size fits, the nearest above the wanted one if any, or nothing."""
+    nearest_first = sorted(_USUAL_SIZES, key=lambda size: (size < wanted, abs(size - wanted)))
+    size = next((size for size in nearest_first if fits(size)), None)
+    if size is None:
+        return ""
+    or_more = all(fits(larger) for larger in (299, _USUAL_SIZES[-1]) if larger > size)
+    return f"{size} {'or more fits, e.g.' if or_more else 'fits:'} transforms.image_size={size}"
+
+
+def _other_way(model: nn.Module, height: int, width: int) -> str:
+    """Name the option of vision transformers that are built for one size, where this one could be it."""
+    built_for, patch = getattr(model, "image_size", None), getattr(model, "patch_size", None)
+    if isinstance(built_for, int) and isinstance(patch, int) and height == width and height % patch == 0:
+        return f", or, without pretrained weights, model.image_size={height}"
+    return ""

@@ -36,10 +36,16 @@ def prepare(model: nn.Module, options: ModelOptions, pretrained: bool) -> nn.Mod
 
 
 def initialise(model: nn.Module, method: Init) -> None:
-    """Draw the weights of every convolution and linear layer but the last anew, and set their biases to zero."""
+    """Draw the weights of every convolution and linear layer but the last anew, and set their biases to zero.
+
+    The last layer, the head, keeps what its architecture gives it: the others are scaled for the layers that follow
+    them. trunc_normal has a standard deviation of 0.02, as in vision transformers (torch's default is 1).
+    """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     draw: Any = getattr(nn.init, f"{method}_")
-    more = {"nonlinearity": "relu"} if method.startswith("kaiming") else {}
+    more: dict[str, Any] = {"nonlinearity": "relu"} if method.startswith("kaiming") else {}
+    if method == "trunc_normal":
+        more = {"std": 0.02}
     for layer in layers[:-1]:
         draw(layer.weight, **more)
         if layer.bias is not None:
@@ -51,7 +57,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            hint = nearest(pattern, names) or f"; there is {', '.join(names[:3])}, …"
+            parts = [f"{name}.*" for name, _ in model.named_modules() if name]
+            hint = nearest(pattern, [*parts, *names]) or f"; there is {', '.join(names[:3])}, …"
             raise ConfigError(f"model.freeze: '{pattern}' matches no parameter{hint}")
     for name, parameter in model.named_parameters():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -62,9 +69,11 @@ def training_mode(model: nn.Module) -> None:
     """Put a model into training mode, but for normalisation layers whose parameters are all frozen.
 
     Those go on normalising by their running statistics, and keep them: a frozen part computes what it always did.
+    Frozen dropout layers stay active. Whoever trains calls this instead of `model.train()`, which would wake them up.
     """
     model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(one.requires_grad for one in own):
+        keeps_statistics = getattr(module, "running_mean", None) is not None
+        if keeps_statistics and own and not any(parameter.requires_grad for parameter in own):
             module.eval()

@@ -1,13 +1,19 @@
 """Small networks for small images, quick to train on a CPU."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from expkit.registry import ConfigError, models
 
 
 @models.register("small_resnet")
-def small_resnet(num_classes: int, width: int = 16, stem_stride: int = 2, dropout: float = 0.0) -> nn.Module:
+def small_resnet(
+    num_classes: int, width: int = 16, blocks: int = 1, stem_stride: int = 2, dropout: float = 0.0
+) -> nn.Module:
     """A narrow residual network with batch normalisation, for images of 28 to 64 pixels."""
+    if blocks < 1 or stem_stride < 1:
+        raise ConfigError(f"model.blocks: takes 1 or more, and stem_stride too; got {blocks}, {stem_stride}")
     if width < 1 or not 0 <= dropout < 1:
         raise ConfigError(
             f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
@@ -16,14 +22,20 @@ def small_resnet(num_classes: int, width: int = 16, stem_stride: int = 2, dropou
         nn.Conv2d(3, width, 3, stride=stem_stride, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
-        ResidualBlock(width, width, stride=2),
-        ResidualBlock(width, 2 * width, stride=2),
-        ResidualBlock(2 * width, 4 * width, stride=2),
+        *_stage(width, width, blocks),
+        *_stage(width, 2 * width, blocks),
+        *_stage(2 * width, 4 * width, blocks),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(4 * width, num_classes),
     )
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int) -> list[nn.Module]:
+    """Return residual blocks of which the first halves the image."""
+    more = [ResidualBlock(channels_out, channels_out, stride=1) for _ in range(blocks - 1)]
+    return [ResidualBlock(channels_in, channels_out, stride=2), *more]
 
 
 @models.register("small_cnn")
@@ -40,6 +52,20 @@ def small_cnn(num_classes: int, width: int = 16, dropout: float = 0.0) -> nn.Mod
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(dropout), nn.Linear(32 * width, num_classes)
     )
+
+
+@models.register("mlp")
+def mlp(num_classes: int, grid: int = 16, hidden: tuple[int, ...] = (256,), dropout: float = 0.0) -> nn.Module:
+    """A perceptron on the image averaged to grid x grid cells; with no hidden layer it is logistic regression."""
+    if grid < 1 or min(hidden, default=1) < 1:
+        raise ConfigError(f"model.grid: takes 1 or more, and each of hidden too; got {grid}, {list(hidden)}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout: takes a number from 0 up to, not including, 1, got {dropout}")
+    sizes = [3 * grid * grid, *hidden]
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    return nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Flatten(), *layers, nn.Linear(sizes[-1], num_classes))
 
 
 class ResidualBlock(nn.Module):

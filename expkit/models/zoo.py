@@ -1,124 +1,112 @@
 """torchvision's classification models by name, from scratch or pretrained, with the data's number of classes."""
 
 import inspect
-import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
-import torch
 import torchvision.models as zoo
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from expkit.models.heads import replace_head
-from expkit.registry import ConfigError, models, nearest
+from expkit.models.heads import drop_auxiliary, replace_head
+from expkit.models.weights import find_weights, vet, weights_file, weights_words
+from expkit.registry import ConfigError, models
+
+# An architecture's options are the parameters of its class that have a default, as its builders hand their **kwargs
+# on to it; what has none is structure, which the builder sets. The two tables are the exceptions, by how names begin.
+# Builders have a default of their own for these, by model or by weights; null leaves it to them.
+_LEFT_TO_BUILDER = {
+    "convnext": {"stochastic_depth_prob"},
+    "efficientnet": {"dropout"},
+    "googlenet": {"aux_logits", "init_weights", "transform_input"},
+    "inception": {"aux_logits", "init_weights", "transform_input"},
+    "maxvit": {"input_size"},
+    "vit": {"image_size"},
+}
+# Builders set these themselves, so that giving them again is an error.
+_SET_BY_BUILDER = {
+    "densenet": {"growth_rate", "block_config", "num_init_features"},
+    "efficientnet": {"last_channel"},
+    "resnext": {"groups", "width_per_group"},
+    "squeezenet": {"version"},
+    "swin": {"stochastic_depth_prob"},
+    "wide_resnet": {"width_per_group"},
+}
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """What pretrained weights expect: sizes in pixels, mean and std of images scaled to 0..1, and whose they are."""
-
-    image_size: int
-    resize_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: str
-
-
-def pretrained_input(node: Mapping[str, Any]) -> InputSpec | None:
-    """Return what the weights of a model node expect, None from scratch; nothing is downloaded. Raises ConfigError."""
-    name, word = node.get("name"), node.get("weights")
-    if not word or name not in zoo.list_models(module=zoo):
-        return None
-    weights = find_weights(str(name), word)
-    transforms = weights.transforms()
-    sizes = int(transforms.crop_size[0]), int(transforms.resize_size[0])
-    return InputSpec(*sizes, tuple(transforms.mean), tuple(transforms.std), str(weights))
+def _add(name: str) -> None:
+    builder = zoo.get_model_builder(name)
+    parameters = _parameters(name, inspect.signature(builder).return_annotation)
+    build: Any = partial(_build, name, builder)
+    build.__doc__ = _one_line(builder.__doc__ or name)
+    build.__signature__ = inspect.Signature(parameters)
+    build.__annotations__ = {one.name: one.annotation for one in parameters}
+    models.add(name, build, "torchvision")
 
 
-def find_weights(name: str, word: str) -> WeightsEnum:
-    """Return a model's weights by word (DEFAULT or a member's name). Raises ConfigError naming those there are."""
-    members = zoo.get_model_weights(name)
-    words = ["DEFAULT", *(member.name for member in members)]
-    if word not in words:
-        raise ConfigError(
-            f"model.weights: {name} has no weights '{word}'{nearest(word, words)}; there is {', '.join(words)}"
-        )
-    return members[word]
+def _parameters(name: str, model_class: type) -> list[inspect.Parameter]:
+    left, taken = _options_in(_LEFT_TO_BUILDER, name), _options_in(_SET_BY_BUILDER, name)
+    found = []
+    for one in inspect.signature(model_class).parameters.values():
+        if one.name in left:
+            found.append(one.replace(annotation=one.annotation | None, default=None))
+        elif one.default is not one.empty and one.name not in {*taken, "num_classes"}:
+            found.append(one)
+    words: Any = Literal
+    weights = inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default=None)
+    given = weights.replace(name="num_classes", annotation=int, default=inspect.Parameter.empty)
+    found = [given, weights.replace(annotation=words[weights_words(name)] | None), *found]
+    return [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in found]
 
 
-def weights_file(weights: WeightsEnum) -> Path:
-    """Return where torch keeps, or would keep, the file of some weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+def _options_in(table: dict[str, set[str]], name: str) -> set[str]:
+    return {option for beginning, options in table.items() if name.startswith(beginning) for option in options}
 
 
-def vet(weights: WeightsEnum) -> None:
-    """Make sure that the weights' file is there and holds nothing but tensors. Raises ConfigError.
+def _one_line(doc: str) -> str:
+    """Return the first paragraph of a docstring as one line of plain text."""
+    paragraph = " ".join(inspect.cleandoc(doc).partition("\n\n")[0].split())
+    return re.sub(r"`(.*?) <[a-z]+://[^>]*>`_+", r"\1", paragraph)
 
-    torchvision itself loads it without that check, and a pickle can execute code.
-    """
-    path = weights_file(weights)
+
+def _build(
+    name: str, builder: Callable[..., nn.Module], *, num_classes: int, weights: str | None = None, **options: Any
+) -> nn.Module:
+    given = {option: value for option, value in options.items() if value is not None}
+    if weights is not None:
+        return _pretrained(name, builder, find_weights(name, weights), num_classes, given)
+    if name in ("googlenet", "inception_v3"):
+        given.setdefault("init_weights", True)  # what torchvision does too, and warns that it will not for ever
     try:
-        torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
-    except (URLError, ConnectionError, TimeoutError) as error:
-        problem = f"{weights} could not be downloaded ({error})"
-        raise ConfigError(f"model.weights: {problem}; put the file at {path}, or set model.weights=null") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.weights: {path} is damaged or is not a plain state dict: {reason}; remove it"
-        ) from error
+        return builder(weights=None, num_classes=num_classes, **given)
+    except (AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error  # the registry says whose options these are
 
 
-def _factory(name: str, builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    fixed: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-
-    def build(num_classes: int, weights: str | None = None, **options: Any) -> nn.Module:
-        if weights is None:
-            return builder(weights=None, num_classes=num_classes, **fixed | options)
-        chosen = find_weights(name, weights)
-        vet(chosen)
-        model = builder(weights=chosen, progress=False, **options)
-        replace_head(model, len(chosen.meta["categories"]), num_classes)
-        return model
-
-    build.__doc__ = f"{name} of torchvision, from scratch or pretrained (weights: DEFAULT)."
-    return build
-
-
-def _add_all() -> None:
-    for name in zoo.list_models(module=zoo):
-        builder = zoo.get_model_builder(name)
-        model_class = inspect.signature(builder).return_annotation
-        # The builder's **kwargs go to its class: its parameters with defaults are options too.
-        models.add(
-            name, _factory(name, builder), "torchvision", _options_of_class(model_class), _structure_free(builder)
-        )
+def _pretrained(
+    name: str, builder: Callable[..., nn.Module], weights: WeightsEnum, num_classes: int, options: dict[str, Any]
+) -> nn.Module:
+    vet(weights)
+    without_auxiliary = options.get("aux_logits") is False
+    if without_auxiliary:
+        del options["aux_logits"]  # the files hold auxiliary heads, so they are loaded first
+    try:
+        with warnings.catch_warnings():
+            # The very heads that are replaced below are those that torchvision warns of.
+            warnings.filterwarnings("ignore", "auxiliary heads in the pretrained googlenet", UserWarning)
+            model = builder(weights=weights, progress=False, **options)
+    except RuntimeError as error:
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip().rstrip(". ")
+        hint = "take back the options that change its layers" if options else f"remove {weights_file(weights)}"
+        raise ConfigError(f"model.weights: {weights} does not fit {name}: {reason[:200]}; {hint}") from error
+    if without_auxiliary:
+        drop_auxiliary(model)
+    replace_head(model, len(weights.meta["categories"]), num_classes)
+    return model
 
 
-def _options_of_class(model_class: type) -> Callable[..., Any]:
-    """Return a callable whose signature is the class's options alone: what has a default."""
-    return _with_parameters(
-        [one for one in inspect.signature(model_class).parameters.values() if one.default is not one.empty], model_class
-    )
-
-
-def _structure_free(builder: Callable[..., Any]) -> Callable[..., Any]:
-    own = [one for one in inspect.signature(builder).parameters.values() if one.name not in ("weights", "progress")]
-    return _with_parameters([one for one in own if one.kind is not one.VAR_KEYWORD], builder)
-
-
-def _with_parameters(parameters: list[inspect.Parameter], source: Any) -> Callable[..., Any]:
-    def signature() -> None: ...
-
-    keyword = [one.replace(kind=one.KEYWORD_ONLY) for one in parameters]
-    signature.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
-    initializer = source.__init__ if inspect.isclass(source) else source
-    signature.__annotations__ = {one.name: initializer.__annotations__.get(one.name, Any) for one in parameters}
-    return signature
-
-
-_add_all()
+for _name in zoo.list_models(module=zoo):
+    _add(_name)

@@ -1,10 +1,12 @@
 """Freezing and initialisation."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from expkit.models import ModelOptions, prepare, training_mode
-from expkit.models.prepare import freeze
+from expkit.models.prepare import Init, freeze
 from expkit.registry import ConfigError, models
 
 
@@ -26,6 +28,23 @@ def test_a_pattern_that_matches_nothing_names_a_near_one() -> None:
     model = models.build({"name": "resnet18"}, num_classes=3)
     with pytest.raises(ConfigError, match=r"model.freeze: 'fc.weigth' matches no parameter; did you mean 'fc.weight'"):
         freeze(model, ["fc.weigth"])
+
+
+def test_the_name_of_a_part_is_completed() -> None:
+    model = models.build({"name": "squeezenet1_1"}, num_classes=3)
+    with pytest.raises(ConfigError, match=r"'features' matches no parameter; did you mean 'features\.\*'"):
+        freeze(model, ["features"])
+
+
+@pytest.mark.parametrize("method", get_args(Init))
+@pytest.mark.parametrize("name", ["squeezenet1_1", "small_resnet"])
+def test_with_every_init_the_signal_stays_finite(method: Init, name: str) -> None:
+    torch.manual_seed(0)
+    model = prepare(models.build({"name": name}, num_classes=3), ModelOptions(init=method), pretrained=False)
+    logits = model(torch.randn(2, 3, 64, 64))
+    assert 0 <= float(logits.abs().max().detach()) < 100
+    logits.sum().backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_init_leaves_the_head_alone() -> None:

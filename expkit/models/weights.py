@@ -1,0 +1,95 @@
+"""Pretrained weights: their words, what input they expect, and a file that is vetted before anything loads it."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision.models as zoo
+from torchvision.models import WeightsEnum
+
+from expkit.registry import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What pretrained weights expect: sizes in pixels, mean and std of images scaled to 0..1, and whose they are."""
+
+    image_size: int
+    resize_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+
+def pretrained_input(node: Mapping[str, Any]) -> InputSpec | None:
+    """Return what the weights of a model node expect, None from scratch; nothing is downloaded. Raises ConfigError."""
+    name, word = node.get("name"), node.get("weights")
+    if not word or name not in zoo.list_models(module=zoo):
+        return None
+    weights = find_weights(str(name), word)
+    transforms = weights.transforms()
+    sizes = int(transforms.crop_size[0]), int(transforms.resize_size[0])
+    return InputSpec(*sizes, tuple(transforms.mean), tuple(transforms.std), str(weights))
+
+
+def weights_words(name: str) -> tuple[str, ...]:
+    """Return DEFAULT and the names of a model's weights.
+
+    Left out are those without a classifier (vgg16's IMAGENET1K_FEATURES), whose last layers hold no numbers.
+    """
+    members = zoo.get_model_weights(name)
+    return ("DEFAULT", *(member.name for member in members if member.meta["categories"]))
+
+
+def find_weights(name: str, word: str) -> WeightsEnum:
+    """Return a model's weights by word (DEFAULT or a member's name). Raises ConfigError naming those there are."""
+    words = weights_words(name)
+    if word not in words:
+        raise ConfigError(
+            f"model.weights: {name} has no weights '{word}'{nearest(word, words)}; there is {', '.join(words)}"
+        )
+    return zoo.get_model_weights(name)[word]
+
+
+def weights_file(weights: WeightsEnum) -> Path:
+    """Return where torch keeps, or would keep, the file of some weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+
+
+def vet(weights: WeightsEnum) -> None:
+    """Make sure that the weights' file is there and holds nothing but tensors. Raises ConfigError.
+
+    torchvision itself loads it without that check, and a pickle can execute code. A download is checked against the
+    digest in its file's name; a file that lies there already is not, as everywhere in torch.
+    """
+    path = weights_file(weights)
+    try:
+        state = torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ConfigError(_unreadable(path, error) if path.exists() else _missing(weights, path, error)) from error
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"model.weights: {path} holds a {type(state).__name__}, not a state dict; remove it")
+
+
+def _missing(weights: WeightsEnum, path: Path, error: Exception) -> str:
+    problem = f"{weights} could not be downloaded ({_first_line(error)})"
+    return f"model.weights: {problem}; put the file at {path}, or set model.weights=null"
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Say what is wrong with a file, without torch's own advice to load it unsafely."""
+    reason = _first_line(error)
+    if isinstance(error, pickle.UnpicklingError):
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {code[1]}, which can execute code" if code else "it is no plain pickle of tensors"
+    return f"model.weights: {path} is damaged or is not a plain state dict: {reason}; remove it to download it again"
+
+
+def _first_line(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first.partition(" This is an internal miniz error")[0].rstrip(".")
