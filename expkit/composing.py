@@ -1,0 +1,154 @@
+"""How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.hydra as hydra_entry
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.guard import guard_hydra, guard_job, walk
+from expkit.registry import ConfigError
+from expkit.vetting import vet
+
+Config = dict[str, Any]
+
+MOST_FILES = 200  # of a config, through its defaults lists
+
+# What Hydra raises, beside its own errors, for defaults lists and files that it did not expect.
+_MALFORMED = (ValueError, TypeError, AttributeError, KeyError, AssertionError, RecursionError, OSError)
+
+
+def conf_folder() -> Path:
+    """Return the package's conf: that of the checkout, or the copy in the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
+
+
+class OwnConf(SearchPathPlugin):
+    """Adds the user's ./conf before the package's, so that it brings choices to any group."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own.resolve() != conf_folder().resolve():
+            search_path.prepend(provider="your ./conf", path=f"file://{own}")
+
+
+class Refused(ConfigError, ConfigCompositionException):
+    """A ConfigError that Hydra passes on, or prints as its one line, when it is raised in the middle of its work."""
+
+
+class VettedFiles(FileConfigSource):
+    """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        folder = Path(self.path)
+        path = folder / self._normalize_file_name(config_path)
+        if folder.resolve() == conf_folder() and ".." not in Path(config_path).parts:
+            return super().load_config(config_path)
+        try:
+            vet(path, folder)
+            return super().load_config(config_path)
+        except ConfigError as error:
+            raise Refused(*error.faults) from error
+        except (ValueError, yaml.YAMLError) as error:
+            raise Refused(f"{path}: {_in_a_line(error)}; a config holds plain values only") from error
+
+
+class CountedFiles(CachingConfigRepository):
+    """Hydra's cache of files, which stops defaults lists that name each other without end."""
+
+    loads = 0
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        self.loads += 1
+        if self.loads > MOST_FILES:
+            raise Refused(f"{config_path}: its defaults lists lead to more than {MOST_FILES} files; name fewer")
+        return super().load_config(config_path)
+
+
+class GuardedLoader(ConfigLoaderImpl):
+    """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        try:
+            config = super().load_configuration(config_name, overrides, *more, **named)
+        except HydraException:  # a missing file is an OSError too, and has words of its own
+            raise
+        except _MALFORMED as error:
+            raise Refused(f"config: Hydra cannot compose it: {_in_a_line(error)}") from error
+        tree = to_plain(config)
+        try:
+            guard_hydra(tree.pop("hydra"), _typed(overrides), overrides, _plugin_texts())
+            guard_job(tree)
+        except ConfigError as error:
+            raise Refused(*error.faults) from error
+        return config
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        files = CountedFiles(self.repository)
+        self._process_config_searchpath(config_name, parsed, files)
+        return parsed, files
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Have Hydra read and compose through the classes above, and put its own back afterwards."""
+    Plugins.instance().register(OwnConf)
+    readers: dict[str, Any] = SourcesRegistry.instance().types
+    names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
+    reader, loader = readers["file"], names["ConfigLoaderImpl"]
+    readers["file"], names["ConfigLoaderImpl"] = VettedFiles, GuardedLoader
+    try:
+        yield
+    finally:
+        readers["file"], names["ConfigLoaderImpl"] = reader, loader
+
+
+def to_plain(config: DictConfig, resolve: bool = False) -> Config:
+    """Return a config as plain dicts and lists, its references as they are written unless they are to be resolved."""
+    tree = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _typed(overrides: list[str]) -> set[str]:
+    """Return the paths of every value in Hydra's node that overrides give."""
+    typed = set()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group.startswith("hydra."):
+            typed |= {override.key_or_group, *(path for path, _, _ in walk(override.value(), override.key_or_group))}
+    return typed
+
+
+def _plugin_texts() -> set[tuple[str, str]]:
+    """Return (path, text) of every text that an installed launcher or sweeper has by default."""
+    store, texts = ConfigStore.instance(), set()
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        for name in store.list(group):
+            node = store.load(f"{group}/{name}").node if name.endswith(".yaml") else OmegaConf.create()
+            found = walk(OmegaConf.to_container(node), group.replace("/", "."))
+            texts |= {(path, value) for path, _, value in found if isinstance(value, str)}
+    return texts
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
