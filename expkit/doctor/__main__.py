@@ -1,0 +1,83 @@
+"""python -m expkit.doctor: examines a data set and this machine before training, and says what cures what is wrong."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from expkit.registry import ConfigError
+
+Config = dict[str, Any]
+
+_NO_LOG = "hydra/job_logging=disabled"  # or Hydra would begin a log file where the command is given
+
+USAGE = """\
+python -m expkit.doctor [--plugin FILE.py] [GROUP=CHOICE ...] [KEY=VALUE ...]
+
+Takes the overrides of python -m expkit.run, reads every image once, and looks at the machine. Reports unreadable and
+equal images, leaks between train and val, the classes, sizes, mean and std, and draws samples and transforms.
+Exit code: 0 all well, 1 something should be cured, 2 a mistake in the command.
+
+  python -m expkit.doctor dataset=dogcat dataset.root=FOLDER
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 all well, 1 something should be cured, 2 a user's mistake, 130 Ctrl+C."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    own, overrides = parser.parse_known_args(arguments)
+    if own.help:
+        print(USAGE, end="")
+        return
+    healthy: list[bool] = []
+    try:
+        from expkit.config import launch
+        from expkit.plugins import load_plugins
+
+        load_plugins(own.plugin)
+        plugins = [word for file in own.plugin for word in ("--plugin", file)]
+
+        def job(config: Config, changed: list[str]) -> None:
+            healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *plugins, *changed])))
+
+        launch([*overrides, _NO_LOG], _check, job)
+    except ConfigError as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0 if all(healthy) else 1)
+
+
+def _check(config: Config) -> None:
+    from expkit.assembly import check
+
+    try:
+        import imagehash  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("doctor: needs the package imagehash; install expkit[doctor]") from error
+    check(config)
+
+
+def _examine(config: Config, run_command: str) -> bool:
+    """Examine one config; a user's mistake ends the process here, before Hydra would report it as a crash."""
+    from rich.console import Console
+
+    from expkit.doctor.examine import examine
+
+    try:
+        return examine(config, Console(highlight=False), run_command)
+    except ConfigError as error:
+        _refuse(error)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    for fault in error.faults:
+        print(f"error: {fault}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The examination, in reading order: read every file, judge the data and the machine, write it all down."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from expkit.data.datasets import DataOptions, load
+from expkit.doctor import report
+from expkit.doctor.duplicates import find_groups
+from expkit.doctor.duplicates import judge as judge_duplicates
+from expkit.doctor.finding import Finding, counted, listed
+from expkit.doctor.lists import Cures, write_duplicates, write_lists
+from expkit.doctor.machine import judge_machine
+from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
+from expkit.doctor.pictures import choose, draw_samples, draw_transforms
+from expkit.doctor.scan import Collection, Scan, scan
+from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_images
+from expkit.doctor.trial import judge_trial, try_transforms
+from expkit.records import make_run_folder
+from expkit.registry import ConfigError, datasets, devices
+
+Config = Mapping[str, Any]
+
+SAMPLES_NAME, TRANSFORMS_NAME = "samples.png", "transforms.png"
+_COLUMNS, _SAMPLES, _TRIED = 8, 40, 6
+_NO_IMAGE = (224, 224)  # what a batch is reckoned with where no image can be read
+_EVENING_OUT = ("class_balanced", "weighted", "WeightedRandomSampler")
+
+
+def examine(config: Config, console: Console, run_command: str) -> bool:
+    """Examine a checked config's data and this machine; return whether all is well. Raises ConfigError.
+
+    run_command: what would train on this config, to be shown with the cures.
+    """
+    options: DataOptions = datasets.shared(config["dataset"])
+    device: torch.device = devices.build(config["device"])
+    splits = load(config["dataset"])
+    collection = Collection(splits)
+    with _folder(config) as folder:
+        report.print_heading(console, folder, collection, splits.notes)
+        with report.progress(console, len(collection)) as on_read:
+            found = scan(collection, usable_cores(), options.timeout, on_read)
+        report.print_scan(console, found)
+        findings, cures = judge_scan(config, found, folder)
+        statistics = collect(found) if len(found.readable("train")) else None
+        size = _NO_IMAGE
+        if statistics:
+            size = try_config(config, found, statistics, folder, findings)
+        needs = measure_needs(config, splits.train, *size)
+        findings += judge_machine(needs, measure_machine(config["output_dir"], device))
+        report.write_findings(folder, config["dataset"], found, findings, statistics)
+        report.print_all(console, folder, findings, statistics, f"{run_command} {cures.best}" if cures.best else "")
+    return not any(finding.level == "problem" for finding in findings)
+
+
+@contextmanager
+def _folder(config: Config) -> Iterator[Path]:
+    """Make the folder before the long scan, and leave no empty one behind."""
+    folder = make_run_folder(str(Path(config["output_dir"]) / "doctor"), config["dataset"]["name"])
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding], Cures]:
+    """Write the lists of unreadable and of equal images; return what they mean, and what leaves them out."""
+    groups = find_groups(found.collection, found.readings, found.processes)
+    cures = write_lists(folder, found, groups, config["dataset"].get("exclude"))
+    write_duplicates(folder, groups, found.collection)
+    findings = judge_duplicates(groups, found.collection, cures.surplus)
+    if found.bad:
+        names = listed([found.collection.name(number) for number in sorted(found.bad)])
+        says = f"{counted(len(found.bad), 'image')} cannot be read: {names}"
+        findings.insert(0, Finding("problem", "files", says, cures.bad))
+    return findings, cures
+
+
+def try_config(
+    config: Config, found: Scan, statistics: Statistics, folder: Path, findings: list[Finding]
+) -> tuple[int, int]:
+    """Draw the pictures and add findings on classes, images and transforms; return (height, width) of a batch."""
+    data = found.readable("train")
+    evened_out = config["sampler"]["name"] in _EVENING_OUT or bool(config["loss"].get("class_weights"))
+    findings += judge_classes(statistics.counts["train"], data.class_names, evened_out)
+    draw_samples(data, choose(data, _SAMPLES), _COLUMNS).save(folder / SAMPLES_NAME)
+    try:
+        trial = try_transforms(config, data, choose(data, _TRIED).tolist())
+    except ConfigError as error:  # the data has been examined for good: this is one finding among others
+        findings += [Finding("problem", "transforms", fault) for fault in error.faults]
+        height, width = data.image(0).shape[-2:]
+        return height, width
+    draw_transforms(trial.rows).save(folder / TRANSFORMS_NAME)
+    native = config["transforms"].get("image_size") == "native"
+    findings += judge_images(found.readings, trial.image_size, native)
+    findings += judge_trial(trial)
+    return trial.size

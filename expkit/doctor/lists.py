@@ -1,0 +1,80 @@
+"""What a run should leave out, as files that it reads: the unreadable images, and those that come twice."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
+from expkit.doctor.duplicates import Group
+from expkit.doctor.scan import Collection, Scan
+from expkit.records.facts import relative
+
+SURPLUS_NAME = "exclude.json"
+
+
+@dataclass(frozen=True)
+class Cures:
+    """Overrides: `bad` leaves out what cannot be read; `surplus` also the images that leak or contradict each other."""
+
+    bad: str = ""
+    surplus: str = ""
+
+    @property
+    def best(self) -> str:
+        """Return the one that leaves out most; the longer list holds the shorter one."""
+        return self.surplus or self.bad
+
+
+def write_lists(folder: Path, found: Scan, groups: Sequence[Group], earlier: str | None) -> Cures:
+    """Write the lists that are not empty. earlier: a list that the config excludes already, which stays part of them.
+
+    Raises ConfigError when the earlier list cannot be read.
+    """
+    known = read_bad_files(earlier) if earlier else {}
+    bad = {found.collection.name(number): reason for number, reason in found.bad.items()}
+    surplus = {
+        found.collection.name(number): _why(group, found.collection, number)
+        for group in groups
+        if group.leaks or group.contradicts
+        for number in group.surplus()
+    }
+    return Cures(
+        _write(folder / LIST_NAME, known | bad) if bad else "",
+        _write(folder / SURPLUS_NAME, known | surplus | bad) if surplus else "",
+    )
+
+
+def _write(path: Path, reasons: dict[str, str]) -> str:
+    write_bad_files(path, reasons)
+    return f"dataset.exclude={relative(path)}"
+
+
+def _why(group: Group, collection: Collection, number: int) -> str:
+    other = next(one for one in group.samples if one != number)
+    like = "the same as" if group.kind == "exact" else "nearly the same as"
+    against = f", which is labelled {collection.label(other)}" if group.contradicts else ""
+    return f"{like} {collection.name(other)}{against}"
+
+
+def write_duplicates(folder: Path, groups: Sequence[Group], collection: Collection) -> None:
+    """Write every group of equal images, the exact ones first."""
+    content = [
+        {
+            "kind": group.kind,
+            "leak": group.leaks,
+            "labels_differ": group.contradicts,
+            "images": [_sample(collection, number) for number in group.samples],
+        }
+        for group in groups
+    ]
+    (folder / "duplicates.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sample(collection: Collection, number: int) -> dict[str, str]:
+    return {
+        "name": collection.name(number),
+        "split": collection.split_of[number],
+        "label": collection.label(number),
+        "location": collection.location(number),
+    }

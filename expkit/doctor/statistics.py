@@ -1,0 +1,143 @@
+"""What the images are like as a whole: classes, sizes, kinds of pixels, mean and standard deviation."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expkit.data.dataset import ImageDataset
+from expkit.doctor.finding import Finding, Level, counted, listed
+from expkit.doctor.scan import Reading, Scan
+
+SLIGHT_IMBALANCE, GRAVE_IMBALANCE = 1.5, 10.0  # largest class over the smallest
+LONGEST = 3.0  # longer side over the shorter one
+MUCH_LARGER = 4.0  # shorter side over what the model sees
+USUAL_MODES = ("RGB", "")
+_IN_WORDS = {"1": "black and white", "L": "grey", "LA": "grey with transparency", "I;16": "16-bit grey", "P": "palette",
+             "RGBA": "with transparency"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """counts: split -> (C,) samples of each class; sizes: (N, 2) width and height; modes: mode -> images.
+
+    mean, std: of the training images per channel, scaled to 0..1, every image counting alike whatever its size.
+    """
+
+    class_names: tuple[str, ...]
+    counts: dict[str, NDArray[np.int64]]
+    sizes: NDArray[np.int64]
+    modes: dict[str, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def as_override(self) -> str:
+        """Return mean and std as an override of transforms.normalize."""
+        mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (self.mean, self.std))
+        return f"transforms.normalize={{mean: [{mean}], std: [{std}]}}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the statistics as plain numbers and words."""
+        by_class = {
+            split: dict(zip(self.class_names, counts.tolist(), strict=True)) for split, counts in self.counts.items()
+        }
+        sizes = Counter(f"{width}×{height}" for width, height in self.sizes.tolist())
+        moments = {"mean": list(self.mean), "std": list(self.std)}
+        return {"classes": by_class, "sizes": dict(sizes.most_common(20)), "modes": self.modes, **moments}
+
+
+def collect(scan: Scan) -> Statistics:
+    """Return the statistics of what could be read; at least one training image must have been."""
+    readings = scan.readings.values()
+    collection = scan.collection
+    train = [reading for number, reading in scan.readings.items() if collection.split_of[number] == "train"]
+    counts = {split: class_counts(scan.readable(split)) for split in collection.parts}
+    sizes = np.array([(reading.width, reading.height) for reading in readings], dtype=np.int64)
+    modes = dict(Counter(reading.mode for reading in readings).most_common())
+    return Statistics(collection.class_names, counts, sizes, modes, *moments(train))
+
+
+def class_counts(data: ImageDataset) -> NDArray[np.int64]:
+    """Return (C,) the number of samples of each class."""
+    if data.targets.ndim == 2:
+        return np.asarray(data.targets.sum(axis=0), dtype=np.int64)
+    return np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
+
+
+def moments(readings: Iterable[Reading]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel over images of equal weight."""
+    means, squares = zip(*((reading.mean, reading.square) for reading in readings), strict=True)
+    mean = np.mean(means, axis=0)
+    std = np.sqrt(np.maximum(np.mean(squares, axis=0) - mean**2, 0))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def judge_classes(counts: NDArray[np.int64], class_names: tuple[str, ...], evened_out: bool) -> list[Finding]:
+    """Return what the class counts mean. evened_out: whether the config's sampler or loss weighs classes already."""
+    if not counts.min():
+        absent = listed([name for name, count in zip(class_names, counts, strict=True) if not count])
+        return [Finding("problem", "classes", f"no training image of class {absent} can be read", "add some")]
+    ratio = counts.max() / counts.min()
+    if ratio < SLIGHT_IMBALANCE:
+        return []
+    most, least = int(counts.argmax()), int(counts.argmin())
+    shown = f"{counts[most]:,} images of {class_names[most]}, {counts[least]:,} of {class_names[least]}"
+    if evened_out:
+        return [Finding("note", "classes", f"{shown}; the sampler or the loss evens it out")]
+    level: Level = "problem" if ratio >= GRAVE_IMBALANCE else "note"
+    return [Finding(level, "classes", f"{shown}: {ratio:.1f} to 1", "sampler=class_balanced")]
+
+
+def judge_images(readings: Mapping[int, Reading], image_size: int, native: bool) -> list[Finding]:
+    """Return what is odd in the images' sizes and kinds, all of it only worth knowing.
+
+    image_size: pixels, what the model sees; native: whether that was taken from the data's first image.
+    """
+    images = readings.values()
+    short = [min(reading.width, reading.height) for reading in images]
+    long = [max(reading.width, reading.height) for reading in images]
+    middle = sorted(short)[len(short) // 2]
+    beside_image_size = [] if native else [
+        (sum(one < image_size for one in short), f"smaller than the {image_size} pixels that the model sees",
+         f"transforms.image_size={middle}" if middle < image_size else ""),
+        (sum(one > MUCH_LARGER * image_size for one in short),
+         f"more than {MUCH_LARGER:g} times as large as the {image_size} pixels that the model sees: reading them takes"
+         " most of the time", f"resize the files to about {2 * image_size} pixels"),
+    ]  # fmt: skip
+    cases = [
+        *beside_image_size,
+        (sum(b > LONGEST * a for a, b in zip(short, long, strict=True)),
+         f"more than {LONGEST:g} times as long as wide: a centre crop loses most of them", ""),
+        (sum(reading.turned for reading in images), "marked as turned by EXIF, which a run does not heed",
+         "turn the pixels themselves, e.g. with Pillow's ImageOps.exif_transpose"),
+        (sum(reading.one_colour for reading in images), "of one colour throughout", ""),
+    ]  # fmt: skip
+    found = [Finding("note", "images", f"{_are(count)} {says}", remedy) for count, says, remedy in cases if count]
+    return found + _modes(images) + _native(images, native)
+
+
+def _are(count: int) -> str:
+    return f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"
+
+
+def _modes(images: Iterable[Reading]) -> list[Finding]:
+    odd = Counter(reading.mode for reading in images if reading.mode not in USUAL_MODES)
+    shown = [f"{count:,} {mode_in_words(mode)}" for mode, count in odd.most_common()]
+    says = f"not all files store RGB pixels: {listed(shown, 6)}; they are read as RGB, without transparency"
+    return [Finding("note", "images", says)] if odd else []
+
+
+def mode_in_words(mode: str) -> str:
+    """Return Pillow's word for a kind of pixels as people say it."""
+    return _IN_WORDS.get(mode, mode)
+
+
+def _native(images: Iterable[Reading], native: bool) -> list[Finding]:
+    sizes = {(reading.width, reading.height) for reading in images}
+    if not native or len(sizes) == 1:
+        return []
+    says = f"the images have {len(sizes):,} sizes, and transforms.image_size=native takes that of the first"
+    return [Finding("note", "images", says, "transforms=imagenet transforms.image_size=224")]
