@@ -90,7 +90,7 @@ def judge_cores(needs: Needs, cores: int) -> list[Finding]:
     remedy = f"dataset.num_workers={cores}"
     if needs.workers > cores:
         level: Level = "problem" if needs.workers > 2 * cores else "note"
-        says = f"{counted(needs.workers, 'worker')} for {counted(cores, 'core')}: they take turns, and memory"
+        says = f"{counted(needs.workers, 'worker')} for {counted(cores, 'core')}: they wait for each other"
         return [Finding(level, "machine", says, remedy)]
     if needs.workers == 0 and needs.reads_files and cores > 1:
         says = f"no workers: training waits while each image is read, and {counted(cores, 'core')} could share that"
