@@ -14,11 +14,12 @@ from expkit.doctor.scan import Collection, Reading
 
 Pairs = NDArray[np.int64]
 
-# Tried on photographs: copies that were compressed again or resized differ in 0 to 2 bits and by less than 2 levels;
-# different ones of 2,000 in 8 bits and 28 levels at the least. Simple drawings come near in bits, never in levels.
+# Tried on 96 photographs: copies compressed again (quality 30) or resized differ in 0 to 2 bits and by 2 % of their
+# contrast, and 97 of 100 are found; those trimmed by 4 pixels a side differ by 7 %, and one of three is found. The
+# hash alone would not do: of the 50 million pairs that 10,000 handwritten digits form, 140,000 agree in it, 2 in both.
 LARGEST_BITS = 8  # of the 64 of the perceptual hash
-LARGEST_LEVELS = 10.0  # of 255, mean difference of two thumbnails
-LARGEST_SHARE = 0.2  # the same difference as a share of the images' contrast, which flat images have little of
+LARGEST_SHARE = 0.06  # mean difference of two thumbnails over their contrast (mean absolute deviation)
+SURELY_SMALL = 1.0  # levels of 255: as little as compression makes of a flat image
 
 _BLOCK = 1 << 20  # comparisons at a time: what fits into a core's cache
 
@@ -109,11 +110,11 @@ def _batches(pairs: Pairs, size: int = 4096) -> Iterator[Pairs]:
 
 
 def _look_alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """first, second: (P, 16, 16, 3) -> (P,) whether they differ little, in levels and beside their contrast."""
+    """first, second: (P, 16, 16, 3) -> (P,) whether they differ little beside the contrast of the first."""
     one, other = (images.astype(np.float32).reshape(len(images), -1) for images in (first, second))
     contrast = np.abs(one - one.mean(axis=1, keepdims=True)).mean(axis=1)
     difference = np.abs(one - other).mean(axis=1)
-    limit = np.minimum(LARGEST_LEVELS, LARGEST_SHARE * contrast)
+    limit = np.maximum(SURELY_SMALL, LARGEST_SHARE * contrast)
     return np.asarray(difference <= limit, dtype=np.bool_)
 
 
