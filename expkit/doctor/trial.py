@@ -46,10 +46,8 @@ def try_transforms(config: Mapping[str, Any], data: ImageDataset, indices: Seque
 
 
 def _draw(chain: Chain, image: Tensor, split: str, seed: int, index: int, draw: int) -> Tensor:
-    place = key(seed, "doctor", split, index, draw)
-    seed_cpu(place)
+    seed_cpu(key(seed, "doctor", split, index, draw))
     try_chain(chain, image, f"transforms.{split}")
-    seed_cpu(place)
     return chain(image)
 
 
