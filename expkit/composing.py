@@ -9,7 +9,7 @@ import hydra._internal.hydra as hydra_entry
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.guard import guard_hydra, guard_job, walk
 from expkit.registry import ConfigError
-from expkit.vetting import vet
+from expkit.vetting import shown_path, vet
 
 Config = dict[str, Any]
 
@@ -53,8 +53,11 @@ class Refused(ConfigError, ConfigCompositionException):
     """A ConfigError that Hydra passes on, or prints as its one line, when it is raised in the middle of its work."""
 
 
-class VettedFiles(FileConfigSource):
-    """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known.
+
+    It bears the name of Hydra's own, for a process that a launcher starts takes no reader of another name.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         folder = Path(self.path)
@@ -67,7 +70,7 @@ class VettedFiles(FileConfigSource):
         except ConfigError as error:
             raise Refused(*error.faults) from error
         except (ValueError, yaml.YAMLError) as error:
-            raise Refused(f"{path}: {_in_a_line(error)}; a config holds plain values only") from error
+            raise Refused(f"{shown_path(path)}: {_in_a_line(error)}; a config holds plain values only") from error
 
 
 class CountedFiles(CachingConfigRepository):
@@ -116,7 +119,7 @@ def guarded() -> Iterator[None]:
     readers: dict[str, Any] = SourcesRegistry.instance().types
     names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
     reader, loader = readers["file"], names["ConfigLoaderImpl"]
-    readers["file"], names["ConfigLoaderImpl"] = VettedFiles, GuardedLoader
+    readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
     try:
         yield
     finally:

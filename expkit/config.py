@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.main import main as hydra_main
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.composing import Config, conf_folder, guarded, to_plain
@@ -125,7 +125,9 @@ def compose_one(overrides: list[str], config_name: str | None = None, config_dir
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return config
 
 
 def _compose(overrides: list[str], place: Place) -> DictConfig:
@@ -157,13 +159,12 @@ def plain(config: DictConfig) -> Config:
     Code, and resolvers such as that of environment variables, are refused before anything is resolved.
     """
     guard_job(to_plain(config))
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise ConfigError(*(f"{key}: is needed; give it as {key}=…" for key in missing))
     try:
-        resolved = to_plain(config, resolve=True)
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError(*(f"{key}: is needed; give it as {key}=…" for key in missing))
+        return to_plain(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {_first_lines(error)}") from error
-    return resolved
 
 
 def _in_our_words(error: Exception) -> str:

@@ -28,8 +28,7 @@ def vet(path: Path, folder: Path) -> None:
 
     path: the file as it was asked for, links and `..` included; folder: the conf folder it must lie in.
     """
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    real = path.resolve()
+    shown, real = shown_path(path), path.resolve()
     if not real.is_relative_to(folder.resolve()):
         raise ConfigError(f"{shown}: leads out of its conf folder, to '{real}'; copy the file into the folder")
     if not real.is_file():
@@ -47,6 +46,11 @@ def vet(path: Path, folder: Path) -> None:
         raise ConfigError(f"{shown}, line {line}: is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown}: is not YAML: {' '.join(str(error).split())}") from error
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as its user would write it: from the working directory where it lies below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @dataclass
@@ -68,7 +72,7 @@ class _Open:
 class _Scan:
     """Goes through a file's events, and raises ConfigError at the first that no config needs."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self.line = 0
         self.open: list[_Open] = []
@@ -129,8 +133,10 @@ class _Scan:
         elif self.open[-1].wants_a_key:
             self._key(event.value)
         elif asks_a_resolver(event.value, clock=True):
-            self._refuse("'${…}' may name another value of the config, and may not read the environment or compute")
-        if event.style is None and len(event.value) > LONGEST_WORD:
+            self._refuse(
+                "'${…}' may name another value of the config, and may not read the environment or compute; write it out"
+            )
+        if event.style in (None, "") and len(event.value) > LONGEST_WORD:
             self._refuse(f"a value without quotes is longer than {LONGEST_WORD:,} characters; put it in quotes")
         if event.anchor:
             self.anchors[event.anchor] = (1, 0)
