@@ -1,14 +1,27 @@
 """Checkpoints: written whole or not at all, read without executing anything."""
 
 from expkit.checkpoints.keep import CheckpointOptions, Checkpoints
-from expkit.checkpoints.read import CheckpointDamaged, read_checkpoint
-from expkit.checkpoints.write import write_checkpoint, write_whole
+from expkit.checkpoints.lock import FolderInUse, FolderLock
+from expkit.checkpoints.manifest import CheckpointDamaged
+from expkit.checkpoints.read import newest_intact, read_checkpoint
+from expkit.checkpoints.weights import WeightsRefused, export_weights, import_weights
+from expkit.checkpoints.whole import sweep, write_whole
+from expkit.checkpoints.write import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
 
 __all__ = [
     "CheckpointDamaged",
+    "CheckpointNotWritten",
     "CheckpointOptions",
     "Checkpoints",
+    "FolderInUse",
+    "FolderLock",
+    "WeightsNotFinite",
+    "WeightsRefused",
+    "export_weights",
+    "import_weights",
+    "newest_intact",
     "read_checkpoint",
+    "sweep",
     "write_checkpoint",
     "write_whole",
 ]

@@ -1,36 +1,18 @@
 """Reading a checkpoint: manifest, size, digest, and only then the tensors."""
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import safetensors
 import safetensors.torch
 
+from expkit.checkpoints.manifest import CheckpointDamaged, read_manifest
 from expkit.checkpoints.tree import join_tensors
-from expkit.checkpoints.write import manifest_path
-
-
-class CheckpointDamaged(Exception):
-    """A checkpoint that cannot be trusted; the text names the file and what is wrong with it."""
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the facts and plain state of a checkpoint. Raises CheckpointDamaged."""
-    manifest = manifest_path(path)
-    try:
-        facts = json.loads(manifest.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointDamaged(f"{path}: has no manifest {manifest.name}, so it was never finished") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointDamaged(f"{manifest}: cannot be read: {error}") from error
-    if not isinstance(facts, dict) or facts.get("format") != 1:
-        raise CheckpointDamaged(f"{manifest}: is not a checkpoint's manifest of format 1")
-    return facts
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (state, facts) of a verified checkpoint, its tensors on the CPU.
+    """Return (state, facts) of a verified checkpoint, its tensors on the CPU, wherever they were saved from.
 
     Raises CheckpointDamaged when the manifest, the size or the sha256 digest of the file does not agree.
     """
@@ -43,5 +25,56 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointDamaged(f"{path}: has {len(data)} bytes, its manifest says {facts['bytes']}")
     if hashlib.sha256(data).hexdigest() != facts["sha256"]:
         raise CheckpointDamaged(f"{path}: its content does not match the digest in its manifest")
-    state = join_tensors(facts.pop("state"), safetensors.torch.load(data))
-    return state, facts
+    return _join(path, facts.pop("state"), data), facts
+
+
+def _join(path: Path, plain: Any, data: bytes) -> dict[str, Any]:
+    """Return the state of a file whose digests agree: what does not fit together here is no accident."""
+    try:
+        state = join_tensors(plain, safetensors.torch.load(data))
+    except (safetensors.SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: it holds a {type(state).__name__}")
+    return state
+
+
+class Intact(NamedTuple):
+    """The newest checkpoint that can be trusted; problems: a sentence on each newer or unreadable one."""
+
+    state: dict[str, Any]
+    facts: dict[str, Any]
+    path: Path
+    problems: list[str]
+
+
+def newest_intact(folder: Path) -> Intact | None:
+    """Return the newest intact checkpoint of a folder, None where no checkpoint was ever finished.
+
+    Raises CheckpointDamaged, with a sentence on each, when there are some and none is intact.
+    """
+    finished, problems = finished_checkpoints(folder)
+    for path in reversed(finished):
+        try:
+            return Intact(*read_checkpoint(path), path, problems)
+        except CheckpointDamaged as error:
+            problems.append(str(error))
+    if any(folder.glob("*.json")):
+        raise CheckpointDamaged(f"{folder}: no checkpoint is intact: {'; '.join(problems)}")
+    return None
+
+
+def finished_checkpoints(folder: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """Return (facts of the checkpoints with a sound manifest, oldest first; a sentence on each one without).
+
+    The order is that of their writing: after going back to an older one, a later checkpoint may have a lower step.
+    """
+    files = [path for path in folder.glob("*") if path.suffix in (".json", ".safetensors")]
+    found, problems = [], []
+    for path in sorted({path.with_suffix(".safetensors") for path in files}):
+        try:
+            found.append((path, read_manifest(path)))
+        except CheckpointDamaged as error:
+            problems.append(str(error))
+    found.sort(key=lambda one: (one[1].get("number", 0), one[1].get("step", 0)))
+    return dict(found), problems

@@ -1,75 +1,95 @@
-"""Writing files that are there whole or not at all, and checkpoints made of them."""
+"""Writing a checkpoint: a snapshot of the state, the tensors' file, and then the manifest that makes it one."""
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import safetensors.torch
-from torch import Tensor
-
+from expkit.checkpoints.manifest import FORMAT, manifest_bytes, manifest_path
+from expkit.checkpoints.pack import Packed, is_finite
 from expkit.checkpoints.tree import split_tensors
+from expkit.checkpoints.whole import write_whole
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file through a temporary one in the same folder, so that a crash leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+class CheckpointNotWritten(Exception):
+    """A checkpoint could not be written; those before it are untouched. The text names the file and the reason."""
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # a folder cannot be opened elsewhere
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+class WeightsNotFinite(CheckpointNotWritten):
+    """The model's weights hold NaN or infinity: they must not take the place of good ones."""
 
 
-def write_checkpoint(path: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write `path` (safetensors) and then its manifest `path.json`; without the manifest there is no checkpoint.
+class Snapshot:
+    """A state as it was at one instant, in memory that the next snapshot uses again."""
 
-    state: nested dicts and lists of tensors and plain values. facts: plain values to know without loading (step,
-    epoch, scores, classes).
+    def __init__(self) -> None:
+        self.plain: Any = None
+        self.packed = Packed()
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Copy a state: nested dicts and lists of tensors and plain values.
+
+        Raises WeightsNotFinite, and TypeError for a state with anything else in it.
+        """
+        self.plain, tensors = split_tensors(dict(state))
+        self.packed.pack(tensors)
+        for name, view in self.packed.views.items():
+            if name.startswith("model/") and not is_finite(view):
+                raise WeightsNotFinite(
+                    f"the weights {name.removeprefix('model/')} hold NaN or infinity, so no checkpoint was written"
+                )
+
+    def write(self, path: Path, facts: Mapping[str, Any]) -> None:
+        """Write `path` (safetensors) and then its manifest; until that is there, there is no checkpoint.
+
+        facts: plain values to know without loading (step, epoch, scores, classes). Raises CheckpointNotWritten.
+        """
+        if manifest_path(path).exists():  # of two files that replace two others, a crash may leave one of each
+            raise CheckpointNotWritten(f"{path}: is there already, and a checkpoint is never overwritten")
+        manifest = {"format": FORMAT, "file": path.name, "bytes": self.packed.size, "sha256": "0" * 64}
+        manifest |= {**facts, "state": self.plain}
+        try:
+            with disk_space(path, self.packed.size + len(manifest_bytes(manifest))):
+                manifest["sha256"] = write_whole(path, self.packed.write)
+                text = manifest_bytes(manifest)
+                write_whole(manifest_path(path), lambda file: file.write(text))
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to report
+                remove_checkpoint(path)
+            raise
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write a state to `path` (safetensors) and its manifest beside it. Raises CheckpointNotWritten."""
+    snapshot = Snapshot()
+    snapshot.take(state)
+    snapshot.write(path, facts)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, its manifest first, so that no manifest names a file that is gone."""
+    manifest_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_space(path: Path, needed: int) -> Iterator[None]:
+    """Look whether `needed` bytes fit before they are written, and say how many were free if it fails all the same.
+
+    Raises CheckpointNotWritten.
     """
-    plain, tensors = split_tensors(state)
-    data = safetensors.torch.save(_storable(tensors))
-    write_whole(path, lambda file: file.write(data))
-    manifest = {
-        "format": 1,
-        "file": path.name,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        **facts,
-        "state": plain,
-    }
-    text = json.dumps(manifest, indent=1)
-    write_whole(manifest_path(path), lambda file: file.write(text.encode()))
+    try:
+        if shutil.disk_usage(path.parent).free < needed:
+            raise CheckpointNotWritten(_not_written(path, needed, "there is too little space"))
+        yield
+    except OSError as error:
+        raise CheckpointNotWritten(_not_written(path, needed, error.strerror or str(error))) from error
 
 
-def manifest_path(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return contiguous copies where needed: the format wants plain layout and no two names for one memory."""
-    seen: set[int] = set()
-    stored = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()
-        shared = tensor.untyped_storage().data_ptr() in seen
-        stored[name] = tensor.clone() if shared else tensor
-        seen.add(stored[name].untyped_storage().data_ptr())
-    return stored
+def _not_written(path: Path, needed: int, reason: str) -> str:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free:,} are free"
+    except OSError:  # the folder itself is gone
+        free = "how many are free cannot be told"
+    return f"{path}: was not written: {reason}; it needs {needed:,} bytes, and {free} in {path.parent}"
