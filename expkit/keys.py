@@ -27,6 +27,11 @@ def seed_cpu(key: int) -> None:
     np.random.seed(key & 0xFFFFFFFF)
 
 
+def seed_torch(key: int) -> None:
+    """Seed torch's default CPU generator alone, for what is known to draw from no other."""
+    torch.default_generator.manual_seed(key)
+
+
 def generator(key: int) -> torch.Generator:
     """Return a CPU generator of its own, seeded with the key (torch uses the low 32 bits)."""
     return torch.Generator().manual_seed(key)

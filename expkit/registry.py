@@ -181,6 +181,7 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
 
 datasets = Registry("dataset", "expkit.data.datasets", runtime=())
 transforms = Registry("transforms", "expkit.data.transforms", runtime=())
+mixings = Registry("transforms.batch", "expkit.data.mixing", runtime=("num_classes",))
 samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
 models = Registry("model", "expkit.models", runtime=("num_classes",))
 losses = Registry("loss", "expkit.training.losses", runtime=("class_names", "class_counts", "task"))

@@ -79,9 +79,12 @@ class _Opened:
         job.parts.checkpoints = open_checkpoints(job, self.folder)
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
         self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
+        job.parts.train.report = lambda bad: self.bad_file("train", bad)
+        job.parts.val.report = lambda bad: self.bad_file("val", bad)
 
     def train(self, began: float) -> None:
         from expkit.data.decode import BadImage
+        from expkit.data.loader import TooManyBad
         from expkit.loggers import RunFacts
         from expkit.training.runner import TrainingDiverged
 
@@ -95,16 +98,30 @@ class _Opened:
             status, reason = "interrupted", "Ctrl+C"
             sys.exit(130)
         except BadImage as error:
-            reason = f"an image cannot be read: {error}; mend or remove the file"
+            remedy = "mend or remove the file, or set dataset.on_bad=skip or replace"
+            reason = f"an image cannot be read: {error}; {remedy} (python -m expkit.doctor finds all such files)"
             sys.exit(1)
-        except (TrainingDiverged, ConfigError) as error:
+        except (TrainingDiverged, TooManyBad, ConfigError) as error:
             reason = str(error)
             sys.exit(1)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            failed = self.job.failure(error) if isinstance(error, RuntimeError) else None
+            reason = str(failed) if failed else f"{type(error).__name__}: {error}"
+            if failed:
+                sys.exit(1)
             raise
         finally:
+            self.job.close()
             self.close(status, reason, time.perf_counter() - began)
+
+    def bad_file(self, split: str, bad: Any) -> None:
+        """Name a sample that cannot be read, once, in the log and in the record's list."""
+        data = getattr(self.job.splits, split)
+        name = self.job.splits.listed_name(split, data.sample_name(bad.sample))
+        self.record.bad_file(name, bad.reason)
+        # In evaluation nothing stands in for another: the scores are those of fewer images.
+        done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
+        self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
 
     def close(self, status: str, reason: str, seconds: float) -> None:
         from expkit.records.facts import relative, weights_digest
@@ -115,7 +132,7 @@ class _Opened:
         summary = {status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
         if reason:
             summary["reason"] = reason
-        summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()}
+        summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()
         if kept and kept.best:
             result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
             summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}  {relative(kept.best)}"

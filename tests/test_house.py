@@ -18,6 +18,7 @@ ORDER = [
     ("guard",),
     ("composing",),
     ("config",),
+    ("builders",),
     ("assembly",),
     ("records",),
     ("run", "doctor"),

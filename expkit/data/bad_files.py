@@ -25,5 +25,5 @@ def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str
     except ValueError as error:
         raise ConfigError(f"{option}: '{path}' is not JSON: {error}") from error
     if not isinstance(read, dict) or not all(isinstance(reason, str) for reason in read.values()):
-        raise ConfigError(f"{option}: '{path}' must map names to reasons, e.g. {{\"cat/1.jpg\": \"the file is empty\"}}")
+        raise ConfigError(f'{option}: \'{path}\' must map names to reasons, e.g. {{"cat/1.jpg": "the file is empty"}}')
     return read

@@ -1,26 +1,24 @@
-"""From a file's bytes to uint8 pixels: torchvision's decoder for JPEG, Pillow for all else."""
+"""From a file's bytes to uint8 pixels: libjpeg-turbo (simplejpeg) for JPEG, Pillow for all else."""
 
 import io
-import struct
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 JPEG_MAGIC = b"\xff\xd8\xff"
-# What Pillow's readers throw at damaged files: `except OSError` alone misses half of them.
-_PILLOW_ERRORS = (
-    OSError, ValueError, SyntaxError, NotImplementedError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, MemoryError, struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
+JPEG_END = b"\xff\xd9"
+MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a gigabyte in RGB
 
 
 class BadImage(Exception):
-    """An image that cannot be read: where it is, and why."""
+    """An image that cannot be used: where it is, and why."""
 
     def __init__(self, location: str, reason: str) -> None:
         super().__init__(location, reason)  # both, so that it survives the way out of a worker process
@@ -30,48 +28,101 @@ class BadImage(Exception):
         return f"{self.location}: {self.reason}"
 
 
-def decode_file(path: str | Path) -> Tensor:
-    """Return the image of a file as (3, H, W) uint8. Raises BadImage."""
+@dataclass(frozen=True)
+class Decoder:
+    """How encoded images become pixels.
+
+    max_pixels: a larger image is refused by its header. region: decode only what RandomResizedCrop keeps of a JPEG.
+
+    What becomes of a file is what Pillow's convert("RGB") gives, to the pixel, with these words: grey and palette
+    images become three channels; transparency is dropped; CMYK is converted; of an animation the first frame is taken;
+    16 bits are scaled to 8 (Pillow would clip them); 32-bit whole or floating numbers are refused, since they have no
+    agreed range; the EXIF orientation is not applied, as in torchvision's ImageFolder.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    region: bool = False
+
+    def decode(self, data: bytes, location: str) -> Tensor:
+        """Return an encoded image as (3, H, W) uint8, whose channels lie together in memory.
+
+        location: named in the error. Raises BadImage.
+        """
+        pixels = self._jpeg(data, location) if data.startswith(JPEG_MAGIC) else None
+        if pixels is None:
+            pixels = self._with_pillow(data, location)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def jpeg_size(self, data: bytes, location: str) -> tuple[int, int] | None:
+        """Return (height, width) of a whole JPEG that libjpeg-turbo reads, None for anything else. Raises BadImage."""
+        if not data.startswith(JPEG_MAGIC) or not data.rstrip(b"\0").endswith(JPEG_END):
+            return None
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError:
+            return None
+        self._refuse_large(width, height, location)
+        return None if colours in ("CMYK", "YCCK") else (height, width)
+
+    def _jpeg(self, data: bytes, location: str) -> NDArray[np.uint8] | None:
+        """Return (H, W, 3) pixels, None for what Pillow shall judge: other colours, any sign of damage."""
+        if self.jpeg_size(data, location) is None:
+            return None
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+        except ValueError:  # damage that may be harmless (bytes between two parts): read, or refused, as Pillow does
+            return None
+        return pixels
+
+    def _with_pillow(self, data: bytes, location: str) -> NDArray[np.uint8]:
+        if not data:
+            raise BadImage(location, "the file is empty")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of metadata, and of size, which is judged here
+                with Image.open(io.BytesIO(data)) as image:
+                    self._refuse_large(*image.size, location)
+                    return _rgb(image)
+        except BadImage:
+            raise
+        except Exception as error:  # readers of damaged files throw whatever they stumble over, not only OSError
+            raise BadImage(location, _reason(error, data)) from error
+
+    def _refuse_large(self, width: int, height: int, location: str) -> None:
+        if width * height > self.max_pixels:
+            limit = f"more than dataset.max_pixels={self.max_pixels}"
+            raise BadImage(location, f"is an image of {width}×{height} = {width * height:,} pixels, {limit}")
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return (H, W, 3). Raises ValueError for what has no agreed way to 8 bits."""
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "whole" if image.mode == "I" else "floating"
+        raise ValueError(f"holds 32-bit {kind} numbers, which have no agreed range; save it with 8 or 16 bits")
+    return np.array(image.convert("RGB"))
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        start = data[:16].decode("ascii", "replace").encode("ascii", "replace").decode()
+        return f"is no image: it begins with {start!r}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"is refused as a decompression bomb: {error}"
+    return f"cannot be decoded: {type(error).__name__}: {error}"
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the bytes of a file. Raises BadImage for what is not there, a folder, a broken link, no permission."""
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise BadImage(str(path), error.strerror or str(error)) from error
-    return decode(data, str(path))
 
 
-def decode(data: bytes, location: str) -> Tensor:
-    """Return an encoded image as (3, H, W) uint8, within 1 level of what Pillow's convert("RGB") gives.
-
-    location: named in the error. The EXIF orientation is not applied, as in torchvision's ImageFolder; of an animated
-    image the first frame is taken; transparency is dropped. Raises BadImage.
-    """
-    if not data:
-        raise BadImage(location, "the file is empty")
-    if data.startswith(JPEG_MAGIC) and data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        try:
-            return _decode_jpeg(data)
-        except (
-            RuntimeError
-        ):  # colour spaces that it does not know, or damage: Pillow knows more, and says what is wrong
-            return _decode_with_pillow(data, location)
-    return _decode_with_pillow(data, location)
-
-
-def _decode_jpeg(data: bytes) -> Tensor:
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # torchvision 0.29 announces that its decoders will move to torchcodec; until then this one is the fastest.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return decode_jpeg(encoded, mode=ImageReadMode.RGB)  # type: ignore[no-any-return]
-
-
-def _decode_with_pillow(data: bytes, location: str) -> Tensor:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                pixels = np.array(image.convert("RGB"))
-    except _PILLOW_ERRORS as error:
-        raise BadImage(location, f"cannot be decoded: {type(error).__name__}: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+def decode_file(path: str | Path) -> Tensor:
+    """Return the image of a file as (3, H, W) uint8. Raises BadImage."""
+    return Decoder().decode(read_file(path), str(path))

@@ -1,44 +1,35 @@
 """From an order to batches of uint8 images, the same ones for any number of workers."""
 
 import os
-import signal
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from expkit.data.dataset import ImageDataset
+from expkit.data import workers
 from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
-from expkit.data.transforms import Chain
-from expkit.keys import generator, key, seed_cpu
-from expkit.registry import ConfigError
+from expkit.data.samples import BadSample, Batch, Places, Samples
+from expkit.keys import generator, key
+
+StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
 
-class Place(NamedTuple):
-    """Where a sample stands in a run: the epoch, its position in the epoch's order, and its number in the dataset."""
-
-    epoch: int
-    position: int
-    sample: int
+class TooManyBad(Exception):
+    """More samples could not be read than dataset.max_bad allows; the text names some."""
 
 
-class Batch(NamedTuple):
-    """images: (N, 3, H, W) uint8; targets: (N,) int64 or (N, C) float32; indices: (N,) int64 into the dataset."""
-
-    images: Tensor
-    targets: Tensor
-    indices: Tensor
-
-
-class KeyedBatches(Sampler[list[Place]]):
+class KeyedBatches(Sampler[Places]):
     """The places of each batch of an epoch; `jump` to any epoch and step costs nothing."""
 
     def __init__(self, order: Order, seed: int, batch_size: int, drop_last: bool) -> None:
         self.order, self.seed, self.batch_size, self.drop_last = order, seed, batch_size, drop_last
         self.epoch = self.start = 0
+        self._drawn = (-1, self.order.draw(generator(0))[:0])
 
     def jump(self, epoch: int, start: int) -> None:
         self.epoch, self.start = epoch, start
@@ -47,59 +38,26 @@ class KeyedBatches(Sampler[list[Place]]):
         full, rest = divmod(len(self.order), self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
-    def __iter__(self) -> Iterator[list[Place]]:
-        indices = self.order.draw(generator(key(self.seed, "order", self.epoch)))
-        for batch in range(self.start, len(self)):
-            first = batch * self.batch_size
-            chosen = indices[first : first + self.batch_size].tolist()
-            yield [Place(self.epoch, first + offset, index) for offset, index in enumerate(chosen)]
+    def __iter__(self) -> Iterator[Places]:
+        return (self.places(number) for number in range(self.start, len(self)))
 
-
-class Samples(Dataset[Batch | Exception]):
-    """A dataset with its transforms, read by places: each sample's randomness is its own, keyed by its place.
-
-    purpose keeps the draws of training ("sample") apart from those of evaluation ("eval").
-    """
-
-    def __init__(self, dataset: ImageDataset, chain: Chain, seed: int, purpose: str) -> None:
-        self.dataset, self.chain, self.seed, self.purpose = dataset, chain, seed, purpose
-
-    def __getitems__(self, places: list[Place]) -> Batch | Exception:
-        """Return a whole batch, stacked as uint8 by the worker itself.
-
-        What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
-        """
-        indices = [place.sample for place in places]
-        try:
-            images = _stack([self.image(place) for place in places])
-        except (BadImage, ConfigError) as error:
-            return error
-        targets = torch.from_numpy(self.dataset.targets[indices])
-        return Batch(images, targets, torch.tensor(indices))
-
-    def image(self, place: Place) -> Tensor:
-        image = self.dataset.image(place.sample)
-        # Position and not index: a weighted sampler may draw an index twice, to be augmented in two ways.
-        seed_cpu(key(self.seed, self.purpose, place.epoch, place.position))
-        return self.chain(image)
-
-
-def _stack(images: list[Tensor]) -> Tensor:
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1:
-        sizes = ", ".join(f"{width}×{height}" for _, height, width in sorted(shapes)[:3])
-        raise ConfigError(
-            f"transforms: images of one batch differ in size ({sizes}); end the list with a crop,"
-            " or with {name: Resize, size: [height, width]}"
-        )
-    return torch.stack(images)
+    def places(self, number: int) -> Places:
+        """Return the places of batch `number` of the epoch."""
+        if self._drawn[0] != self.epoch:
+            self._drawn = self.epoch, self.order.draw(generator(key(self.seed, "order", self.epoch)))
+        first = number * self.batch_size
+        return Places(self.epoch, first, self._drawn[1][first : first + self.batch_size])
 
 
 class Loader:
     """Batches of an epoch, from any step of it on.
 
-    num_workers: processes that read and transform; 0 reads in the training process. timeout: seconds after which a
-    worker that gives nothing is an error. pin_memory: for asynchronous copies to a CUDA device.
+    num_workers: processes that read and transform, 0 reads in the training process; prefetch: batches that each has
+    ready. timeout: seconds after which a worker that gives nothing is an error. pin_memory: for asynchronous copies to
+    a CUDA device. start_method: how workers start; "auto" forks where that can be. max_bad: how many samples may be
+    unreadable before the run ends, a count or a share of the dataset, None for any number.
+
+    report: told of each bad sample once, the first time it is met.
     """
 
     def __init__(
@@ -112,22 +70,32 @@ class Loader:
         drop_last: bool = False,
         timeout: float = 60.0,
         pin_memory: bool = False,
+        prefetch: int = 2,
+        persistent: bool = True,
+        start_method: StartMethod = "auto",
+        max_bad: float | None = None,
     ) -> None:
         self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last)
-        self.samples = samples
-        workers: dict[str, Any] = {}
+        self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
+        self.max_bad = max_bad
+        self.bad: dict[int, BadSample] = {}
+        self.report: Callable[[BadSample], object] = lambda bad: None
+        self._due = 0  # number of the batch that is waited for, counted from the epoch's start
+        self._loader: DataLoader[Batch | Exception] | None = None
         if num_workers:
-            workers = {"persistent_workers": True, "timeout": timeout, "worker_init_fn": _quiet_worker}
-            workers["multiprocessing_context"] = "fork" if os.name == "posix" else "spawn"
-        self._loader: DataLoader[Batch | Exception] = DataLoader(
-            samples,
-            batch_sampler=self.batches,
-            collate_fn=_as_is,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # the loader draws a seed for its workers: not from the default generator
-            **workers,
-        )
+            self._loader = DataLoader(
+                samples,
+                batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
+                collate_fn=_as_is,
+                num_workers=num_workers,
+                pin_memory=pin_memory,
+                prefetch_factor=prefetch,
+                persistent_workers=persistent,
+                timeout=timeout,
+                worker_init_fn=workers.start_worker,
+                multiprocessing_context=_context(start_method),
+                generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
+            )
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -135,18 +103,70 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch number `start` on; no earlier image is opened.
 
-        Raises BadImage for a file that cannot be read, ConfigError for images that do not stack.
+        Raises BadImage for a file that cannot be read where such a one is to fail, TooManyBad, ConfigError for images
+        that do not stack.
         """
         self.batches.jump(epoch, start)
-        for batch in self._loader:
+        self._due = 0
+        for batch in self._loader or self._read_here():
             if isinstance(batch, Exception):
                 raise batch
+            for bad in batch.bad:
+                self._meet(bad)
             yield batch
+            self._due += 1
+
+    def _read_here(self) -> Iterator[Batch | Exception]:
+        for places in self.batches:
+            batch = self.samples.__getitems__(places)
+            if self.pin_memory and isinstance(batch, Batch):
+                batch = batch._replace(images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
+            yield batch
+
+    def _meet(self, bad: BadSample) -> None:
+        if bad.sample in self.bad:
+            return
+        self.bad[bad.sample] = bad
+        self.report(bad)
+        total = len(self.samples.dataset)
+        limit = self.max_bad * total if isinstance(self.max_bad, float) else self.max_bad
+        if limit is not None and len(self.bad) > limit:
+            named = "; ".join(str(BadImage(one.location, one.reason)) for one in list(self.bad.values())[:3])
+            raise TooManyBad(
+                f"{len(self.bad)} of {total} samples cannot be read, more than dataset.max_bad={self.max_bad}: {named};"
+                " clean the data (python -m expkit.doctor lists all), or raise dataset.max_bad"
+            )
+
+    def failure(self, error: RuntimeError) -> workers.WorkerFailed | None:
+        """Return what an error means if it is that of one of this loader's workers, with the samples it held."""
+        return workers.failure(error, self.workers(), self._due, self._held, self.timeout)
+
+    def _held(self, number: int) -> Sequence[str]:
+        number += self.batches.start
+        indices = self.batches.places(number).indices.tolist() if number < len(self) else []
+        return [self.samples.dataset.location(index) for index in indices]
+
+    def workers(self) -> Sequence[BaseProcess]:
+        """Return the worker processes that run now."""
+        iterator: Any = getattr(self._loader, "_iterator", None)
+        return getattr(iterator, "_workers", ())
+
+    def close(self) -> None:
+        """End the workers at once."""
+        iterator: Any = getattr(self._loader, "_iterator", None)
+        if self._loader is None or iterator is None:
+            return
+        with suppress(RuntimeError):  # what torch says of a worker that dies; none is needed any more
+            workers.end(self.workers())
+            iterator._shutdown_workers()
+        self._loader._iterator = None
+
+
+def _context(start_method: StartMethod) -> str:
+    """Forked workers share the dataset's arrays and start at once; macOS's libraries do not survive a fork."""
+    forks = os.name == "posix" and sys.platform != "darwin"
+    return ("fork" if forks else "spawn") if start_method == "auto" else start_method
 
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _quiet_worker(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the training process's to answer: it ends the workers

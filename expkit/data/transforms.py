@@ -1,7 +1,7 @@
 """Per-sample transforms on uint8 images, built from lists of words; normalisation comes later, once per batch."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from expkit.registry import ConfigError, transforms
+from expkit.registry import ConfigError, mixings, transforms
 from expkit.signature import Misfit, fit, options_of
 
 Transform = Callable[[Tensor], Tensor]
@@ -59,7 +59,9 @@ class Normalization:
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The group's own node: two lists of transforms, the sizes that they share, and the normalisation.
+    """The group's own node: lists of transforms, the sizes that they share, and the normalisation.
+
+    train, eval: applied to each image. batch: MixUp, CutMix; one of them is drawn for each training batch.
 
     image_size: side in pixels of the square that the model sees; "auto": that of the pretrained weights, else 224;
     "native": that of the data's first image. resize_size: what evaluation resizes to before the centre crop;
@@ -71,6 +73,7 @@ class TransformOptions:
     image_size: int | Literal["auto", "native"] = "auto"
     resize_size: int | Literal["auto"] = "auto"
     normalize: dict[str, Any] = field(default_factory=dict)
+    batch: list[Any] = field(default_factory=list)
 
 
 def faults(node: object) -> list[str]:
@@ -84,6 +87,8 @@ def faults(node: object) -> list[str]:
     for split in ("train", "eval"):
         for path, one in _walk(node[split], f"transforms.{split}"):
             found += transforms.faults(_with_sizes(one, 224, 256), path)
+    for place, one in enumerate(node.get("batch", [])):
+        found += mixings.faults(one, f"transforms.batch[{place}]")
     for size in ("image_size", "resize_size"):
         if isinstance(value := node.get(size), int) and value < 1:
             found.append(f"transforms.{size}: takes a whole number of pixels from 1 up, got {value}")
@@ -119,11 +124,21 @@ def _with_sizes(node: Any, image_size: int, resize_size: int) -> Any:
     return {"image_size": image_size, "resize_size": resize_size}.get(node, node) if isinstance(node, str) else node
 
 
-@dataclass(frozen=True)
-class Chain:
-    """Transforms in a row: (3, H, W) uint8 -> (3, h, w) uint8."""
+# What these make of an image is the same each time, and the same for a batch as for each image of it.
+_FIXED = (v2.Resize, v2.CenterCrop, v2.Pad, v2.Grayscale, v2.Identity)
 
-    steps: tuple[Transform, ...]
+
+class Chain:
+    """Transforms in a row: (3, H, W) uint8 -> (3, h, w) uint8.
+
+    is_fixed: no step draws at random, and all take (N, 3, H, W) as well. only_torch: the steps draw from torch's
+    generator alone, as all of torchvision's do; a user's own may draw from `random` and numpy too.
+    """
+
+    def __init__(self, steps: Sequence[Transform]) -> None:
+        self.steps = tuple(steps)
+        self.is_fixed = all(isinstance(step, _FIXED) for step in self.steps)
+        self.only_torch = all(_is_torchvision(step) for step in self.steps)
 
     def __call__(self, image: Tensor) -> Tensor:
         for step in self.steps:
@@ -131,9 +146,16 @@ class Chain:
         return image
 
 
+def _is_torchvision(step: Transform) -> bool:
+    """Say whether a step, and each step within it (RandomApply and the like), is torchvision's own."""
+    return type(step).__module__.startswith("torchvision.") and all(
+        map(_is_torchvision, getattr(step, "transforms", ()))
+    )
+
+
 def build_chain(nodes: list[Any], image_size: int, resize_size: int) -> Chain:
     """Build a checked list of transforms; the words `image_size` and `resize_size` become these pixels."""
-    return Chain(tuple(_build_all(_with_sizes(nodes, image_size, resize_size))))
+    return Chain(_build_all(_with_sizes(nodes, image_size, resize_size)))
 
 
 def _build_all(nodes: list[Any]) -> list[Transform]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from expkit.assembly import build_input
+from expkit.builders import build_input
 from expkit.data.dataset import ImageDataset
 from expkit.data.transforms import Chain, build_chain, try_chain
 from expkit.doctor.finding import Finding

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from expkit.checkpoints import write_whole
+from expkit.data.bad_files import LIST_NAME, write_bad_files
 from expkit.data.dataset import Splits
 from expkit.records.facts import code_facts, data_facts, environment_facts
 
@@ -18,6 +19,7 @@ class Record:
 
     def __init__(self, folder: Path, config: Mapping[str, Any], overrides: Sequence[str], command: str) -> None:
         self.folder = folder
+        self._bad_files: dict[str, str] = {}
         self._facts: dict[str, Any] = {"id": folder.name, "status": "running", "started": _now(), "command": command}
         self.write_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         self.write_text("overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
@@ -30,6 +32,11 @@ class Record:
 
     def data(self, splits: Splits) -> None:
         self.write_json("data.json", data_facts(splits))
+
+    def bad_file(self, name: str, reason: str) -> None:
+        """Add a file that cannot be read to the list, which another run reads as dataset.exclude=THIS_FOLDER."""
+        self._bad_files[name] = reason
+        write_bad_files(self.folder / LIST_NAME, self._bad_files)
 
     def close(self, status: str, result: Mapping[str, Any], reason: str = "") -> None:
         """Finish the record. status: finished, failed or interrupted; result: scores and what they belong to."""

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from expkit.checkpoints import Checkpoints
-from expkit.data.loader import Batch, Loader
+from expkit.data.loader import Loader
+from expkit.data.mixing import Mixing
+from expkit.data.samples import Batch
 from expkit.devices import Device
 from expkit.keys import key
 from expkit.loggers import LoggerGuard, Point
@@ -40,6 +42,7 @@ class Parts:
     train_metrics: TrainMetrics
     eval_metrics: EvalMetrics
     device: Device
+    mixing: Mixing | None = None  # MixUp, CutMix: of each training batch
     checkpoints: Checkpoints | None = None
     logger: LoggerGuard = field(default_factory=LoggerGuard)
     chance: float = math.nan  # the loss of a model that knows nothing
@@ -57,6 +60,7 @@ class Runner:
         self.steps_per_epoch = math.ceil(self.batches / options.accumulate_steps)
         self.last_step = min(options.epochs * self.steps_per_epoch, options.max_steps or 10**18)
         self.wait = 0.0  # seconds this epoch spent waiting for data
+        self.waited = self.worked = 0.0  # seconds that all epochs so far waited, and took
         self.scores: Scores = {}
         self.warned = False  # of a loss that stays at chance: once is enough
 
@@ -81,7 +85,8 @@ class Runner:
         keys = [key(options.seed, "step", self.epoch, number) for number in range(self.batches)]
         for number, batch in enumerate(self.batches_of("train", parts.train, self.batches)):
             window = min(every, self.batches - number // every * every)  # the epoch's last may be shorter
-            self.forward_backward(batch, keys[number], window)
+            if len(batch.indices):  # else all of it was unreadable, and is passed over
+                self.forward_backward(batch, number, keys[number], window)
             if (number + 1) % every == 0 or number + 1 == self.batches:
                 self.update()
                 if self.step == self.last_step:
@@ -89,16 +94,24 @@ class Runner:
         self.log_steps()
         return parts.train_metrics.epoch()
 
-    def forward_backward(self, batch: Batch, step_key: int, window: int) -> None:
-        """Add the gradients of one batch, one of `window` that make up an update; dropout draws from its key."""
+    def forward_backward(self, batch: Batch, number: int, step_key: int, window: int) -> None:
+        """Add the gradients of the epoch's batch `number`, one of `window` that make up an update.
+
+        Mixing and dropout draw from keys of their own.
+        """
         parts = self.parts
-        parts.device.seed(step_key)
         images = parts.normalize(parts.device.images(batch.images))
         targets = parts.device.targets(batch.targets)
+        if parts.mixing is not None:
+            parts.device.seed(key(self.options.seed, "batch", self.epoch, number))
+            images, targets = parts.mixing(images, targets)
+        parts.device.seed(step_key)
         with parts.device.autocast():
             outputs = parts.model(images)
             loss = parts.loss(outputs, targets)
         (loss / window if window > 1 else loss).backward()
+        if parts.mixing is not None:
+            targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
         parts.train_metrics.update(loss.detach(), main_logits(outputs), targets)
 
     def update(self) -> None:
@@ -121,6 +134,8 @@ class Runner:
         parts.eval_metrics.reset()
         batches = min(len(parts.val), self.options.limit_eval_batches or len(parts.val))
         for batch in self.batches_of("val", parts.val, batches):
+            if not len(batch.indices):
+                continue
             images = parts.normalize(parts.device.images(batch.images))
             targets = parts.device.targets(batch.targets)
             with parts.device.autocast():
@@ -171,6 +186,7 @@ class Runner:
         self.scores |= {f"val/{name}": value for name, value in evaluated.items()}
         times = {"lr": self.rate, "seconds": seconds, "images_per_second": samples / seconds}
         values = self.scores | times | {"data_wait": self.wait / seconds}
+        self.waited, self.worked = self.waited + self.wait, self.worked + seconds
         parts.logger.point(Point("epoch", self.epoch, self.step, values))
         if stays_at_chance(trained["loss"], parts.chance) and not self.warned:
             self.warned = True

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from expkit.data.loader import Batch
+from expkit.data.samples import Batch
 from expkit.devices import Device, DeviceOptions
 from expkit.loggers import JsonlLogger, LoggerGuard, TensorBoardLogger
 from expkit.loggers.base import RunFacts

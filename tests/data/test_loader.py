@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.loader import Loader, Samples
+from expkit.data.loader import Loader
 from expkit.data.samplers import Order
+from expkit.data.samples import Samples
 from expkit.data.transforms import Chain, build_chain
 from expkit.registry import samplers
 

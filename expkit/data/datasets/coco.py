@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
-from expkit.data.decode import decode_file
+from expkit.data.decode import read_file
 from expkit.registry import ConfigError, datasets
 
 
@@ -64,5 +63,5 @@ class CocoLabels(ImageDataset):
     def location(self, index: int) -> str:
         return str(self.root / self.sample_name(index))
 
-    def image(self, index: int) -> Tensor:
-        return decode_file(self.location(index))
+    def encoded(self, index: int) -> bytes:
+        return read_file(self.location(index))

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from expkit.data.dataset import ImageDataset
-from expkit.data.decode import decode_file
+from expkit.data.decode import read_file
 from expkit.registry import ConfigError
 
 EXTENSIONS = tuple(IMG_EXTENSIONS)
@@ -36,8 +35,8 @@ class ImageFiles(ImageDataset):
     def location(self, index: int) -> str:
         return str(self.root / self.sample_name(index))
 
-    def image(self, index: int) -> Tensor:
-        return decode_file(self.location(index))
+    def encoded(self, index: int) -> bytes:
+        return read_file(self.location(index))
 
 
 def existing_folder(path: str, option: str) -> Path:

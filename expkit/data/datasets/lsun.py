@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
-from expkit.data.decode import decode
 from expkit.registry import ConfigError, datasets
 
 
@@ -36,6 +34,9 @@ class LmdbScenes(ImageDataset):
         self._sample_keys = np.array([key for some in keys for key in some])
         self.targets = np.repeat(np.arange(len(keys)), [len(some) for some in keys])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}  # a spawned worker opens its own, too
+
     def _database(self, name: str) -> Any:
         try:
             import lmdb
@@ -57,7 +58,7 @@ class LmdbScenes(ImageDataset):
     def location(self, index: int) -> str:
         return f"{self.root} ({self.split}): {self.sample_name(index)}"
 
-    def image(self, index: int) -> Tensor:
+    def encoded(self, index: int) -> bytes:
         with self._database(self.class_names[self.targets[index]]).begin() as transaction:
             data = transaction.get(self._sample_keys[index].tobytes())
-        return decode(bytes(data), self.location(index))
+        return bytes(data)

@@ -1,15 +1,15 @@
 """Images that lie in memory as arrays, and those that another library's dataset object gives one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from expkit.data.dataset import ImageDataset
+from expkit.data.decode import BadImage
 
 
 class ImageArrays(ImageDataset):
@@ -17,35 +17,41 @@ class ImageArrays(ImageDataset):
 
     in_memory = True
 
-    def __init__(self, images: NDArray[np.uint8], targets: Any, class_names: Sequence[str], split: str) -> None:
-        self.images, self.split, self.class_names = images, split, tuple(class_names)
+    def __init__(self, pixels: NDArray[np.uint8], targets: Any, class_names: Sequence[str], split: str) -> None:
+        self.pixels, self.split, self.class_names = pixels, split, tuple(class_names)
+        self.grey = pixels.ndim == 3
         self.targets = np.asarray(targets, dtype=np.int64)
 
     def sample_name(self, index: int) -> str:
         return f"{self.split}/{index}"
 
     def image(self, index: int) -> Tensor:
-        return to_tensor(self.images[index])
+        return to_tensor(self.pixels[index].copy(), self.grey)  # a transform may write into it
+
+    def images(self, indices: NDArray[np.int64]) -> Tensor:
+        return to_tensor(self.pixels[indices], self.grey)
 
 
 class ReadByLibrary(ImageDataset):
-    """Images that a function reads by index, as Pillow images."""
+    """Images of another library's dataset, whose samples are (Pillow image, label)."""
 
-    def __init__(
-        self, read: Callable[[int], Image.Image], targets: Any, class_names: Sequence[str], split: str
-    ) -> None:
-        self.read, self.split, self.class_names = read, split, tuple(class_names)
+    def __init__(self, opened: Any, targets: Any, class_names: Sequence[str], split: str) -> None:
+        self.opened, self.split, self.class_names = opened, split, tuple(class_names)
         self.targets = np.asarray(targets, dtype=np.int64)
 
     def sample_name(self, index: int) -> str:
         return f"{self.split}/{index}"
 
     def image(self, index: int) -> Tensor:
-        return to_tensor(np.array(self.read(index).convert("RGB")))
+        try:
+            return to_tensor(np.array(self.opened[index][0].convert("RGB")))
+        except Exception as error:  # the library opens files, and its readers throw what they stumble over
+            raise BadImage(self.location(index), f"cannot be read: {type(error).__name__}: {error}") from error
 
 
-def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) or (H, W) uint8 -> (3, H, W) uint8."""
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+def to_tensor(pixels: NDArray[np.uint8], grey: bool = False) -> Tensor:
+    """(..., H, W, 3) uint8 -> (..., 3, H, W), or grey (..., H, W) -> three equal channels; without a copy."""
+    tensor = torch.from_numpy(pixels)
+    if not grey:
+        return tensor.movedim(-1, -3)
+    return tensor.unsqueeze(-3).expand(*tensor.shape[:-2], 3, *tensor.shape[-2:])

@@ -69,7 +69,7 @@ def _targets(opened_set: Any) -> Any:
 def _wrap(opened_set: Any, names: list[str], split: str) -> ImageDataset:
     pixels = getattr(opened_set, "data", None)
     if pixels is None:
-        return ReadByLibrary(lambda index: opened_set[index][0], _targets(opened_set), names, split)
+        return ReadByLibrary(opened_set, _targets(opened_set), names, split)
     pixels = np.asarray(pixels)
     if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep their channels first
         pixels = pixels.transpose(0, 2, 3, 1)
@@ -106,6 +106,6 @@ def fake(images: int = 200, image_size: int = 32, num_classes: int = 10, draw_se
     def draw(count: int, seed: int, split: str) -> ReadByLibrary:
         drawn = tv.FakeData(count, (3, image_size, image_size), num_classes, random_offset=seed)
         # FakeData draws a label after its image, so the labels cost a reading of each, once.
-        return ReadByLibrary(lambda index: drawn[index][0], [int(drawn[i][1]) for i in range(count)], names, split)
+        return ReadByLibrary(drawn, [int(drawn[i][1]) for i in range(count)], names, split)
 
     return Splits(draw(images, draw_seed, "train"), draw(max(images // 5, 1), draw_seed + images, "val"))

@@ -1,0 +1,190 @@
+"""One function per group of the config: from its checked node to the objects that a run is made of."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from expkit.data import transforms as pixels
+from expkit.data.cache import Cache, CachedImages, cached
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets import DataOptions
+from expkit.data.decode import BadImage
+from expkit.data.loader import Loader
+from expkit.data.mixing import Mixing
+from expkit.data.samplers import Order
+from expkit.data.samples import Samples
+from expkit.devices import Device
+from expkit.devices.placement import available_cores
+from expkit.keys import key, seed_cpu
+from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
+from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
+from expkit.training.losses import WithAuxiliary, chance_level
+from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
+from expkit.training.optimizers import build_optimizer
+from expkit.training.options import RunOptions
+from expkit.training.runner import Parts
+
+Config = Mapping[str, Any]
+
+
+def build_device(node: Config) -> Device:
+    """Build the device, and set torch's threads and precision for the process."""
+    device = Device(devices.build(node), devices.shared(node))
+    device.activate()
+    return device
+
+
+def build_input(node: Config, spec: InputSpec | None, data: ImageDataset) -> tuple[tuple[int, int], nn.Module, str]:
+    """Return ((image_size, resize_size), the normalisation, a sentence on where they come from)."""
+    image_size, resize_size = node.get("image_size", "auto"), node.get("resize_size", "auto")
+    if image_size == "native":
+        image_size = int(min(_first_image(data).shape[-2:]))
+    if image_size == "auto":
+        image_size = spec.image_size if spec else 224
+    if resize_size == "auto":
+        resize_size = spec.resize_size if spec and image_size == spec.image_size else round(image_size * 256 / 224)
+    wanted = {"mean": "auto", "std": "auto"} | node.get("normalize", {})
+    mean = (spec.mean if spec else pixels.IMAGENET_MEAN) if wanted["mean"] == "auto" else tuple(wanted["mean"])
+    std = (spec.std if spec else pixels.IMAGENET_STD) if wanted["std"] == "auto" else tuple(wanted["std"])
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ConfigError(f"transforms.normalize: takes 3 means and 3 stds above 0, got {mean} and {std}")
+    rounded = ", ".join(f"{value:.3g}" for value in (*mean, *std))
+    source = f" (weights {spec.source})" if spec else ""
+    note = f"the model sees {image_size} pixels, normalised by mean and std {rounded}{source}"
+    return (image_size, resize_size), pixels.Normalize(mean, std), note
+
+
+def _first_image(data: ImageDataset) -> torch.Tensor:
+    """Return the first image that can be read. Raises ConfigError when none of the first hundred can."""
+    reasons = []
+    for index in range(min(len(data), 100)):
+        try:
+            return data.image(index)
+        except BadImage as error:
+            reasons.append(str(error))
+    raise ConfigError(f"dataset: none of the first {len(reasons)} images can be read, e.g. {reasons[0]}")
+
+
+def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
+    """Build the model for the data's classes; its initial weights depend on the seed alone."""
+    seed_cpu(key(seed, "init"))
+    model = models.build(node, num_classes=len(data.class_names))
+    return prepare(model, models.shared(node), pretrained=bool(node.get("weights")))
+
+
+def check_chains(
+    chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
+) -> None:
+    """Try the transforms on the first image, and the model on what comes out. Raises ConfigError."""
+    image = _first_image(data)
+    for split, chain in chains.items():
+        seed_cpu(key(seed, "trial", split))
+        height, width = pixels.try_chain(chain, image, f"transforms.{split}")
+        check_input(model, name, height, width, len(data.class_names))
+
+
+def build_loss(node: Config, data: ImageDataset, model: nn.Module) -> nn.Module:
+    """Build the loss, with that of the auxiliary heads where the model has some."""
+    loss: nn.Module = losses.build(node, class_names=data.class_names, class_counts=class_counts(data), task=data.task)
+    weight = auxiliary_weight(model)
+    return WithAuxiliary(loss, weight) if weight else loss
+
+
+def check_mixing(mixing: Mixing | None, loss: nn.Module, name: str, num_classes: int) -> None:
+    """Try whether the loss takes the soft targets of mixed batches. Raises ConfigError."""
+    if mixing is None:
+        return
+    try:
+        loss(torch.zeros(2, num_classes), torch.full((2, num_classes), 1 / num_classes))
+    except (RuntimeError, ValueError, TypeError) as error:
+        problem = f"mixes labels, and the loss {name} takes whole classes only ({str(error).splitlines()[0]})"
+        raise ConfigError(f"transforms.batch: {problem}; use loss=cross_entropy or transforms.batch=[]") from error
+
+
+def class_counts(data: ImageDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return (C,) the number of samples of each class."""
+    if data.targets.ndim == 2:
+        return np.asarray(data.targets.sum(axis=0), dtype=np.int64)
+    return np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
+
+
+def build_order(node: Config, data: ImageDataset) -> Order:
+    order: Order = samplers.build(node, targets=data.targets, class_names=data.class_names)
+    return order
+
+
+def build_loaders(
+    node: Config, splits: Splits, chains: Mapping[str, pixels.Chain], order: Order, options: RunOptions, device: Device
+) -> tuple[Loader, Loader]:
+    """Return the loaders of training and validation."""
+    data: DataOptions = datasets.shared(node)
+    assert splits.val is not None
+    if data.drop_last and options.batch_size > len(order):
+        raise ConfigError(
+            f"batch_size: {options.batch_size} is more than the {len(order)} samples of an epoch, and dataset.drop_last"
+            " leaves out the smaller batch, so no batch remains; lower batch_size or set dataset.drop_last=false"
+        )
+    cores = available_cores() if data.num_workers == "auto" else data.num_workers
+    cache = Cache(data.cache, Path(data.cache_dir), cores)
+    train_data, train_chain = cached(splits.train, chains["train"], cache, "train")
+    val_data, val_chain = cached(splits.val, chains["eval"], cache, "val")
+    train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
+    val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
+    every = Order(len(val_data), lambda generator: np.arange(len(val_data)))
+    eval_batch_size = options.eval_batch_size or options.batch_size
+    return (
+        Loader(train, order, options.batch_size, drop_last=data.drop_last, **loading(data, train, device)),
+        Loader(val, every, eval_batch_size, **loading(data, val, device)),
+    )
+
+
+def loading(data: DataOptions, samples: Samples, device: Device) -> dict[str, Any]:
+    """Return how a loader reads: by worker processes where that is worth it."""
+    workers = data.num_workers
+    if workers == "auto":
+        is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
+        workers = 0 if is_quick else available_cores()
+    return {
+        "num_workers": workers,
+        "prefetch": data.prefetch,
+        "start_method": data.start_method,
+        "timeout": data.timeout,
+        "pin_memory": device.torch_device.type == "cuda",
+        "max_bad": data.max_bad,
+    }
+
+
+def build_training(
+    config: Config, options: RunOptions, device: Device, model: nn.Module, normalize: nn.Module, loss: nn.Module,
+    train: Loader, val: Loader, data: ImageDataset,
+) -> Parts:  # fmt: skip
+    """Place the model and build what moves its weights; the schedule follows, since it needs the number of steps."""
+    chance = chance_level(loss, len(data.class_names), data.task)
+    model = device.place(model)
+    return Parts(
+        model=model,
+        normalize=normalize.to(device.torch_device),
+        loss=loss.to(device.torch_device),
+        optimizer=build_optimizer(config["optimizer"], model),
+        schedule=None,  # type: ignore[arg-type]
+        train=train,
+        val=val,
+        train_metrics=TrainMetrics(device.torch_device),
+        eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device),
+        device=device,
+        chance=chance,
+        facts={"class_names": list(data.class_names), "task": data.task, "model": dict(config["model"])},
+    )
+
+
+def choose_monitor(node: Config, data: ImageDataset) -> tuple[str, bool]:
+    """Return the score that says which checkpoint is best, and whether higher is better. Raises ConfigError."""
+    names = metric_names(data.task, len(data.class_names))
+    monitor = node.get("monitor") or next(iter(names))
+    if monitor not in names:
+        raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}'; there is {', '.join(names)}")
+    return monitor, names[monitor]

@@ -1,0 +1,228 @@
+"""A cache of decoded images, or of final pixels: read once, in parallel, then served from memory or one mapped file."""
+
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from expkit.data.dataset import ImageDataset
+from expkit.data.decode import BadImage
+from expkit.data.transforms import Chain
+from expkit.data.workers import start_worker
+from expkit.registry import ConfigError
+
+Kind = Literal["none", "memory", "disk"]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where images are kept. kind: "memory" for this run, "disk" for later ones too, in `folder`, one file a split."""
+
+    kind: Kind
+    folder: Path
+    num_workers: int = 0
+
+
+def cached(data: ImageDataset, chain: Chain, cache: Cache, split: str) -> tuple[ImageDataset, Chain]:
+    """Return the dataset from the cache, and what is left of its transforms.
+
+    Transforms that do not draw at random are applied once, before; else the decoded images are kept. Raises ConfigError
+    when there is no room.
+    """
+    if cache.kind == "none" or (data.in_memory and not chain.is_fixed):
+        return data, chain
+    before, after = (chain, Chain(())) if chain.is_fixed else (Chain(()), chain)
+    reader = _Reader(data, before)
+    store = _in_memory(reader, cache, split) if cache.kind == "memory" else _on_disk(reader, cache, split)
+    return CachedImages(data, store), after
+
+
+class CachedImages(ImageDataset):
+    """A dataset whose images lie in a store; its names and targets are those of the one that was read."""
+
+    in_memory = True
+
+    def __init__(self, data: ImageDataset, store: "Store") -> None:
+        self.data, self.store = data, store
+        self.class_names, self.targets, self.task = data.class_names, data.targets, data.task
+        same = len(store) > 0 and not store.reasons and bool((store.sizes == store.sizes[0]).all())
+        self._whole = store.pixels.view(len(store), *store.sizes[0].tolist(), 3) if same else None
+
+    def sample_name(self, index: int) -> str:
+        return self.data.sample_name(index)
+
+    def location(self, index: int) -> str:
+        return self.data.location(index)
+
+    def image(self, index: int) -> Tensor:
+        """Return (3, H, W) uint8 that is not to be written into."""
+        if index in self.store.reasons:
+            raise BadImage(self.location(index), self.store.reasons[index])
+        height, width = self.store.sizes[index].tolist()
+        end = int(self.store.ends[index])
+        return self.store.pixels[end - height * width * 3 : end].view(height, width, 3).permute(2, 0, 1)
+
+    def images(self, indices: NDArray[np.int64]) -> Tensor | None:
+        return None if self._whole is None else self._whole[torch.from_numpy(indices)].permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Pixels in a row. pixels: bytes of all images, (h, w, 3) each; sizes: (N, 2); ends: (N,) where each ends."""
+
+    pixels: Tensor
+    sizes: NDArray[np.int64]
+    reasons: Mapping[int, str]  # index -> why this one cannot be read
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """(N,) int64, the byte after each image's last."""
+        if "_ends" not in self.__dict__:
+            self.__dict__["_ends"] = np.cumsum(self.sizes.prod(axis=1) * 3)
+        ends: NDArray[np.int64] = self.__dict__["_ends"]
+        return ends
+
+
+class _Reader(Dataset[Tensor | str]):
+    """Every image, with the fixed part of its transforms; the reason where it cannot be read."""
+
+    def __init__(self, data: ImageDataset, chain: Chain) -> None:
+        self.data, self.chain = data, chain
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        try:
+            return self.chain(self.data.image(index)).movedim(0, -1).contiguous()
+        except BadImage as error:
+            return error.reason
+
+    def digest(self) -> str:
+        """Return what names this content: the samples, their files' sizes and times, the decoder, the transforms."""
+        content = sha256(repr((self.data.decoder, self.chain.steps)).encode())
+        for index in range(len(self.data)):
+            content.update(self.data.sample_name(index).encode() + b"\0")
+            try:
+                found = os.stat(self.data.location(index))
+                content.update(b"%d %d\0" % (found.st_size, found.st_mtime_ns))
+            except OSError:  # not a file of its own
+                continue
+        return content.hexdigest()[:24]
+
+
+def _in_memory(reader: _Reader, cache: Cache, split: str) -> Store:
+    with _anonymous_file() as file:
+        room = _free_memory()
+        remedy = "dataset.cache=disk, or smaller images"
+        sizes, reasons = _fill(file, reader, cache, split, room, f"dataset.cache: memory has no room; use {remedy}")
+        return Store(_mapped(file), sizes, reasons)
+
+
+def _anonymous_file() -> BinaryIO:
+    """Return a file without a name, that is gone with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("expkit-cache"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _free_memory() -> int:
+    """Return how many bytes a cache in memory may take: four fifths of what is free."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+    return free * 4 // 5
+
+
+def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
+    folder = cache.folder.expanduser() / reader.digest()
+    if not (folder / "index.json").is_file():
+        _write(reader, cache, split, folder)
+    index = json.loads((folder / "index.json").read_text())
+    reasons = {int(number): reason for number, reason in index["reasons"].items()}
+    with open(folder / "pixels", "rb") as file:
+        return Store(_mapped(file), np.array(index["sizes"], dtype=np.int64).reshape(-1, 2), reasons)
+
+
+def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
+    """Write into a folder beside and rename it: a run that is killed, or two at once, leave no half cache."""
+    try:
+        cache.folder.expanduser().mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+    except OSError as error:
+        problem = f"cannot write to '{cache.folder}': {error.strerror}"
+        raise ConfigError(f"dataset.cache_dir: {problem}; give a folder that you may write to") from error
+    try:
+        room = shutil.disk_usage(temporary).free * 9 // 10
+        full = f"dataset.cache_dir: no room in '{cache.folder}'; give one on another disk, or dataset.cache=none"
+        with open(temporary / "pixels", "w+b") as file:
+            sizes, reasons = _fill(file, reader, cache, split, room, full)
+        (temporary / "index.json").write_text(json.dumps({"sizes": sizes.tolist(), "reasons": reasons}))
+        os.rename(temporary, folder)
+    except OSError as error:
+        if not (folder / "index.json").is_file():  # else another run was faster: its cache is the same
+            raise ConfigError(f"dataset.cache_dir: cannot write to '{cache.folder}': {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(
+    file: BinaryIO, reader: _Reader, cache: Cache, split: str, room: int, full: str
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Append the pixels of every image; returns (N, 2) sizes and the reasons of those that cannot be read."""
+    sizes, reasons = np.zeros((len(reader), 2), dtype=np.int64), {}
+    written = 0
+    shown = track(_read_all(reader, cache.num_workers), f"caching {split} images", len(reader), transient=True)
+    for index, image in enumerate(shown):
+        if isinstance(image, str):
+            reasons[index] = image
+            continue
+        written += image.numel()
+        if written > room:
+            raise ConfigError(f"{full} ({index:,} of {len(reader):,} images took {written / 2**30:.1f} GiB)")
+        sizes[index] = image.shape[:2]
+        file.write(image.numpy().data)
+    file.flush()
+    return sizes, reasons
+
+
+def _read_all(reader: _Reader, num_workers: int) -> Iterator[Tensor | str]:
+    options: dict[str, Any] = {}
+    if num_workers:
+        options = {"worker_init_fn": start_worker, "prefetch_factor": 16}
+    as_is: Callable[[Any], Any] = _as_is
+    return iter(
+        DataLoader(
+            reader, batch_size=None, collate_fn=as_is, num_workers=num_workers, generator=torch.Generator(), **options
+        )
+    )
+
+
+def _as_is(image: Any) -> Any:
+    return image
+
+
+def _mapped(file: BinaryIO) -> Tensor:
+    """Return the bytes of a file as a tensor, shared by all processes that are forked from this one."""
+    if not (length := os.fstat(file.fileno()).st_size):
+        return torch.empty(0, dtype=torch.uint8)
+    # Copy on write: whoever writes into an image by mistake has changed only his own copy of the page.
+    return torch.frombuffer(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY), dtype=torch.uint8)

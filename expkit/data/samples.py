@@ -1,0 +1,150 @@
+"""Samples by place: a dataset with its transforms, each sample's randomness keyed by where it stands in the run."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from expkit.data import region
+from expkit.data.dataset import ImageDataset
+from expkit.data.decode import BadImage
+from expkit.data.transforms import Chain
+from expkit.keys import generator, key, seed_cpu, seed_torch
+from expkit.registry import ConfigError
+
+OnBad = Literal["fail", "skip", "replace"]
+
+
+class Places(NamedTuple):
+    """Where the samples of a batch stand in a run: the epoch, the first one's position in its order, their indices."""
+
+    epoch: int
+    first: int
+    indices: NDArray[np.int64]
+
+
+class BadSample(NamedTuple):
+    """A sample that could not be read: its index in the dataset, where it lies, and why."""
+
+    sample: int
+    location: str
+    reason: str
+
+
+class Batch(NamedTuple):
+    """images: (N, 3, H, W) uint8; targets: (N,) int64 or (N, C) float32; indices: (N,) int64 into the dataset.
+
+    bad: the samples that were left out or replaced; where all were left out, N is 0.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+    bad: tuple[BadSample, ...] = ()
+
+
+class Samples(Dataset[Batch | Exception]):
+    """A dataset with its transforms, read by places, a batch at a time.
+
+    purpose keeps the draws of training ("sample") apart from those of evaluation ("eval"). on_bad: what becomes of a
+    sample that cannot be read: "fail", "skip" (the batch is smaller) or "replace" (another one of its class, by key).
+    """
+
+    def __init__(self, dataset: ImageDataset, chain: Chain, seed: int, purpose: str, on_bad: OnBad = "fail") -> None:
+        self.dataset, self.chain, self.seed, self.purpose, self.on_bad = dataset, chain, seed, purpose, on_bad
+        # Whether images come many at once, which costs next to nothing.
+        self.in_batches = chain.is_fixed and dataset.images(np.empty(0, dtype=np.int64)) is not None
+        self._seed = seed_torch if chain.only_torch else seed_cpu
+        first = chain.steps[0] if chain.steps else None
+        self._crop = first if dataset.decoder.region and type(first) is v2.RandomResizedCrop else None
+
+    def __getitems__(self, places: Places) -> Batch | Exception:
+        """Return a whole batch, stacked as uint8 by the worker itself.
+
+        What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
+        """
+        whole = self.dataset.images(places.indices) if self.in_batches else None
+        if whole is not None:
+            return self._batch(self.chain(whole), places.indices)
+        try:
+            return self._one_by_one(places)
+        except (BadImage, ConfigError) as error:
+            return error
+
+    def _one_by_one(self, places: Places) -> Batch:
+        images, indices, bad = [], [], []
+        for offset, index in enumerate(places.indices.tolist()):
+            # Position and not index: a weighted sampler may draw an index twice, to be augmented in two ways.
+            position = places.first + offset
+            try:
+                images.append(self.image(index, places.epoch, position))
+            except BadImage as error:
+                if self.on_bad == "fail":
+                    raise
+                bad.append(BadSample(index, error.location, error.reason))
+                if self.on_bad == "skip":
+                    continue
+                index, image = self._replacement(index, places.epoch, position, error)
+                images.append(image)
+            indices.append(index)
+        return self._batch(_stack(images), np.array(indices, dtype=np.int64), tuple(bad))
+
+    def _batch(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...] = ()) -> Batch:
+        return Batch(images, torch.from_numpy(self.dataset.targets[indices]), torch.from_numpy(indices), bad)
+
+    def image(self, index: int, epoch: int, position: int) -> Tensor:
+        """Return one transformed image, as it stands at this position of this epoch. Raises BadImage."""
+        own = key(self.seed, self.purpose, epoch, position)
+        if self._crop is not None and (image := self._cropped(index, own)) is not None:
+            for step in self.chain.steps[1:]:
+                image = step(image)
+            return image
+        image = self.dataset.image(index)
+        if not self.chain.is_fixed:
+            self._seed(own)
+        return self.chain(image)
+
+    def _cropped(self, index: int, own: int) -> Tensor | None:
+        """Return the image after its first step, RandomResizedCrop, None where its region cannot be decoded alone."""
+        assert self._crop is not None
+        data = self.dataset.encoded(index)
+        size = data and self.dataset.decoder.jpeg_size(data, self.dataset.location(index))
+        if not data or not size:
+            return None
+        self._seed(own)
+        return region.cropped(self._crop, data, size)
+
+    def _replacement(self, bad: int, epoch: int, position: int, error: BadImage) -> tuple[int, Tensor]:
+        """Return (index, image) of another sample of the same class, the first by key that can be read."""
+        for index in self._others(bad, key(self.seed, "replace", epoch, position)):
+            try:
+                return index, self.image(index, epoch, position)
+            except BadImage:
+                continue
+        raise BadImage(error.location, f"{error.reason}; and no other sample of its class can be read")
+
+    def _others(self, bad: int, own: int) -> Iterator[int]:
+        targets = self.dataset.targets
+        same = targets == targets[bad]
+        members = np.flatnonzero(same if targets.ndim == 1 else same.all(axis=1))
+        members = members[members != bad]
+        yield from members[torch.randperm(len(members), generator=generator(own)).numpy()].tolist()
+
+
+def _stack(images: list[Tensor]) -> Tensor:
+    if not images:
+        return torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{width}×{height}" for _, height, width in sorted(shapes)[:3])
+        raise ConfigError(
+            f"transforms: images of one batch differ in size ({sizes}); end the list with a crop,"
+            " or with {name: Resize, size: [height, width]}"
+        )
+    # The channels of decoded pixels lie together, and convolutions want them so: stacked like this, it is a plain copy.
+    return torch.stack([image.movedim(0, -1) for image in images]).movedim(-1, 1)
