@@ -54,10 +54,11 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _from_torch(path: Path) -> dict[str, Tensor]:
-    _check_zip(path)
     try:
+        if problem := _zip_problem(path):
+            raise ValueError(problem)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no list of the ways in which a broken or hostile pickle can fail
+    except Exception as error:  # there is no list of the ways in which a broken or hostile file can fail
         raise WeightsRefused(f"{path}: is damaged or no file of plain tensors: {_reason(error)}") from error
     for name in _INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -67,19 +68,15 @@ def _from_torch(path: Path) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in content.items()}
 
 
-def _check_zip(path: Path) -> None:
-    """Find the damage that torch does not look for: it never compares the checksums of a file's parts."""
+def _zip_problem(path: Path) -> str:
+    """Return what is wrong with a zip file: torch itself never compares the checksums of its parts."""
     if not zipfile.is_zipfile(path):  # the format before torch 1.6
-        return
-    try:
-        with zipfile.ZipFile(path) as file:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
-                raise WeightsRefused(f"{path}: its parts are compressed, which torch never does")
-            broken = file.testzip()
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise WeightsRefused(f"{path}: is damaged: {error}") from error
-    if broken:
-        raise WeightsRefused(f"{path}: is damaged: the checksum of its part {broken} does not agree")
+        return ""
+    with zipfile.ZipFile(path) as file:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
+            return "its parts are compressed, which torch never does"
+        broken = file.testzip()
+    return f"the checksum of its part {broken} does not agree" if broken else ""
 
 
 def _is_state_dict(content: Any) -> bool:

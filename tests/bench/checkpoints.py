@@ -18,7 +18,8 @@ from rich.table import Table
 
 from expkit.checkpoints import Checkpoints
 
-SIZES = {"44 MB (ResNet-18's weights)": 11, "300 MB": 75}  # in tensors of 4 MB
+SIZES = {"44 MB": 11, "300 MB": 75}  # in tensors of 4 MB
+WARM_UP = 3  # rounds; a virtual machine's memory is several times slower at its first touch
 State = dict[str, Any]
 
 
@@ -47,7 +48,7 @@ def plain(folder: Path, number: int, state: State) -> float:
 
 
 def measure(tensors: int, rounds: int, parent: Path | None) -> dict[str, list[float]]:
-    """Return the seconds of each way, in rounds that alternate; the first round warms up and is left out."""
+    """Return the seconds of each way, in rounds that alternate; the first ones are left out."""
     state = state_of(tensors)
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
@@ -55,14 +56,14 @@ def measure(tensors: int, rounds: int, parent: Path | None) -> dict[str, list[fl
         thread = Checkpoints(folder / "thread", "accuracy", higher_is_better=True, background=True)
         ways: dict[str, Callable[[int], float]] = {
             "save": lambda number: ours(waits, number, state),
-            "save in the background: training is held": lambda number: ours(thread, number, state),
-            "torch.save, fsync, rename: no digest": lambda number: plain(folder, number, state),
+            "background save: held": lambda number: ours(thread, number, state),
+            "torch.save + fsync": lambda number: plain(folder, number, state),
         }
         times: dict[str, list[float]] = {way: [] for way in ways}
-        for number in range(rounds + 1):
+        for number in range(WARM_UP + rounds):
             for way, run in ways.items():
                 seconds = run(number)
-                if number:
+                if number >= WARM_UP:
                     times[way].append(seconds)
         thread.close()
     return times
