@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,9 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until the thread has written. Raises what it met, once."""
-        writing, self.writing = self.writing, None
-        if writing:
+        if writing := self.writing:
+            wait([writing])  # Ctrl+C in here leaves it to `close`
+            self.writing = None
             writing.result()
 
     def close(self) -> None:

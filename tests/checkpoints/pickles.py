@@ -270,10 +270,6 @@ def _zip(*members: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
     return file.getvalue()
 
 
-def names() -> list[str]:
-    return list(malicious("x"))
-
-
 def malicious(canary: str) -> dict[str, Callable[[], bytes]]:
     """Return every file by name, as a function that makes its bytes."""
     made: dict[str, Callable[[], bytes]] = {}
