@@ -73,13 +73,16 @@ class Job:
     runner: Runner
     monitor: str
     higher_is_better: bool
+    resumed: dict[str, Any] | None = None  # the facts of the checkpoint that the run goes on from
     lines: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def close(self) -> None:
-        """End the loaders' workers."""
+        """End the loaders' workers, and wait for the last checkpoint. Raises CheckpointNotWritten."""
         self.parts.train.close()
         self.parts.val.close()
+        if self.parts.checkpoints:
+            self.parts.checkpoints.close()
 
     def failure(self, error: RuntimeError) -> WorkerFailed | None:
         """Return what an error means if a worker of one of the loaders failed, which torch tells of at any moment."""
@@ -95,7 +98,8 @@ class Job:
         runner, data = self.runner, datasets.shared(self.config["dataset"])
         share = runner.waited / runner.worked if runner.worked else 0.0
         if share >= WORTH_SAYING:
-            advice = waiting_advice(self.parts.train.num_workers, available_cores(), data.cache, data.decoder)
+            crops = self.parts.train.samples.crops_first and data.decoder == "auto"
+            advice = waiting_advice(self.parts.train.num_workers, available_cores(), data.cache, crops)
             lines["data"] = f"{share:.0%} of the time was spent waiting for images; {advice}"
         return lines
 
@@ -153,6 +157,7 @@ def restore(node: Config, job: Job) -> Sequence[str]:
         raise ConfigError(f"checkpoint.{word}: {path} does not fit {job.config['model']['name']}: {problem}")
     if options.resume:
         job.runner.load_state_dict(state)
+        job.resumed = facts
         return [f"goes on from {path} (epoch {facts['epoch']}, step {facts['step']})"]
     job.parts.model.load_state_dict(state["model"])
     return [f"took the weights of {path}"]
@@ -182,7 +187,13 @@ def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if options is None:
         return None
-    return Checkpoints(folder / "checkpoints", job.monitor, job.higher_is_better, options.every)
+    kept = Checkpoints(
+        folder / "checkpoints", job.monitor, job.higher_is_better, options.every,
+        options.keep_last, options.keep_best, options.background,
+    )  # fmt: skip
+    if job.resumed is not None:
+        kept.go_on(job.resumed)
+    return kept
 
 
 def describe(job: Job) -> dict[str, str]:

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from expkit.registry import ConfigError
@@ -83,6 +84,7 @@ class _Opened:
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
 
     def train(self, began: float) -> None:
+        from expkit.checkpoints import CheckpointNotWritten
         from expkit.data.decode import BadImage
         from expkit.data.loader import TooManyBad
         from expkit.loggers import RunFacts
@@ -93,6 +95,7 @@ class _Opened:
         status, reason = "failed", ""
         try:
             self.job.runner.run()
+            self.job.close()
             status = "finished"
         except KeyboardInterrupt:
             status, reason = "interrupted", "Ctrl+C"
@@ -101,7 +104,7 @@ class _Opened:
             remedy = "mend or remove the file, or set dataset.on_bad=skip or replace"
             reason = f"an image cannot be read: {error}; {remedy} (python -m expkit.doctor finds all such files)"
             sys.exit(1)
-        except (TrainingDiverged, TooManyBad, ConfigError) as error:
+        except (TrainingDiverged, TooManyBad, CheckpointNotWritten, ConfigError) as error:
             reason = str(error)
             sys.exit(1)
         except Exception as error:
@@ -111,7 +114,8 @@ class _Opened:
                 sys.exit(1)
             raise
         finally:
-            self.job.close()
+            with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                self.job.close()
             self.close(status, reason, time.perf_counter() - began)
 
     def bad_file(self, split: str, bad: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,62 @@ def test_the_same_run_twice_ends_with_the_same_weights(finished: tuple[Path, str
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((one / "result.json").read_text()) for one in (run, only_run(tmp_path)))
     assert first["weights_sha256"] == second["weights_sha256"]
+
+
+def test_workers_caches_and_decoders_change_nothing(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+    """Random crops, RandAugment, mixup and dropout end with the same weights however the images are read."""
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(16)))
+    crop = "{name: RandomResizedCrop, size: 32}"
+    recipe = ["dataset=image_folder", f"dataset.root={root}", "model.width=4", "model.dropout=0.2", "epochs=2"]
+    recipe += ["batch_size=8", "logger=none", f"transforms.train=[{crop}, {{name: RandAugment}}]"]
+    recipe += ["transforms.batch=[{name: MixUp}, {name: CutMix}]", "transforms.image_size=32"]
+    ways = [["dataset.num_workers=0"], ["dataset.num_workers=2", "dataset.cache=disk"], ["dataset.decoder=region"]]
+    digests = set()
+    for number, way in enumerate(ways):
+        done = expkit(tmp_path, *recipe, *way, f"output_dir=way{number}")
+        assert done.returncode == 0, done.stderr
+        (result,) = (tmp_path / f"way{number}").glob("*/result.json")
+        digests.add(json.loads(result.read_text())["weights_sha256"])
+    assert len(digests) == 1
+
+
+BAD_FILES = [("skip", "left out in train"), ("replace", "replaced in train")]
+
+
+@pytest.mark.parametrize(("on_bad", "said"), BAD_FILES)
+def test_a_bad_file_is_named_once_and_listed(
+    on_bad: str, said: str, tmp_path: Path, image_files: Callable[..., Path]
+) -> None:
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
+    val = image_files("val", "cat/1.jpg", "dog/1.jpg")
+    for broken in (root / "dog/3.jpg", val / "dog/1.jpg"):
+        broken.write_bytes(broken.read_bytes()[:300])
+    pets = ["dataset=image_folder", f"dataset.root={root}", f"dataset.val_root={val}", "model.width=4", "epochs=3"]
+    done = expkit(tmp_path, *pets, f"dataset.on_bad={on_bad}", "dataset.max_bad=0.5", "dataset.num_workers=2")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.count(f"warning: {said}: {root}/dog/3.jpg: cannot be decoded") == 1
+    assert done.stdout.count(f"warning: left out in val: {val}/dog/1.jpg") == 1
+    assert re.search(r"^bad in val +1 of 2 samples cannot be read$", done.stdout, re.MULTILINE)
+    listed = json.loads((only_run(tmp_path) / "bad_files.json").read_text())
+    assert set(listed) == {"dog/3.jpg", "val/dog/1.jpg"}
+
+
+def test_too_many_bad_files_end_the_run(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
+    for number in range(4):
+        (root / f"dog/{number}.jpg").write_bytes(b"")
+    pets = ["dataset=image_folder", f"dataset.root={root}", "model.width=4", "dataset.on_bad=skip"]
+    done = expkit(tmp_path, *pets)
+    assert done.returncode == 1
+    assert "samples cannot be read, more than dataset.max_bad=0.2" in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_mixing_with_a_loss_of_whole_classes_is_refused(tmp_path: Path) -> None:
+    mixed = ["transforms.batch=[{name: MixUp}]", "loss=torch", "loss.name=MultiMarginLoss"]
+    done = expkit(tmp_path, *SMALL, *mixed)
+    assert done.returncode == 2
+    assert "transforms.batch: mixes labels, and the loss MultiMarginLoss takes whole classes only" in done.stderr
 
 
 def test_going_on_from_the_middle_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -76,7 +76,13 @@ class CachedImages(ImageDataset):
         return self.store.pixels[end - height * width * 3 : end].view(height, width, 3).permute(2, 0, 1)
 
     def images(self, indices: NDArray[np.int64]) -> Tensor | None:
-        return None if self._whole is None else self._whole[torch.from_numpy(indices)].permute(0, 3, 1, 2)
+        """Return (N, 3, H, W) uint8, which are not to be written into: neighbours, as evaluation wants, are no copy."""
+        if self._whole is None:
+            return None
+        first = int(indices[0]) if len(indices) else 0
+        if len(indices) and np.array_equal(indices, np.arange(first, first + len(indices))):
+            return self._whole[first : first + len(indices)].permute(0, 3, 1, 2)
+        return self._whole[torch.from_numpy(indices)].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
@@ -83,19 +84,20 @@ class Loader:
         self._due = 0  # number of the batch that is waited for, counted from the epoch's start
         self._loader: DataLoader[Batch | Exception] | None = None
         if num_workers:
-            self._loader = DataLoader(
-                samples,
-                batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
-                collate_fn=_as_is,
-                num_workers=num_workers,
-                pin_memory=pin_memory,
-                prefetch_factor=prefetch,
-                persistent_workers=persistent,
-                timeout=timeout,
-                worker_init_fn=workers.start_worker,
-                multiprocessing_context=_context(start_method),
-                generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
-            )
+            with _any_number_of_workers():
+                self._loader = DataLoader(
+                    samples,
+                    batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
+                    collate_fn=_as_is,
+                    num_workers=num_workers,
+                    pin_memory=pin_memory,
+                    prefetch_factor=prefetch,
+                    persistent_workers=persistent,
+                    timeout=timeout,
+                    worker_init_fn=workers.start_worker,
+                    multiprocessing_context=_context(start_method),
+                    generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
+                )
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -108,7 +110,9 @@ class Loader:
         """
         self.batches.jump(epoch, start)
         self._due = 0
-        for batch in self._loader or self._read_here():
+        with _any_number_of_workers():
+            batches = iter(self._loader or self._read_here())
+        for batch in batches:
             if isinstance(batch, Exception):
                 raise batch
             for bad in batch.bad:
@@ -160,6 +164,14 @@ class Loader:
             workers.end(self.workers())
             iterator._shutdown_workers()
         self._loader._iterator = None
+
+
+@contextmanager
+def _any_number_of_workers() -> Iterator[None]:
+    """Keep torch from warning of more workers than cores: that is the user's choice, and the doctor's to judge."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 def _context(start_method: StartMethod) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
 from expkit.data import region
@@ -61,7 +61,8 @@ class Samples(Dataset[Batch | Exception]):
         self.in_batches = chain.is_fixed and dataset.images(np.empty(0, dtype=np.int64)) is not None
         self._seed = seed_torch if chain.only_torch else seed_cpu
         first = chain.steps[0] if chain.steps else None
-        self._crop = first if dataset.decoder.region and type(first) is v2.RandomResizedCrop else None
+        self.crops_first = type(first) is v2.RandomResizedCrop
+        self._crop = first if self.crops_first and dataset.decoder.region else None
 
     def __getitems__(self, places: Places) -> Batch | Exception:
         """Return a whole batch, stacked as uint8 by the worker itself.
@@ -146,5 +147,8 @@ def _stack(images: list[Tensor]) -> Tensor:
             f"transforms: images of one batch differ in size ({sizes}); end the list with a crop,"
             " or with {name: Resize, size: [height, width]}"
         )
-    # The channels of decoded pixels lie together, and convolutions want them so: stacked like this, it is a plain copy.
-    return torch.stack([image.movedim(0, -1) for image in images]).movedim(-1, 1)
+    # A plain copy, whichever way the channels lie: together as they were decoded, or apart as a resize leaves them.
+    # In a worker default_collate writes into shared memory at once.
+    together = images[0].stride(0) == 1
+    stacked: Tensor = default_collate([image.movedim(0, -1) for image in images] if together else images)
+    return stacked.movedim(-1, 1) if together else stacked

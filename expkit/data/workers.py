@@ -19,6 +19,8 @@ class WorkerFailed(Exception):
 def start_worker(number: int) -> None:
     """Prepare a worker process: Ctrl+C is the training process's to answer, and the worker ends when that one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Errors of reading reach the training process with the batch; what is left is noise of handing over to a dead one.
+    sys.excepthook = lambda *_: None
     if sys.platform == "linux":
         # Even a worker that is stopped or stuck goes when its parent is killed; elsewhere torch looks every 5 seconds.
         parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>

@@ -201,14 +201,12 @@ class Runner:
     def state_dict(self) -> dict[str, Any]:
         """Return all that a run needs to go on from here; there is no RNG state, since randomness is keyed."""
         parts = self.parts
-        best = parts.checkpoints and parts.checkpoints.best_score
         return {
             "model": parts.model.state_dict(),
             "optimizer": parts.optimizer.state_dict(),
             "schedule": parts.schedule.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
-            "best_score": best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -219,8 +217,6 @@ class Runner:
         _keep_layout(parts.optimizer)
         parts.schedule.load_state_dict(state["schedule"])
         self.epoch, self.step = state["epoch"], state["step"]
-        if parts.checkpoints:
-            parts.checkpoints.best_score = state["best_score"]
 
 
 def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
