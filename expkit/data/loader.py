@@ -8,7 +8,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from expkit.data import workers
@@ -18,6 +21,9 @@ from expkit.data.samples import BadSample, Batch, Places, Samples
 from expkit.keys import generator, key
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
+
+
+Packed = tuple[Tensor, NDArray[np.int64], tuple[BadSample, ...]]
 
 
 class TooManyBad(Exception):
@@ -82,13 +88,13 @@ class Loader:
         self.bad: dict[int, BadSample] = {}
         self.report: Callable[[BadSample], object] = lambda bad: None
         self._due = 0  # number of the batch that is waited for, counted from the epoch's start
-        self._loader: DataLoader[Batch | Exception] | None = None
+        self._loader: DataLoader[Any] | None = None
         if num_workers:
             with _any_number_of_workers():
                 self._loader = DataLoader(
                     samples,
                     batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
-                    collate_fn=_as_is,
+                    collate_fn=_packed,  # type: ignore[arg-type]
                     num_workers=num_workers,
                     pin_memory=pin_memory,
                     prefetch_factor=prefetch,
@@ -112,9 +118,10 @@ class Loader:
         self._due = 0
         with _any_number_of_workers():
             batches = iter(self._loader or self._read_here())
-        for batch in batches:
-            if isinstance(batch, Exception):
-                raise batch
+        for read in batches:
+            if isinstance(read, Exception):
+                raise read
+            batch = read if isinstance(read, Batch) else self._unpacked(*read)
             for bad in batch.bad:
                 self._meet(bad)
             yield batch
@@ -126,6 +133,11 @@ class Loader:
             if self.pin_memory and isinstance(batch, Batch):
                 batch = batch._replace(images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
             yield batch
+
+    def _unpacked(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...]) -> Batch:
+        """Return the batch that a worker packed: the targets are known here."""
+        targets, numbers = torch.from_numpy(self.samples.dataset.targets[indices]), torch.from_numpy(indices)
+        return Batch(images, targets.pin_memory() if self.pin_memory else targets, numbers, bad)
 
     def _meet(self, bad: BadSample) -> None:
         if bad.sample in self.bad:
@@ -180,5 +192,6 @@ def _context(start_method: StartMethod) -> str:
     return ("fork" if forks else "spawn") if start_method == "auto" else start_method
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
+def _packed(batch: Batch | Exception) -> Packed | Exception:
+    """Return what a worker hands over: each tensor costs a message of its own, so the images are the only one."""
+    return (batch.images, batch.indices.numpy(), batch.bad) if isinstance(batch, Batch) else batch
