@@ -87,7 +87,10 @@ class Loader:
         self.max_bad = max_bad
         self.bad: dict[int, BadSample] = {}
         self.report: Callable[[BadSample], object] = lambda bad: None
-        self._due = 0  # number of the batch that is waited for, counted from the epoch's start
+        self._due = 0  # number of the batch that comes next, counted from the epoch's start
+        self._waits = False  # whether it is waited for now
+        self._desks = workers.Desks(num_workers)
+        self._running: Any = None  # torch's iterator, which has the worker processes
         self._loader: DataLoader[Any] | None = None
         if num_workers:
             with _any_number_of_workers():
@@ -100,7 +103,7 @@ class Loader:
                     prefetch_factor=prefetch,
                     persistent_workers=persistent,
                     timeout=timeout,
-                    worker_init_fn=workers.start_worker,
+                    worker_init_fn=self._desks.start_worker,
                     multiprocessing_context=_context(start_method),
                     generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
                 )
@@ -115,17 +118,26 @@ class Loader:
         that do not stack.
         """
         self.batches.jump(epoch, start)
-        self._due = 0
-        with _any_number_of_workers():
-            batches = iter(self._loader or self._read_here())
-        for read in batches:
+        self._due, self._waits = 0, True
+        for read in self._read_by_workers() if self._loader else self._read_here():
+            self._due, self._waits = self._due + 1, False
             if isinstance(read, Exception):
                 raise read
             batch = read if isinstance(read, Batch) else self._unpacked(*read)
             for bad in batch.bad:
                 self._meet(bad)
             yield batch
-            self._due += 1
+            self._waits = True
+        self._waits = False
+
+    def _read_by_workers(self) -> Iterator[Any]:
+        assert self._loader is not None
+        try:
+            with _any_number_of_workers():
+                self._running = iter(self._loader)
+        finally:
+            workers.end_at_exit()
+        yield from self._running
 
     def _read_here(self) -> Iterator[Batch | Exception]:
         for places in self.batches:
@@ -155,27 +167,31 @@ class Loader:
 
     def failure(self, error: RuntimeError) -> workers.WorkerFailed | None:
         """Return what an error means if it is that of one of this loader's workers, with the samples it held."""
-        return workers.failure(error, self.workers(), self._due, self._held, self.timeout)
+        running, reads = self.workers(), lambda worker: self._desks.sample(worker) is not None
+        return workers.failure(error, running, self._due if self._waits else None, reads, self._held, self.timeout)
 
-    def _held(self, number: int) -> Sequence[str]:
-        number += self.batches.start
+    def _held(self, worker: int) -> Sequence[str]:
+        """Return where the sample lies that a worker reads, or those of the batch that it owes next."""
+        sample = self._desks.sample(worker)
+        number = self.batches.start + workers.next_batch(self._due, worker, self.num_workers)
         indices = self.batches.places(number).indices.tolist() if number < len(self) else []
-        return [self.samples.dataset.location(index) for index in indices]
+        return [self.samples.dataset.location(index) for index in (indices if sample is None else [sample])]
 
     def workers(self) -> Sequence[BaseProcess]:
         """Return the worker processes that run now."""
-        iterator: Any = getattr(self._loader, "_iterator", None)
-        return getattr(iterator, "_workers", ())
+        return getattr(self._running, "_workers", ())
 
     def close(self) -> None:
         """End the workers at once."""
-        iterator: Any = getattr(self._loader, "_iterator", None)
-        if self._loader is None or iterator is None:
+        running, self._running = self._running, None
+        if self._loader is None or running is None:
             return
-        with suppress(RuntimeError):  # what torch says of a worker that dies; none is needed any more
-            workers.end(self.workers())
-            iterator._shutdown_workers()
         self._loader._iterator = None
+        for _ in range(3):  # torch tells of a dead worker wherever this thread is, once for each of a run's loaders
+            with suppress(RuntimeError):
+                workers.end(running._workers)
+                running._shutdown_workers()
+                break
 
 
 @contextmanager

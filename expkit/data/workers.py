@@ -1,6 +1,9 @@
 """Worker processes that are quiet, die with the run, and are named with what they held when they fail."""
 
+import atexit
 import ctypes
+import functools
+import multiprocessing
 import os
 import re
 import signal
@@ -8,12 +11,57 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
+from pathlib import Path
+from typing import Any
 
-_SHOWN = 4  # samples named in a message
+from torch.utils.data import get_worker_info
+
+_SHOWN = 4  # samples, or workers, named in a message
+_NOTHING = -1
 
 
 class WorkerFailed(Exception):
     """A worker was killed, or gave nothing in time; the text names the samples that it held, and the remedy."""
+
+
+class Desks:
+    """What each worker reads at this moment: kept in memory that outlives a worker, whatever it dies of."""
+
+    def __init__(self, workers: int) -> None:
+        self._samples = RawArray("q", [_NOTHING] * workers)
+
+    def sample(self, worker: int) -> int | None:
+        """Return the index of the sample that a worker reads, None while it reads none."""
+        found: int = self._samples[worker]
+        return None if found == _NOTHING else found
+
+    def start_worker(self, number: int) -> None:
+        """Prepare a worker process, which will note what it reads."""
+        start_worker(number)
+        info = get_worker_info()
+        assert info is not None
+        self.note(number, info.dataset)
+
+    def note(self, number: int, samples: Any) -> None:
+        """Have this process's own copy of the samples tell what it reads."""
+        desk, dataset = self._samples, samples.dataset
+        desk[number] = _NOTHING
+
+        def told(read: Callable[[int], Any]) -> Callable[[int], Any]:
+            def reading(index: int) -> Any:
+                desk[number] = index
+                return read(index)
+
+            return reading
+
+        def batch(places: Any, read: Callable[[Any], Any] = samples.__getitems__) -> Any:
+            done = read(places)
+            desk[number] = _NOTHING
+            return done
+
+        dataset.image, dataset.encoded = told(dataset.image), told(dataset.encoded)
+        samples.__getitems__ = batch
 
 
 def start_worker(number: int) -> None:
@@ -21,12 +69,20 @@ def start_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Errors of reading reach the training process with the batch; what is left is noise of handing over to a dead one.
     sys.excepthook = lambda *_: None
-    if sys.platform == "linux":
-        # Even a worker that is stopped or stuck goes when its parent is killed; elsewhere torch looks every 5 seconds.
-        parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-        if os.getppid() == 1:  # the parent was gone before
-            os._exit(1)
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Let even a worker that is stopped or stuck go when its parent is killed."""
+    if sys.platform != "linux":  # elsewhere torch's loop looks every 5 seconds
+        return
+    parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    from_server = isinstance(multiprocessing.current_process(), multiprocessing.context.ForkServerProcess)
+    # The parent may have gone just before. Its number tells, not 1: in a container the training process may be that.
+    if parent is not None and not from_server and os.getppid() != parent.pid:
+        os._exit(1)
 
 
 def end(workers: Iterable[BaseProcess]) -> None:
@@ -40,43 +96,72 @@ def end(workers: Iterable[BaseProcess]) -> None:
                     os.kill(worker.pid, signal.SIGCONT)
 
 
+@functools.cache
+def end_at_exit() -> None:
+    """End workers that are left when Python exits, as after a second Ctrl+C: it would wait for a stopped one for ever.
+
+    To be called once torch has asked for the same: what is registered last runs first.
+    """
+    atexit.register(lambda: end(child for child in multiprocessing.active_children() if child.daemon))
+
+
+def next_batch(due: int, worker: int, workers: int) -> int:
+    """Return the number of the next batch that a worker owes, from the one that is due on: they take turns."""
+    return due + (worker - due) % workers
+
+
 def failure(
     error: RuntimeError,
     workers: Sequence[BaseProcess],
-    waited_for: int,
+    due: int | None,
+    reads: Callable[[int], bool],
     held: Callable[[int], Sequence[str]],
     timeout: float,
 ) -> WorkerFailed | None:
     """Return what a RuntimeError of torch's DataLoader means for the user, None for an error of something else.
 
-    waited_for: the number of the batch that was due; held: batch number -> where its samples lie.
+    due: which batch is waited for, counted from the first asked for, None while none is; of a worker's number, reads:
+    whether it is in the midst of a sample, held: where its samples lie.
     """
     text = str(error)
-    if "DataLoader timed out" in text:
-        worker = workers[waited_for % len(workers)].pid if workers else None
+    if "DataLoader timed out" in text and due is not None:
+        stuck = [number for number, worker in enumerate(workers) if reads(number) or _is_stopped(worker.pid)]
+        blamed = stuck or ([due % len(workers)] if workers else [])
+        shown = [f"worker {workers[number].pid} held {_named(held(number))}" for number in blamed]
         return WorkerFailed(
-            f"no batch came within dataset.timeout={timeout:g} seconds; worker {worker}"
-            f" held {_named(held(waited_for))}; it is stopped, or reading takes that long: look at these files and"
-            " their disk, or raise dataset.timeout"
+            f"no batch came within dataset.timeout={timeout:g} seconds; {_some(shown, '; ')}; it is stopped, or"
+            " reading takes that long: look at these files and their disk, leave out by dataset.exclude a file that"
+            " never ends, or raise dataset.timeout"
         )
     found = re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)", text)
-    if not found:
-        return None
-    pid = int(found[1].split(",")[0])
+    pid = int(found[1].split(",")[0]) if found else None
     places = [number for number, worker in enumerate(workers) if worker.pid == pid]
-    # Batches go to the workers in turn, so the one that failed held the next of its own.
-    batch = waited_for + (places[0] - waited_for) % len(workers) if places else waited_for
+    if pid is None or (not places and due is None):  # of another loader
+        return None
+    end, held_by_it = _end_of(workers[places[0]]) if places else "ended", held(places[0]) if places else []
     return WorkerFailed(
-        f"worker {pid} {_end_of(text)} while it held {_named(held(batch))}; if the machine ran out of memory lower"
+        f"worker {pid} {end} while it held {_named(held_by_it)}; if the machine ran out of memory lower"
         " dataset.num_workers or batch_size; if one of these files kills the decoder, leave it out by dataset.exclude"
     )
 
 
-def _end_of(text: str) -> str:
-    killed = re.search(r"killed by signal: ([^.]+)", text)
-    return f"was killed ({killed[1].strip()})" if killed else "ended unexpectedly"
+def _is_stopped(pid: int | None) -> bool:
+    """Say whether a process is stopped by a signal; where there is no /proc, nobody knows."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+
+
+def _end_of(worker: BaseProcess) -> str:
+    code = worker.exitcode or 0
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended by itself (exit code {code})"
 
 
 def _named(locations: Sequence[str]) -> str:
-    more = f" and {len(locations) - _SHOWN} more" if len(locations) > _SHOWN else ""
-    return ", ".join(locations[:_SHOWN]) + more if locations else "no sample"
+    return _some(locations, ", ") if locations else "no sample"
+
+
+def _some(texts: Sequence[str], between: str) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return between.join(texts[:_SHOWN]) + more
