@@ -32,6 +32,7 @@ from expkit.data.loader import Loader
 from expkit.data.samplers import Order
 from expkit.data.samples import Samples
 from expkit.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Chain, build_chain
+from expkit.keys import key, seed_cpu
 
 BATCH, WORKERS = 32, 2
 TRAIN = [{"name": "RandomResizedCrop", "size": 224}, {"name": "RandomHorizontalFlip"}]
@@ -44,19 +45,23 @@ CLASSIC_EVAL = v1.Compose([v1.Resize(256), v1.CenterCrop(224), *FLOAT])
 class Classic(Dataset[tuple[Tensor, int]]):
     """What ImageFolder does: Pillow opens, converts to RGB, and the transforms give float tensors."""
 
-    def __init__(self, paths: list[Path], transform: Callable[[Image.Image], Tensor]) -> None:
-        self.paths, self.transform = paths, transform
+    def __init__(self, paths: list[Path], transform: Callable[[Image.Image], Tensor], keyed: bool) -> None:
+        self.paths, self.transform, self.keyed = paths, transform, keyed
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if self.keyed:  # as a sample of ours that any generator may serve
+            seed_cpu(key(0, "sample", 0, index))
         with open(self.paths[index], "rb") as file:
             return self.transform(Image.open(file).convert("RGB")), 0
 
 
-def classic(paths: list[Path], transform: Callable[[Image.Image], Tensor], shuffle: bool) -> Callable[[], int]:
-    loader = DataLoader(Classic(paths, transform), BATCH, shuffle, num_workers=WORKERS, persistent_workers=True)
+def classic(
+    paths: list[Path], transform: Callable[[Image.Image], Tensor], shuffle: bool, keyed: bool = False
+) -> Callable[[], int]:
+    loader = DataLoader(Classic(paths, transform, keyed), BATCH, shuffle, num_workers=WORKERS, persistent_workers=True)
 
     def epoch() -> int:
         return sum(len(images) for images, _ in loader)
@@ -225,6 +230,7 @@ def main() -> None:
         timed(
             {
                 "classic": classic(paths, CLASSIC_TRAIN, True),
+                "classic, every generator seeded by key per sample": classic(paths, CLASSIC_TRAIN, True, keyed=True),
                 "expkit": ours(data, TRAIN),
                 "expkit, dataset.decoder=region": ours(regions, TRAIN),
                 "expkit, dataset.cache=memory": ours(data, TRAIN, "memory"),
