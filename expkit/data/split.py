@@ -16,8 +16,8 @@ def hold_out(dataset: ImageDataset, fraction: float, seed: int) -> tuple[Subset,
     matters, and adding files moves few others. A class of two or more has at least one sample on each side.
     Multilabel data, which has no one class a sample, is split as a whole.
     """
-    names = [dataset.sample_name(index) for index in range(len(dataset))]
-    keys = np.array([key(seed, "split", name) for name in names], dtype=np.uint64)
+    names = (dataset.sample_name(index) for index in range(len(dataset)))
+    keys = np.fromiter((key(seed, "split", name) for name in names), np.uint64, len(dataset))
     classes = dataset.targets if dataset.targets.ndim == 1 else np.zeros(len(dataset), dtype=np.int64)
     held_out = [_first_by_key(np.flatnonzero(classes == one), keys, fraction) for one in np.unique(classes)]
     val = np.sort(np.concatenate(held_out))

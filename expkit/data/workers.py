@@ -3,6 +3,7 @@
 import atexit
 import ctypes
 import functools
+import gc
 import multiprocessing
 import os
 import re
@@ -69,6 +70,7 @@ def start_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Errors of reading reach the training process with the batch; what is left is noise of handing over to a dead one.
     sys.excepthook = lambda *_: None
+    gc.freeze()  # looking through inherited objects for garbage would copy the memory that they lie on
     _end_with_parent()
 
 

@@ -1,6 +1,7 @@
 """Labelled image files: where they lie, how they are listed, how one is read."""
 
 import os
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,12 +22,15 @@ class ImageFiles(ImageDataset):
     reference counts would copy every page that a string lies on.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], targets: Iterable[int], class_names: Sequence[str]) -> None:
+    def __init__(self, root: Path, paths: Iterable[str], targets: Iterable[int], class_names: Sequence[str]) -> None:
         self.root, self.class_names = root, tuple(class_names)
         self.targets = np.fromiter(targets, np.int64)
-        encoded = [os.fsencode(path) for path in paths]
-        self._ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
-        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        block, ends = bytearray(), array("q")
+        for path in paths:
+            block += os.fsencode(path)
+            ends.append(len(block))
+        self._ends = np.array(ends, dtype=np.int64)
+        self._bytes = np.array(block, dtype=np.uint8)
 
     def sample_name(self, index: int) -> str:
         start = self._ends[index - 1] if index else 0

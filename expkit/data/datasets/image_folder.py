@@ -39,6 +39,6 @@ def read_folders(folder: Path, option: str) -> ImageFiles:
         raise ConfigError(
             f"{option}: no image in the class folder {', '.join(empty)} of '{folder}'; add some or remove it"
         )
-    paths = [f"{name}/{path}" for name in classes for path in by_class[name]]
+    paths = (f"{name}/{path}" for name in classes for path in by_class[name])
     targets = (number for number, name in enumerate(classes) for _ in by_class[name])
     return ImageFiles(folder, paths, targets, classes)
