@@ -186,7 +186,7 @@ def test_a_worker_killed_or_stopped_is_named_with_what_it_read(number: int, star
     run.wait_until(lambda: len(run.workers("train")) == 2)
     victim = run.workers("train")[1]
     os.kill(victim, number)
-    reason = run.failed(seconds=15)
+    reason = run.failed(seconds=20)
     assert f"worker {victim} " in reason
     assert f"held {run.reads()[victim]};" in reason
     assert "dataset.timeout=3" in reason if number == signal.SIGSTOP else "was killed by SIGKILL" in reason
@@ -200,7 +200,7 @@ def test_a_hang_is_named_with_its_file(how: str, split: str, start: Callable[...
     stuck = str(run.folder / split / "cat/5.jpg")
     run.wait_until(lambda: stuck in run.reads().values())
     (worker,) = (pid for pid, place in run.reads().items() if place == stuck)
-    reason = run.failed(seconds=15)
+    reason = run.failed(seconds=20)
     assert f"no batch came within dataset.timeout=3 seconds; worker {worker} held {stuck};" in reason
     assert "dataset.exclude" in reason
 
@@ -256,6 +256,38 @@ def test_no_worker_outlives_a_run(end: str, splits: list[str], pause: float, sta
     if end in ("ctrl-c", "exception"):
         assert run.record()["status"] == {"ctrl-c": "interrupted", "exception": "failed"}[end]
     assert ("ValueError: planted" in errors) if end == "exception" else (errors == "")
+
+
+UNCLOSED = """
+import os, signal, sys
+from pathlib import Path
+from expkit.data.datasets.image_folder import read_folders
+from expkit.data.loader import Loader
+from expkit.data.samples import Samples
+from expkit.data.transforms import Chain
+from expkit.registry import samplers
+
+files = read_folders(Path(sys.argv[1]), "root")
+order = samplers.build({"name": "sequential"}, targets=files.targets)
+loader = Loader(Samples(files, Chain(()), 0, "sample"), order, 1, num_workers=2)
+next(loader.epoch(0))
+pids = [worker.pid for worker in loader.workers()]
+os.kill(pids[1], signal.SIGSTOP)
+print(*pids)
+"""
+
+
+@needs_proc
+def test_python_ends_though_a_stopped_worker_was_never_closed(image_files: Callable[..., Path]) -> None:
+    """As after a Ctrl+C in the midst of closing; multiprocessing would wait for it for ever."""
+    root = image_files("files", "a/0.jpg", "b/0.jpg")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNCLOSED, str(root)], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(done.stdout.split()) == 2
+    assert not alive(map(int, done.stdout.split()))
 
 
 @pytest.fixture
