@@ -114,9 +114,11 @@ class _Opened:
                 sys.exit(1)
             raise
         finally:
-            with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
-                self.job.close()
-            self.close(status, reason, time.perf_counter() - began)
+            try:
+                with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                    self.job.close()
+            finally:  # also when a second Ctrl+C comes meanwhile
+                self.close(status, reason, time.perf_counter() - began)
 
     def bad_file(self, split: str, bad: Any) -> None:
         """Name a sample that cannot be read, once, in the log and in the record's list."""
