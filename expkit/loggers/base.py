@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from expkit.loggers.exhibits import Exhibit
+
 
 @dataclass(frozen=True)
 class Point:
@@ -49,6 +51,9 @@ class Logger:
 
     def point(self, point: Point) -> None:
         """Take the values of one step or epoch."""
+
+    def show(self, exhibit: Exhibit) -> None:
+        """Take a picture, histogram, table, ...; a backend passes over the kinds that it cannot show."""
 
     def message(self, text: str) -> None:
         """Take a sentence for the user."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from expkit.loggers.base import Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
+from expkit.loggers.exhibits import Exhibit
 
 
 class LoggerGuard:
@@ -20,6 +21,9 @@ class LoggerGuard:
 
     def point(self, point: Point) -> None:
         self._each(lambda logger: logger.point(point))
+
+    def show(self, exhibit: Exhibit) -> None:
+        self._each(lambda logger: logger.show(exhibit))
 
     def message(self, text: str) -> None:
         self._each(lambda logger: logger.message(text))

@@ -1,0 +1,73 @@
+"""What a logger can be shown beside scalars: pictures, histograms, tables, curves, embeddings, text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """name: "group/what", e.g. "val/confusion_matrix"; epoch from 0, step: optimizer steps taken when it was made."""
+
+    name: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Picture(Exhibit):
+    """pixels: (H, W, 3) uint8; caption: one line that says what is seen."""
+
+    pixels: NDArray[np.uint8]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Histogram(Exhibit):
+    """edges: (B + 1,) ascending; counts: (B,)."""
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table(Exhibit):
+    """columns: headings; rows: one value (text or number) for each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Curves(Exhibit):
+    """One plot of lines, e.g. precision over recall; lines: label -> (x values, y values)."""
+
+    x_label: str
+    y_label: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Embedding(Exhibit):
+    """vectors: (N, D) float32; labels: N texts; images: (N, h, w, 3) uint8 or None."""
+
+    vectors: NDArray[np.float32]
+    labels: Sequence[str]
+    images: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Text(Exhibit):
+    """text: Markdown, e.g. the summary of a model."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Graph(Exhibit):
+    """A model's graph: nodes as (name, operation, names of its inputs, output shape)."""
+
+    nodes: Sequence[tuple[str, str, Sequence[str], Sequence[int]]] = field(default_factory=list)
