@@ -1,6 +1,7 @@
 """The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Runner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from expkit.builders import (
+    add_extras,
     build_device,
     build_input,
     build_loaders,
@@ -18,10 +20,10 @@ from expkit.builders import (
     build_training,
     check_chains,
     check_mixing,
-    choose_monitor,
 )
-from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, read_checkpoint
-from expkit.checkpoints.keep import find_checkpoint
+from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, import_weights
+from expkit.checkpoints.keep import find_weights
+from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
 from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.dataset import Splits
@@ -29,11 +31,13 @@ from expkit.data.datasets import load
 from expkit.data.mixing import build_mixing
 from expkit.data.workers import WorkerFailed
 from expkit.devices.placement import available_cores
-from expkit.models import pretrained_input
+from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
+from expkit.resuming import Origin, find_origin, run_name
 from expkit.training.options import RunOptions
-from expkit.training.runner import Parts, Runner
+from expkit.training.parts import Parts
+from expkit.training.runner import Runner
 from expkit.training.schedules import build_schedule
 
 Config = Mapping[str, Any]
@@ -71,9 +75,8 @@ class Job:
     splits: Splits
     parts: Parts
     runner: Runner
-    monitor: str
     higher_is_better: bool
-    resumed: dict[str, Any] | None = None  # the facts of the checkpoint that the run goes on from
+    origin: Origin
     lines: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -106,11 +109,15 @@ class Job:
     @property
     def name(self) -> str:
         """What the run folder's name begins with."""
-        return self.options.name or f"{self.config['dataset']['name']}-{self.config['model']['name']}"
+        return run_name(self.config)
 
 
-def assemble(config: Config) -> Job:
-    """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets."""
+def assemble(config: Config, origin: Origin | None = None) -> Job:
+    """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets.
+
+    origin: what the run goes on from; None: what checkpoint.resume names.
+    """
+    origin = origin or find_origin(config)
     options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
     device = build_device(config["device"])
     splits = load(config["dataset"])
@@ -129,38 +136,50 @@ def assemble(config: Config) -> Job:
     parts.mixing = mixing
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
-    monitor, higher = choose_monitor(config["checkpoint"], splits.train)
-    job = Job(config, options, splits, parts, runner, monitor, higher)
+    higher = add_extras(parts, options, config["checkpoint"], splits.train)
+    job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
     job.notes = [*splits.notes, size_note, *order.notes]
-    job.notes += restore(config["checkpoint"], job)
+    job.notes += begin(job, origin)
     return job
 
 
-def restore(node: Config, job: Job) -> Sequence[str]:
-    """Take a whole state (resume) or weights alone (init_from) from a checkpoint; returns notes. Raises ConfigError."""
-    options: CheckpointOptions | None = checkpoint_words.build(node)
-    if options is None or not (options.resume or options.init_from):
-        return []
-    word = "resume" if options.resume else "init_from"
-    path = find_checkpoint(Path(str(options.resume or options.init_from)).expanduser(), f"checkpoint.{word}")
-    try:
-        state, facts = read_checkpoint(path)
-    except CheckpointDamaged as error:
-        raise ConfigError(f"checkpoint.{word}: {error}; give another one") from error
-    ours, theirs = list(job.splits.train.class_names), facts["class_names"]
+def begin(job: Job, origin: Origin) -> list[str]:
+    """Take a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
+    options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    if origin.state is not None:
+        return [*origin.notes, _go_on(job, origin, origin.state)]
+    if options is None or not options.init_from:
+        return origin.notes
+    path = find_weights(Path(options.init_from).expanduser())
+    same = None
+    with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
+        same = read_manifest(path).get("class_names", []) == list(job.splits.train.class_names)
+    taken = take_weights(job.parts.model, import_weights(path), same, len(job.splits.train.class_names))
+    return [*origin.notes, *(f"{note} ({path})" for note in taken.notes())]
+
+
+def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
+    """Check that data and model are those of the checkpoint, then take up its state. Raises ConfigError."""
+    path, facts, model = origin.path, origin.facts, job.config["model"]["name"]
+    ours, theirs = list(job.splits.train.class_names), facts.get("class_names", [])
     if ours != theirs:
         shown = f"{len(theirs)} classes ({', '.join(theirs[:8])}), the data {len(ours)} ({', '.join(ours[:8])})"
-        raise ConfigError(f"checkpoint.{word}: the classes differ: {path} has {shown}")
-    problem = _weights_problem(job.parts.model, state["model"])
-    if problem:
-        raise ConfigError(f"checkpoint.{word}: {path} does not fit {job.config['model']['name']}: {problem}")
-    if options.resume:
+        raise ConfigError(f"checkpoint.resume: the classes differ: {path} has {shown}")
+    if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
+        counts = f"{facts['samples']:,} images to train on, the data now {len(job.splits.train):,}"
+        raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
+    if problem := _weights_problem(job.parts.model, state["model"]):
+        raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
+    try:
         job.runner.load_state_dict(state)
-        job.resumed = facts
-        return [f"goes on from {path} (epoch {facts['epoch']}, step {facts['step']})"]
-    job.parts.model.load_state_dict(state["model"])
-    return [f"took the weights of {path}"]
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:  # of torch's many load_state_dict
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"checkpoint.resume: the state in {path} does not fit this config: {problem};"
+            " checkpoint.init_from takes the weights alone"
+        ) from error
+    return f"goes on from {path} (epoch {job.runner.epoch + 1}, step {job.runner.step})"
 
 
 def _weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
@@ -188,11 +207,11 @@ def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
     if options is None:
         return None
     kept = Checkpoints(
-        folder / "checkpoints", job.monitor, job.higher_is_better, options.every,
-        options.keep_last, options.keep_best, options.background,
+        folder / "checkpoints", job.parts.monitor, job.higher_is_better, options.every,
+        options.keep_last, options.keep_best, options.background, options.every_steps,
     )  # fmt: skip
-    if job.resumed is not None:
-        kept.go_on(job.resumed)
+    if job.origin.state is not None:
+        kept.go_on(job.origin.facts)
     return kept
 
 

@@ -22,11 +22,14 @@ from expkit.devices.placement import available_cores
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
+from expkit.training.averaging import ExponentialAverage
+from expkit.training.divergence import Buffers
 from expkit.training.losses import WithAuxiliary, chance_level
 from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
 from expkit.training.optimizers import build_optimizer
 from expkit.training.options import RunOptions
-from expkit.training.runner import Parts
+from expkit.training.parts import Parts
+from expkit.training.stopping import EarlyStopping
 
 Config = Mapping[str, Any]
 
@@ -173,12 +176,37 @@ def build_training(
         schedule=None,  # type: ignore[arg-type]
         train=train,
         val=val,
-        train_metrics=TrainMetrics(device.torch_device),
+        train_metrics=TrainMetrics(),
         eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device),
         device=device,
         chance=chance,
-        facts={"class_names": list(data.class_names), "task": data.task, "model": dict(config["model"])},
+        facts={
+            "class_names": list(data.class_names),
+            "task": data.task,
+            "model": dict(config["model"]),
+            "samples": len(data),
+            "config": config,
+        },
     )
+
+
+def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDataset) -> bool:
+    """Add what a run may do beside plain training: average, early stopping, undoing a step. Raises ConfigError.
+
+    Returns whether a higher monitored score is better.
+    """
+    parts.monitor, higher = choose_monitor(node, data)
+    if options.early_stopping_patience is not None:
+        parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
+    if options.ema_decay is not None:
+        parts.average = ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
+    if options.on_nan == "skip":
+        parts.buffers = Buffers(parts.model)
+    if options.on_nan == "roll_back" and node["name"] == "none":
+        raise ConfigError(
+            "on_nan: roll_back goes back to a checkpoint, and checkpoint=none writes none; use on_nan=skip"
+        )
+    return higher
 
 
 def choose_monitor(node: Config, data: ImageDataset) -> tuple[str, bool]:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from expkit.registry import ConfigError
@@ -54,12 +55,16 @@ def _refuse(error: ConfigError) -> None:
 def train(config: Config, overrides: Sequence[str], command: str) -> None:
     """Assemble, train, and close the record, whatever happens."""
     from expkit import assembly
+    from expkit.resuming import find_origin
 
     began = time.perf_counter()
     try:
         assembly.check(config)
-        job = assembly.assemble(config)
-        run = _Opened(job, overrides, command)
+        origin = find_origin(config)
+        if origin.is_finished:
+            print(f"{origin.folder}: this run is finished; nothing is left to do")
+            return
+        run = _Opened(assembly.assemble(config, origin), overrides, command)
     except ConfigError as error:
         _refuse(error)
     run.train(began)
@@ -70,14 +75,17 @@ class _Opened:
 
     def __init__(self, job: Any, overrides: Sequence[str], command: str) -> None:
         from expkit.assembly import open_checkpoints, open_loggers
+        from expkit.checkpoints import FolderLock
         from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, TextLogger
         from expkit.records import Record, make_run_folder
 
-        self.job = job
-        self.folder = make_run_folder(job.options.output_dir, job.name)
+        self.job, origin = job, job.origin
+        self.folder = origin.folder or make_run_folder(job.options.output_dir, job.name)
+        self.lock = origin.lock or FolderLock(self.folder)
         self.record = Record(self.folder, job.config, overrides, command)
         self.record.data(job.splits)
         job.parts.checkpoints = open_checkpoints(job, self.folder)
+        _keep_metrics(origin, self.folder / "metrics.jsonl")
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
         self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
@@ -85,40 +93,29 @@ class _Opened:
 
     def train(self, began: float) -> None:
         from expkit.checkpoints import CheckpointNotWritten
-        from expkit.data.decode import BadImage
-        from expkit.data.loader import TooManyBad
+        from expkit.ending import Ending, ending_of
         from expkit.loggers import RunFacts
-        from expkit.training.runner import TrainingDiverged
 
         lines = {"run": self.folder.name, **self.job.lines}
         self.logger.start(RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes))
-        status, reason = "failed", ""
-        try:
-            self.job.runner.run()
-            self.job.close()
-            status = "finished"
-        except KeyboardInterrupt:
-            status, reason = "interrupted", "Ctrl+C"
-            sys.exit(130)
-        except BadImage as error:
-            remedy = "mend or remove the file, or set dataset.on_bad=skip or replace"
-            reason = f"an image cannot be read: {error}; {remedy} (python -m expkit.doctor finds all such files)"
-            sys.exit(1)
-        except (TrainingDiverged, TooManyBad, CheckpointNotWritten, ConfigError) as error:
-            reason = str(error)
-            sys.exit(1)
-        except Exception as error:
-            failed = self.job.failure(error) if isinstance(error, RuntimeError) else None
-            reason = str(failed) if failed else f"{type(error).__name__}: {error}"
-            if failed:
-                sys.exit(1)
-            raise
-        finally:
+        self.ending = Ending("failed", 1)
+        with self.job.parts.interruption.heard():
             try:
-                with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
-                    self.job.close()
-            finally:  # also when a second Ctrl+C comes meanwhile
-                self.close(status, reason, time.perf_counter() - began)
+                self.job.runner.run()
+                self.job.close()
+                self.ending = Ending("finished", 0)
+            except BaseException as error:
+                self.ending = ending_of(error, self.job)
+                if not self.ending.is_told:
+                    raise
+            finally:
+                try:
+                    with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                        self.job.close()
+                finally:  # also when a second Ctrl+C comes meanwhile
+                    self.close(time.perf_counter() - began)
+        if self.ending.code:
+            sys.exit(self.ending.code)
 
     def bad_file(self, split: str, bad: Any) -> None:
         """Name a sample that cannot be read, once, in the log and in the record's list."""
@@ -129,15 +126,17 @@ class _Opened:
         done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
         self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
 
-    def close(self, status: str, reason: str, seconds: float) -> None:
+    def close(self, seconds: float) -> None:
         from expkit.records.facts import relative, weights_digest
 
         runner, kept = self.job.runner, self.job.parts.checkpoints
         result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
         result["weights_sha256"] = weights_digest(self.job.parts.model)
-        summary = {status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
-        if reason:
-            summary["reason"] = reason
+        if average := self.job.parts.average:
+            result["average_sha256"] = weights_digest(average.model)
+        summary = {self.ending.status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
+        if self.ending.reason:
+            summary["reason"] = self.ending.reason
         summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()
         if kept and kept.best:
             result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
@@ -147,8 +146,22 @@ class _Opened:
         summary["record"] = relative(self.folder)
         if "tensorboard" in self.job.config["logger"]:
             summary["see it"] = f"tensorboard --logdir {self.job.options.output_dir}"
+        if self.ending.status != "finished" and kept and kept.last:
+            summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
         self.logger.close(summary)
-        self.record.close(status, result, reason)
+        self.record.close(self.ending.status, result, self.ending.reason)
+        self.lock.release()
+
+
+def _keep_metrics(origin: Any, path: Path) -> None:
+    """Bring the file of points to where the checkpoint was written: later ones are made anew."""
+    size = origin.state["metrics_bytes"] if origin.state else 0
+    kept = origin.metrics.read_bytes()[:size] if origin.metrics and origin.metrics.is_file() else b""
+    if origin.folder:
+        with open(path, "ab") as file:
+            file.truncate(len(kept))
+    elif kept:
+        path.write_bytes(kept)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ ORDER = [
     ("guard",),
     ("composing",),
     ("config",),
+    ("differences",),
+    ("resuming",),
     ("builders",),
     ("assembly",),
-    ("records",),
+    ("records", "ending"),
     ("run", "doctor"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

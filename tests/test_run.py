@@ -157,20 +157,6 @@ def test_mixing_with_a_loss_of_whole_classes_is_refused(tmp_path: Path) -> None:
     assert "transforms.batch: mixes labels, and the loss MultiMarginLoss takes whole classes only" in done.stderr
 
 
-def test_going_on_from_the_middle_ends_with_the_same_weights(tmp_path: Path) -> None:
-    half = expkit(tmp_path, *SMALL, "max_steps=4", "epochs=1", "schedule=constant", "output_dir=half")
-    assert half.returncode == 0, half.stderr
-    (folder,) = (tmp_path / "half").iterdir()
-    on = expkit(tmp_path, *SMALL, "schedule=constant", f"checkpoint.resume={folder}", "output_dir=on")
-    whole = expkit(tmp_path, *SMALL, "schedule=constant", "output_dir=whole")
-    assert on.returncode == whole.returncode == 0, on.stderr + whole.stderr
-    digests = {
-        json.loads(next((tmp_path / name).glob("*/result.json")).read_text())["weights_sha256"]
-        for name in ("on", "whole")
-    }
-    assert len(digests) == 1
-
-
 def test_wrong_input_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
     done = expkit(tmp_path, "model.widht=3", "optimizer.lr=fast")
     assert done.returncode == 2

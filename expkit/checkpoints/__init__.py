@@ -3,7 +3,7 @@
 from expkit.checkpoints.keep import CheckpointOptions, Checkpoints
 from expkit.checkpoints.lock import FolderInUse, FolderLock
 from expkit.checkpoints.manifest import CheckpointDamaged
-from expkit.checkpoints.read import newest_intact, read_checkpoint
+from expkit.checkpoints.read import newest_intact, read_checkpoint, weights_of
 from expkit.checkpoints.weights import WeightsRefused, export_weights, import_weights
 from expkit.checkpoints.whole import sweep, write_whole
 from expkit.checkpoints.write import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
@@ -22,6 +22,7 @@ __all__ = [
     "newest_intact",
     "read_checkpoint",
     "sweep",
+    "weights_of",
     "write_checkpoint",
     "write_whole",
 ]

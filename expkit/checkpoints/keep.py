@@ -10,6 +10,7 @@ from typing import Any
 
 from expkit.checkpoints.manifest import manifest_path
 from expkit.checkpoints.read import finished_checkpoints
+from expkit.checkpoints.weights import TORCH_ENDINGS
 from expkit.checkpoints.whole import sweep, sync_folder
 from expkit.checkpoints.write import Snapshot, remove_checkpoint
 from expkit.registry import ConfigError, checkpoints
@@ -23,22 +24,29 @@ class CheckpointOptions:
     """Keep the last checkpoints and the best ones by a validation score.
 
     monitor: the score's name, null for the task's own (accuracy, or map for multilabel). every: epochs between
-    checkpoints. keep_last, keep_best: how many of each. background: write in a thread while training goes on.
-    resume: a checkpoint, or a run folder, to go on from. init_from: one to take the weights from.
+    checkpoints; every_steps: steps between further ones within an epoch, null for none. keep_last, keep_best: how many
+    of each. background: write in a thread while training goes on. resume: a run folder to go on in, a checkpoint file
+    to go on from in a new folder, or "auto": go on with the last run of this very config in output_dir, if there is
+    one. force: go on although the config differs in what changes the result. init_from: a checkpoint, run folder, or
+    file of weights (.safetensors, .pt, .pth) to begin with; a head for other classes is left out.
     """
 
     monitor: str | None = None
     every: int = 1
+    every_steps: int | None = None
     keep_last: int = 1
     keep_best: int = 1
     background: bool = True
     resume: str | None = None
+    force: bool = False
     init_from: str | None = None
 
     def __post_init__(self) -> None:
         faults = []
         if self.every < 1:
             faults.append(f"checkpoint.every: takes a whole number of epochs from 1 up, got {self.every}")
+        if self.every_steps is not None and self.every_steps < 1:
+            faults.append(f"checkpoint.every_steps: takes a number of steps from 1 up or null, got {self.every_steps}")
         for name, least in (("keep_last", 1), ("keep_best", 0)):
             if (value := getattr(self, name)) < least:
                 faults.append(f"checkpoint.{name}: takes a whole number from {least} up, got {value}")
@@ -73,9 +81,9 @@ class Checkpoints:
 
     def __init__(
         self, folder: Path, monitor: str, higher_is_better: bool, every: int = 1,
-        keep_last: int = 1, keep_best: int = 1, background: bool = False,
+        keep_last: int = 1, keep_best: int = 1, background: bool = False, every_steps: int | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.monitor, self.every = folder, monitor, every
+        self.folder, self.monitor, self.every, self.every_steps = folder, monitor, every, every_steps
         self.sign = 1.0 if higher_is_better else -1.0
         self.keep_last, self.keep_best = keep_last, keep_best
         self.snapshot = Snapshot()
@@ -89,9 +97,13 @@ class Checkpoints:
         for one in self.kept:
             self.best_score = self._better(one.best_score, self._better(one.score, self.best_score))
 
-    def due(self, epoch: int, is_last: bool) -> bool:
-        """Say whether a checkpoint is written after this epoch."""
-        return is_last or (epoch + 1) % self.every == 0
+    def due_after(self, epochs: int, is_last: bool) -> bool:
+        """Say whether a checkpoint is written after so many epochs."""
+        return is_last or epochs % self.every == 0
+
+    def due_at(self, step: int) -> bool:
+        """Say whether a checkpoint is written after this step, in the midst of an epoch."""
+        return self.every_steps is not None and step % self.every_steps == 0
 
     @property
     def last(self) -> Path | None:
@@ -218,3 +230,8 @@ def find_checkpoint(place: Path, option: str) -> Path:
             return [*finished][-1]
     problem = "holds no finished checkpoint" if place.is_dir() else "there is no such file or folder"
     raise ConfigError(f"{option}: {place}: {problem}; give a .safetensors file or a run folder")
+
+
+def find_weights(place: Path) -> Path:
+    """Return a file of weights: `place` itself, or the last checkpoint of a run folder. Raises ConfigError."""
+    return place if place.suffix in (".safetensors", *TORCH_ENDINGS) else find_checkpoint(place, "checkpoint.init_from")

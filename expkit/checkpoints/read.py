@@ -39,6 +39,13 @@ def _join(path: Path, plain: Any, data: bytes) -> dict[str, Any]:
     return state
 
 
+def weights_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights that a checkpoint's scores are of: the moving average where the run kept one."""
+    kept = state.get("average", state)
+    weights: dict[str, Any] = kept["model"]
+    return weights
+
+
 class Intact(NamedTuple):
     """The newest checkpoint that can be trusted; problems: a sentence on each newer or unreadable one."""
 

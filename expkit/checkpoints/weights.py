@@ -15,7 +15,7 @@ from torch import Tensor
 
 from expkit.checkpoints.manifest import CheckpointDamaged
 from expkit.checkpoints.pack import Packed
-from expkit.checkpoints.read import read_checkpoint
+from expkit.checkpoints.read import read_checkpoint, weights_of
 from expkit.checkpoints.whole import write_whole
 from expkit.checkpoints.write import disk_space
 from expkit.registry import ConfigError
@@ -44,8 +44,7 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
         if any(name.startswith("model/") for name in tensors):  # a checkpoint of ours: its manifest vouches for it
-            weights: dict[str, Tensor] = read_checkpoint(path)[0]["model"]
-            return weights
+            return weights_of(read_checkpoint(path)[0])
     except (OSError, safetensors.SafetensorError, LookupError) as error:
         raise WeightsRefused(f"{path}: is damaged or no safetensors file: {error}") from error
     except CheckpointDamaged as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from expkit.loggers.base import Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.exhibits import Exhibit
+from expkit.loggers.jsonl import JsonlLogger
 
 
 class LoggerGuard:
@@ -21,6 +22,16 @@ class LoggerGuard:
 
     def point(self, point: Point) -> None:
         self._each(lambda logger: logger.point(point))
+
+    def metrics_bytes(self) -> int:
+        """Return how long metrics.jsonl is, with all points so far; 0 where there is none."""
+        return sum(logger.size for logger in self.loggers if isinstance(logger, JsonlLogger))
+
+    def cut_metrics(self, size: int) -> None:
+        """Cut metrics.jsonl back to the points that a checkpoint knows of."""
+        for logger in self.loggers:
+            if isinstance(logger, JsonlLogger):
+                logger.cut(size)
 
     def show(self, exhibit: Exhibit) -> None:
         self._each(lambda logger: logger.show(exhibit))

@@ -4,17 +4,20 @@ from expkit.models import small, zoo
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
 from expkit.models.prepare import ModelOptions, prepare, training_mode
+from expkit.models.taking import Taken, take_weights
 from expkit.models.weights import InputSpec, pretrained_input
 
 __all__ = [
     "InputSpec",
     "ModelOptions",
+    "Taken",
     "auxiliary_weight",
     "check_input",
     "prepare",
     "pretrained_input",
     "replace_head",
     "small",
+    "take_weights",
     "training_mode",
     "zoo",
 ]

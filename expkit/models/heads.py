@@ -21,7 +21,7 @@ def replace_head(model: nn.Module, old_classes: int, num_classes: int) -> list[s
     already stays, as in timm and transformers, so that weights can be evaluated or tuned on their own classes. Raises
     ConfigError when there is no such layer.
     """
-    heads = {name: layer for name, layer in model.named_modules() if _outputs(layer) == old_classes}
+    heads = {name: layer for name, layer in model.named_modules() if outputs(layer) == old_classes}
     if not heads:
         raise ConfigError(f"model.weights: no layer with {old_classes} outputs was found, so no head can be replaced")
     if num_classes == old_classes:
@@ -31,7 +31,8 @@ def replace_head(model: nn.Module, old_classes: int, num_classes: int) -> list[s
     return list(heads)
 
 
-def _outputs(layer: nn.Module) -> int | None:
+def outputs(layer: nn.Module) -> int | None:
+    """Return how many outputs a linear or convolutional layer has, None for another one."""
     if isinstance(layer, nn.Linear):
         return layer.out_features
     return layer.out_channels if isinstance(layer, nn.Conv2d) else None

@@ -113,3 +113,17 @@ def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
         targets = torch.zeros(num_classes, num_classes)  # what a pos_weight does not touch
     with torch.no_grad():
         return float(loss(logits, targets))
+
+
+def stays_at_chance(loss: float, chance: float) -> bool:
+    """Say whether an epoch's mean loss is within 1 % of what a model that knows nothing has."""
+    return abs(loss - chance) < 0.01 * chance
+
+
+def at_chance_warning(loss: float, chance: float) -> str:
+    return (
+        f"warning: after a whole epoch the loss is {loss:.4f}, that of guessing ({chance:.4f}): nothing is learned."
+        " Usual remedies: a lower optimizer.lr (try a tenth), schedule.warmup_epochs=1, clip_grad_norm=1,"
+        " model.init=kaiming_normal or a model with normalisation layers, pretrained weights (model.weights=DEFAULT);"
+        " and look at the labels"
+    )

@@ -1,6 +1,8 @@
 """Sums that stay on the device and are read once per interval."""
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,51 +27,115 @@ def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
     return ((logits > 0) == (targets > 0.5)).float().mean(1).sum()
 
 
-class TrainMetrics:
-    """Loss and accuracy of training: per interval, and over the epoch, weighted by samples."""
+class BadBatch(NamedTuple):
+    """A batch whose loss, or an update whose gradient norm, is no finite number; batch: its number in the epoch."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._loss = torch.zeros((), device=device)
-        self._correct = torch.zeros((), device=device)
-        self._count = 0
+    batch: int
+    what: str  # "loss" or "gradient norm"
+    value: float
+
+
+class TrainMetrics:
+    """Loss and accuracy of training: per interval, and over the epoch, weighted by samples.
+
+    Values stay on the device until `read` fetches those of many batches at once. They are added one by one in the order
+    of the batches, so that it does not show in the sums when they were read. What is not finite is left out.
+    """
+
+    _most = 1000  # batches kept on the device before they are read all the same
+
+    def __init__(self) -> None:
+        self._values: list[Tensor] = []  # loss and number right of each batch, then norms
+        self._norms: list[tuple[int, Tensor]] = []
+        self._batches: list[tuple[int, int]] = []  # number, samples
+        self._bad: list[BadBatch] = []
+        self._interval = _Sums()
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        self._epoch_loss = self._epoch_correct = 0.0
-        self._epoch_count = 0
+        self._epoch = _Sums()
 
-    def update(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch; loss: its mean, detached. Nothing is read back here."""
-        count = len(targets)
-        self._loss.add_(loss, alpha=count)
-        self._correct.add_(count_correct(logits, targets))
-        self._count += count
+    def update(self, batch: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Add batch number `batch` of the epoch; loss: its mean, detached. Nothing is read back here."""
+        self._values += [loss, count_correct(logits, targets)]
+        self._batches.append((batch, len(targets)))
+        if len(self._batches) >= self._most:
+            self._fetch()
+
+    def norm(self, batch: int, norm: Tensor) -> None:
+        """Add the gradients' norm of the update that ended with batch number `batch`."""
+        self._norms.append((batch, norm))
+
+    def read(self) -> list[BadBatch]:
+        """Fetch what is still on the device; returns the batches since the last `read` that were not finite."""
+        self._fetch()
+        bad, self._bad = self._bad, []
+        return bad
+
+    def _fetch(self) -> None:
+        """Wait for the device: the only place that does."""
+        if not self._values:
+            return
+        norms = [norm for _, norm in self._norms]
+        values = torch.stack([value.detach().float() for value in [*self._values, *norms]]).tolist()
+        for place, (batch, count) in enumerate(self._batches):
+            loss, correct = values[2 * place], values[2 * place + 1]
+            if math.isfinite(loss):
+                self._interval.add(loss, correct, count)
+                self._epoch.add(loss, correct, count)
+            else:
+                self._bad.append(BadBatch(batch, "loss", loss))
+        for (batch, _), norm in zip(self._norms, values[len(self._values) :], strict=True):
+            if not math.isfinite(norm):
+                self._bad.append(BadBatch(batch, "gradient norm", norm))
+        self._values, self._norms, self._batches = [], [], []
 
     def interval(self) -> Scores:
-        """Return the means since the last call; the only place that waits for the device."""
-        loss, correct, count = float(self._loss), float(self._correct), self._count
-        self._loss.zero_()
-        self._correct.zero_()
-        self._count = 0
-        self._epoch_loss += loss
-        self._epoch_correct += correct
-        self._epoch_count += count
-        return {"loss": loss / max(count, 1), "accuracy": correct / max(count, 1)}
+        """Return the means since the last call."""
+        self._fetch()
+        means, self._interval = self._interval.means(), _Sums()
+        return means
 
     @property
     def count(self) -> int:
         """Samples since the last `interval`."""
-        return self._count
+        return self._interval.count + sum(count for _, count in self._batches)
 
     def epoch(self) -> Scores:
-        """Return the means over the epoch so far, as far as `interval` has read them."""
-        count = max(self._epoch_count, 1)
-        return {"loss": self._epoch_loss / count, "accuracy": self._epoch_correct / count}
+        """Return the means over the epoch so far."""
+        self._fetch()
+        return self._epoch.means()
 
     @property
     def epoch_count(self) -> int:
         """Samples of the epoch so far."""
-        return self._epoch_count + self._count
+        return self._epoch.count + sum(count for _, count in self._batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        self._fetch()
+        return {"interval": vars(self._interval).copy(), "epoch": vars(self._epoch).copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._values, self._norms, self._batches, self._bad = [], [], [], []
+        self._interval, self._epoch = _Sums(**state["interval"]), _Sums(**state["epoch"])
+
+
+@dataclass
+class _Sums:
+    loss: float = 0.0
+    correct: float = 0.0
+    count: int = 0
+
+    def add(self, loss: float, correct: float, count: int) -> None:
+        """Add a batch; loss: its mean."""
+        self.loss += loss * count
+        self.correct += correct
+        self.count += count
+
+    def means(self) -> Scores:
+        if not self.count:
+            return {"loss": math.nan, "accuracy": math.nan}
+        return {"loss": self.loss / self.count, "accuracy": self.correct / self.count}
 
 
 class EvalMetrics:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from expkit.registry import ConfigError, nearest, optimizers
 
@@ -97,3 +97,11 @@ def _check_matches(path: str, pattern: str, matches: bool, parameters: Mapping[s
     if not matches:
         hint = nearest(pattern, parameters) or f"; there is {', '.join(list(parameters)[:3])}, …"
         raise ConfigError(f"{path}: '{pattern}' matches no trained parameter{hint}")
+
+
+def keep_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Give restored state the memory layout of its weight: fused updates walk through both as they lie in memory."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

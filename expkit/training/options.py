@@ -6,6 +6,7 @@ from typing import Any
 
 from expkit.registry import nearest
 from expkit.signature import Misfit, fit, options_of
+from expkit.training.divergence import OnNan
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,12 @@ class RunOptions:
     max_steps: the run ends at whichever comes first (max_steps null: epochs alone; a step is one update of the
     weights). batch_size: images a step sees before accumulation; eval_batch_size: null for the same.
     accumulate_steps: batches per update. clip_grad_norm: largest gradient norm, null for no clipping. log_every: steps
-    between points. limit_train_batches, limit_eval_batches: null for all. output_dir: where run folders are made.
+    between points. early_stopping_patience: epochs without a better score (that of checkpoint.monitor) after which the
+    run ends, null for never; early_stopping_min_delta: what counts as better, in the score's units. ema_decay: keeps an
+    exponential moving average of the weights, which is then what is evaluated, null for none; ema_every: steps between
+    its updates. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
+    each step), or roll_back to the last checkpoint and pass over the batch. limit_train_batches, limit_eval_batches:
+    null for all. output_dir: where run folders are made.
     """
 
     name: str | None = None
@@ -27,6 +33,11 @@ class RunOptions:
     eval_batch_size: int | None = None
     accumulate_steps: int = 1
     clip_grad_norm: float | None = None
+    early_stopping_patience: int | None = None
+    early_stopping_min_delta: float = 0.0
+    ema_decay: float | None = None
+    ema_every: int = 1
+    on_nan: OnNan = "stop"
     log_every: int = 50
     limit_train_batches: int | None = None
     limit_eval_batches: int | None = None
@@ -62,8 +73,12 @@ def _range_fault(key: str, value: Any) -> list[str]:
         return [] if fine else [f"name: takes letters, digits, '-', '_', ',' and '.', got {value!r}"]
     if key == "clip_grad_norm":
         return [] if value is None or value > 0 else [f"clip_grad_norm: takes a number above 0 or null, got {value}"]
-    if key == "seed":
-        return [] if value >= 0 else [f"seed: takes a whole number from 0 up, got {value}"]
+    if key in ("seed", "early_stopping_min_delta"):
+        kind = "whole number" if key == "seed" else "number"
+        return [] if value >= 0 else [f"{key}: takes a {kind} from 0 up, got {value}"]
+    if key == "ema_decay":
+        fine = value is None or 0 < value < 1
+        return [] if fine else [f"ema_decay: takes a number between 0 and 1 or null, e.g. 0.999, got {value}"]
     if isinstance(value, int) and value < 1:
         return [f"{key}: takes a whole number from 1 up, got {value}"]
     return []

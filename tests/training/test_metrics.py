@@ -1,10 +1,12 @@
 """Scores against sums by hand and against torchmetrics."""
 
+import math
+
 import pytest
 import torch
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
+from expkit.training.metrics import BadBatch, EvalMetrics, TrainMetrics, metric_names
 
 CPU = torch.device("cpu")
 
@@ -37,10 +39,35 @@ def test_multilabel_is_mean_average_precision() -> None:
 
 
 def test_training_means_weigh_samples_over_intervals() -> None:
-    metrics = TrainMetrics(CPU)
+    metrics = TrainMetrics()
     right = torch.tensor([[5.0, 0.0]])
-    metrics.update(torch.tensor(1.0), right.repeat(3, 1), torch.tensor([0, 0, 1]))
+    metrics.update(0, torch.tensor(1.0), right.repeat(3, 1), torch.tensor([0, 0, 1]))
     assert metrics.interval() == pytest.approx({"loss": 1.0, "accuracy": 2 / 3})
-    metrics.update(torch.tensor(3.0), right, torch.tensor([0]))
+    metrics.update(1, torch.tensor(3.0), right, torch.tensor([0]))
     assert metrics.interval() == pytest.approx({"loss": 3.0, "accuracy": 1.0})
     assert metrics.epoch() == pytest.approx({"loss": 1.5, "accuracy": 0.75})
+
+
+def test_it_does_not_show_when_the_sums_were_read() -> None:
+    losses = [0.1, 0.7, 0.3, 1 / 3, 2.7]
+    often, seldom = TrainMetrics(), TrainMetrics()
+    for number, loss in enumerate(losses):
+        for metrics in (often, seldom):
+            metrics.update(number, torch.tensor(loss), torch.eye(3), torch.tensor([0, 1, 0]))
+        resumed = TrainMetrics()
+        resumed.load_state_dict(often.state_dict())
+        often = resumed
+    assert often.epoch() == seldom.epoch()
+    assert often.interval() == seldom.interval()
+
+
+def test_a_loss_that_is_no_number_is_named_and_left_out_of_the_means() -> None:
+    metrics = TrainMetrics()
+    right, targets = torch.eye(3), torch.tensor([0, 1, 2])
+    metrics.update(4, torch.tensor(1.0), right, targets)
+    metrics.update(5, torch.tensor(math.nan), right, targets)
+    metrics.norm(6, torch.tensor(math.inf))
+    (loss, norm) = metrics.read()
+    assert (loss.batch, loss.what, norm) == (5, "loss", BadBatch(6, "gradient norm", math.inf))
+    assert metrics.interval() == {"loss": 1.0, "accuracy": 1.0}
+    assert metrics.read() == []

@@ -152,6 +152,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     override: str, facts: dict[str, Any], sentence: str, small_config: Compose, tmp_path: Path
 ) -> None:
     path = checkpoint_of(runner_of(small_config()), tmp_path / "c.safetensors", **facts)
-    config = small_config(override, f"checkpoint.resume={path}")
+    config = small_config(override, f"checkpoint.resume={path}", "checkpoint.force=true")
     with pytest.raises(ConfigError, match=sentence):
         assemble(config)

@@ -1,0 +1,83 @@
+"""How a run ended: what the record says of it, the exit code, and what the user can do about a failure."""
+
+import errno
+import signal
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from expkit.assembly import Job
+from expkit.checkpoints import CheckpointNotWritten
+from expkit.data.decode import BadImage
+from expkit.data.loader import TooManyBad
+from expkit.registry import ConfigError
+from expkit.training.divergence import TrainingDiverged
+from expkit.training.interruption import EXIT_CODES, Interrupted
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """status: finished, interrupted or failed; code: of the process; is_told: the reason says all, no traceback."""
+
+    status: str
+    code: int
+    reason: str = ""
+    is_told: bool = True
+
+
+def ending_of(error: BaseException, job: Job) -> Ending:
+    """Return what an exception that left the runner means for the user."""
+    if isinstance(error, Interrupted):
+        return Ending("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
+    if isinstance(error, KeyboardInterrupt):
+        return Ending("interrupted", 130, "Ctrl+C, twice")
+    if isinstance(error, BadImage):
+        remedy = "mend or remove the file, or set dataset.on_bad=skip or replace"
+        advice = f"{remedy} (python -m expkit.doctor finds all such files)"
+        return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
+    if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
+        return Ending("failed", 1, str(error))
+    if _is_out_of_memory(error):
+        return Ending("failed", 1, _memory_advice(job))
+    if isinstance(error, RuntimeError) and (failed := job.failure(error)):
+        return Ending("failed", 1, str(failed))
+    return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out: torch has a class of its own for GPUs, and only words for the CPU and its workers."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _memory_advice(job: Job) -> str:
+    size, accumulate = job.options.batch_size, job.options.accumulate_steps
+    device = job.parts.device.torch_device
+    if device.type == "cuda":
+        peak, where = torch.cuda.max_memory_allocated(device), str(device)
+    else:
+        peak, where = _peak_memory(), "this process"
+    used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
+    smaller = f"batch_size={size // 2} accumulate_steps={accumulate * 2} takes the same steps in half of it"
+    advice = smaller if size > 1 else "batch_size is 1 already: use a smaller model or transforms.image_size"
+    step, epoch = job.runner.step + 1, job.runner.epoch + 1
+    return (
+        f"memory ran out at step {step} (epoch {epoch}) with batch_size={size}{used}; {advice};"
+        " device.precision=bf16 takes less, and so do fewer dataset.num_workers"
+    )
+
+
+def _peak_memory() -> int:
+    """Return the most bytes that this process has held in memory, 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,61 @@
+"""Weights from elsewhere into a model: all that fit; a head for other classes is left out, and all is named."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from expkit.models.heads import outputs
+from expkit.registry import ConfigError
+
+_SHOWN = 4
+
+
+class Taken(NamedTuple):
+    """Names of the weights: loaded, left out (the head, for other classes), not in the file, not in the model."""
+
+    loaded: list[str]
+    left_out: list[str]
+    missing: list[str]
+    unused: list[str]
+
+    def notes(self) -> list[str]:
+        """Return a sentence on each group of names."""
+        sentences = [f"took {len(self.loaded)} of {len(self.loaded) + len(self.left_out) + len(self.missing)} weights"]
+        groups = {
+            "left out, for other classes": self.left_out,
+            "not in the file, so fresh": self.missing,
+            "in the file, but not in the model": self.unused,
+        }
+        return sentences + [f"{what}: {_some(names)}" for what, names in groups.items() if names]
+
+
+def take_weights(model: nn.Module, weights: Mapping[str, Tensor], same_classes: bool | None, num_classes: int) -> Taken:
+    """Load what fits into a model, and return what was and what was not loaded.
+
+    same_classes: whether the weights were trained for the model's own classes, in their order; None where the file does
+    not say, and the shapes decide. Raises ConfigError when weights other than the head's differ in shape, or when less
+    than half of the model's are there: then they are another model's.
+    """
+    own = model.state_dict()
+    head = {f"{name}." for name, layer in model.named_modules() if outputs(layer) == num_classes}
+    shared = [name for name in own if name in weights]
+    differ = [name for name in shared if own[name].shape != weights[name].shape]
+    of_head = [name for name in shared if name.startswith(tuple(head)) and (name in differ or same_classes is False)]
+    if wrong := [name for name in differ if name not in of_head]:
+        name = wrong[0]
+        shapes = f"{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here"
+        raise ConfigError(f"checkpoint.init_from: the weights are another model's: {shapes}")
+    loaded = [name for name in shared if name not in of_head]
+    if len(loaded) < len(own) / 2:
+        raise ConfigError(
+            f"checkpoint.init_from: the weights are another model's: {len(loaded)} of the {len(own)} that this one has"
+            f" are there; the file has {_some(list(weights))}, the model {_some(list(own))}"
+        )
+    model.load_state_dict({name: weights[name] for name in loaded}, strict=False)
+    missing = [name for name in own if name not in weights]
+    return Taken(loaded, of_head, missing, [name for name in weights if name not in own])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,145 @@
+"""Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
+from expkit.checkpoints.keep import find_checkpoint
+from expkit.differences import Difference, differences
+from expkit.registry import ConfigError, checkpoints
+from expkit.vetting import vet
+
+Config = Mapping[str, Any]
+
+
+@dataclass
+class Origin:
+    """What a run goes on from.
+
+    folder: the run folder to go on in, locked; None for a new one. state, facts: of the checkpoint, None where the run
+    was killed before its first. metrics: the file of points to keep, up to where the checkpoint was written. notes:
+    sentences for the user. is_finished: the run has ended already and has nothing left to do.
+    """
+
+    folder: Path | None = None
+    lock: FolderLock | None = None
+    path: Path | None = None
+    state: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    is_finished: bool = False
+
+
+def find_origin(config: Config) -> Origin:
+    """Return what checkpoint.resume names, read and verified; an empty Origin for a fresh start. Raises ConfigError."""
+    options: CheckpointOptions | None = checkpoints.build(config["checkpoint"])
+    if options is None or options.resume is None:
+        return Origin()
+    if options.resume == "auto":
+        folder = _latest_run(config)
+        return (
+            _in_folder(folder, config, options.force) if folder else Origin(notes=["no run to go on with: begins anew"])
+        )
+    place = Path(options.resume).expanduser()
+    if (place / "config.yaml").is_file():
+        return _in_folder(place, config, options.force)
+    path = find_checkpoint(place, "checkpoint.resume")
+    try:
+        state, facts = read_checkpoint(path)
+    except CheckpointDamaged as error:
+        raise ConfigError(f"checkpoint.resume: {error}; give another one") from error
+    metrics = path.parent.parent / "metrics.jsonl"
+    origin = Origin(path=path, state=state, facts=facts, metrics=metrics if metrics.is_file() else None)
+    _admit(origin, config, options.force)
+    return origin
+
+
+def run_name(config: Config) -> str:
+    """Return what the run folder's name begins with."""
+    return str(config.get("name") or f"{config['dataset']['name']}-{config['model']['name']}")
+
+
+def _latest_run(config: Config) -> Path | None:
+    """Return the newest run folder of this config, as far as it says what a run computes."""
+    parent = Path(config["output_dir"]).expanduser()
+    runs = sorted(parent.glob(f"{run_name(config)}_*/config.yaml"), key=lambda path: path.parent.stat().st_mtime_ns)
+    for path in reversed(runs):
+        theirs = _config_of(path.parent)
+        if theirs is not None and all(one.kind == "free" for one in differences(theirs, config)):
+            return path.parent
+    return None
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """Return the config in a run folder; None where there is none that can be read."""
+    path = folder / "config.yaml"
+    try:
+        vet(path, folder)
+        config = yaml.safe_load(path.read_text())
+    except (ConfigError, OSError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
+    """Return the newest intact checkpoint of a run folder, which is locked for us. Raises ConfigError, FolderInUse."""
+    origin = Origin(folder, FolderLock(folder), metrics=folder / "metrics.jsonl")
+    assert origin.lock is not None
+    try:
+        if origin.lock.recovered:
+            origin.notes.append(origin.lock.recovered)
+        found = newest_intact(folder / "checkpoints")
+        if found is None:
+            origin.notes.append(f"{folder} holds no checkpoint yet: begins anew in it")
+            return origin
+        origin.state, origin.facts, origin.path, problems = found
+        origin.notes += [f"warning: passed over a damaged checkpoint: {problem}" for problem in problems]
+        changed = _admit(origin, config, force)
+        same_end = not any(one.key in ("epochs", "max_steps") or one.kind != "free" for one in changed)
+        origin.is_finished = same_end and _status(folder) == "finished"
+    except CheckpointDamaged as error:
+        origin.lock.release()
+        raise ConfigError(f"checkpoint.resume: {error}; give an older run, or start without it") from error
+    except BaseException:
+        origin.lock.release()
+        raise
+    return origin
+
+
+def _status(folder: Path) -> str:
+    return str(_yaml_or_nothing(folder / "record.json").get("status", ""))
+
+
+def _yaml_or_nothing(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text())  # JSON is YAML
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
+    """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
+    within = bool(origin.facts.get("batch"))
+    changed = differences(origin.facts.get("config", {}), config, within)
+    changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
+    refused = [*_refusals(changed, within, force)]
+    if refused:
+        raise ConfigError(*(f"checkpoint.resume: {origin.path}: {sentence}" for sentence in refused))
+    origin.notes += [f"differs from the checkpoint: {one}" for one in changed]
+    return changed
+
+
+def _refusals(changed: list[Difference], within_epoch: bool, force: bool) -> Iterator[str]:
+    for one in changed:
+        if one.kind == "never" and one.key.endswith(".name"):
+            yield f"{one} cannot change in a run; checkpoint.init_from takes the weights alone into a new one"
+        elif one.kind == "never":
+            yield f"{one} cannot change in the midst of an epoch; go on from a checkpoint at an epoch's end"
+        elif one.kind == "forced" and not force:
+            yield f"{one} changes what is computed; checkpoint.force=true goes on all the same"

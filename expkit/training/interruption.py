@@ -1,0 +1,77 @@
+"""Signals that end a run: noted at once, obeyed where the state is whole, so that a checkpoint can be written."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if sys.platform != "win32":
+    EXIT_CODES[signal.SIGUSR1] = 75  # EX_TEMPFAIL of <sysexits.h>: submit the same command again
+_NOTICE = b"\nstops after this step, with a checkpoint; Ctrl+C again stops at once\n"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to end; signal: its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+class Interruption:
+    """What a signal asked for: `check` raises Interrupted once one came.
+
+    Where `waiting` says that nothing is half done, the handler raises it at once, so that no slow disk delays the end.
+    A second Ctrl+C is a plain KeyboardInterrupt; other signals that follow change nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._is_whole = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Answer the signals while this lasts; to be used in the main thread."""
+        before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self.requested = number
+        if number == signal.SIGINT and sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), _NOTICE)  # printing may wait for a lock that this very thread holds
+        if self._is_whole:
+            raise Interrupted(number)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal came."""
+        if self.requested is not None:
+            raise Interrupted(self.requested)
+
+    @contextmanager
+    def waiting(self, is_whole: bool) -> Iterator[None]:
+        """Wait for data in here; is_whole: whether the state is that of a step's edge, from which a run can go on."""
+        if is_whole:
+            self.check()
+        self._is_whole = is_whole
+        try:
+            yield
+        except RuntimeError:
+            # A signal to all processes of a run may end the workers before it reaches this one.
+            time.sleep(0.2)
+            if is_whole:
+                self.check()
+            raise
+        finally:
+            self._is_whole = False

@@ -1,0 +1,193 @@
+"""A run that is stopped, killed or sent elsewhere ends bit for bit as one that was left alone."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expkit import run
+from expkit.config import compose_one, plain
+from expkit.data.dataset import ImageDataset
+from expkit.training.runner import Runner
+from tests import killed
+
+IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
+QUICK = ["dataset.num_workers=0", "epochs=2", "early_stopping_patience=null"]
+Go = Callable[..., int]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> list[str]:
+    killed.draw(tmp_path / "pets")
+    return [*killed.recipe(tmp_path / "pets"), *QUICK]
+
+
+@pytest.fixture
+def go(recipe: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """Return a function that runs the recipe in tmp_path/NAME, with a signal before update `at`; the exit code."""
+
+    def going(name: str, *more: str, at: int | None = None, number: int = signal.SIGTERM) -> int:
+        update = Runner.update
+
+        def updated(runner: Runner) -> None:
+            if runner.step + 1 == at:
+                signal.raise_signal(number)
+            update(runner)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Runner, "update", updated)
+            overrides = [*recipe, *more, f"output_dir={tmp_path / name}"]
+            try:
+                run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
+            except SystemExit as end:
+                return int(end.code or 0)
+        return 0
+
+    return going
+
+
+def test_stopped_at_any_step_a_run_ends_as_if_it_was_not(go: Go, tmp_path: Path) -> None:
+    assert go("whole") == 0
+    expected = killed.outcome(tmp_path / "whole")
+    for step in range(1, expected["steps"]):
+        assert go(f"at_{step}", at=step) == 143
+        assert go(f"at_{step}", "checkpoint.resume=auto") == 0
+        assert killed.outcome(tmp_path / f"at_{step}") == expected, step
+
+
+@pytest.mark.parametrize("chain", range(20 if IS_LONG else 1))
+def test_five_stops_in_one_epoch(chain: int, go: Go, tmp_path: Path) -> None:
+    assert go("whole", f"seed={chain}") == 0
+    first = 2 if chain % 2 else 1
+    for step in range(first, first + 5):
+        assert go("chain", f"seed={chain}", "checkpoint.resume=auto", at=step) == 143
+    assert go("chain", f"seed={chain}", "checkpoint.resume=auto") == 0
+    assert killed.outcome(tmp_path / "chain") == killed.outcome(tmp_path / "whole")
+
+
+SETTINGS = [
+    ["++dataset.num_workers=1"], ["++dataset.num_workers=2", "++dataset.prefetch=4"], ["++dataset.cache=memory"],
+    ["++dataset.num_workers=2", "++dataset.cache=disk"], ["checkpoint.every_steps=1"], ["checkpoint.every_steps=null"],
+    ["checkpoint.keep_last=3"], ["checkpoint.background=false"], ["checkpoint.every=2", "++dataset.num_workers=1"],
+    ["logger=tensorboard"], ["++dataset.decoder=region"], ["++dataset.timeout=120", "++device.keep_memory=false"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS if IS_LONG else SETTINGS[1:12:4], ids=" ".join)
+def test_other_settings_after_a_stop_change_nothing(settings: list[str], go: Go, tmp_path: Path) -> None:
+    assert go("whole") == 0
+    assert go("other", at=5) == 143
+    assert go("other", "checkpoint.resume=auto", *settings) == 0
+    assert killed.outcome(tmp_path / "other") == killed.outcome(tmp_path / "whole")
+
+
+def test_nothing_before_the_stop_is_read_again(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images opened before and after add up to those of a whole run, but for the one that tries the transforms."""
+    opened: list[int] = []
+    image = ImageDataset.image
+
+    def opening(dataset: ImageDataset, index: int) -> Any:
+        opened.append(index)
+        return image(dataset, index)
+
+    monkeypatch.setattr(ImageDataset, "image", opening)
+    counts = []
+    for arguments in ({"name": "whole"}, {"name": "parts", "at": 3}, {"name": "parts"}):
+        opened.clear()
+        go(arguments.pop("name"), "checkpoint.resume=auto", **arguments)
+        counts.append(len(opened))
+    whole, before, after = counts
+    trial = before - 3 * 8  # three steps of two batches of four
+    assert before + after - 2 * trial == whole - trial
+
+
+def test_killed_at_random_instants(tmp_path: Path) -> None:
+    kills = 50 if IS_LONG else 3
+    command = [sys.executable, killed.__file__, str(tmp_path), str(kills), "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    print(counts)
+    assert counts["kills"] == kills
+    assert counts["different"] == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+def test_signals_save_and_say_so(number: int, code: int, go: Go, tmp_path: Path) -> None:
+    assert go("stopped", at=3, number=number) == code
+    (folder,) = (tmp_path / "stopped").iterdir()
+    record = json.loads((folder / "record.json").read_text())
+    assert (record["status"], record["reason"]) == ("interrupted", signal.Signals(number).name)
+    assert [*(folder / "checkpoints").glob("epoch_0000_step_00000003.json")]
+    assert f"checkpoint.resume={folder}" in (folder / "log.txt").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go("done", "epochs=1", "checkpoint.resume=auto") == 0
+    (folder,) = (tmp_path / "done").iterdir()
+    before = (folder / "record.json").read_text()
+    capsys.readouterr()
+    assert go("done", "epochs=1", "checkpoint.resume=auto") == 0
+    assert capsys.readouterr().out == f"{folder}: this run is finished; nothing is left to do\n"
+    assert (folder / "record.json").read_text() == before
+    assert go("done", "epochs=2", "checkpoint.resume=auto") == 0  # longer: it goes on
+    assert [path.name for path in (tmp_path / "done").iterdir()] == [folder.name]
+
+
+def test_a_checkpoint_file_begins_a_new_folder_with_the_points_up_to_it(go: Go, tmp_path: Path) -> None:
+    assert go("whole") == 0
+    assert go("first", at=6) == 143
+    (file,) = (tmp_path / "first").glob("*/checkpoints/*_step_00000006.safetensors")
+    assert go("branch", f"checkpoint.resume={file}") == 0
+    assert killed.outcome(tmp_path / "branch") | {"best": ""} == killed.outcome(tmp_path / "whole") | {"best": ""}
+
+
+CHANGES = [
+    (["optimizer.lr=0.5"], "optimizer.lr: 0.001 -> 0.5 changes what is computed; checkpoint.force=true goes on"),
+    (["optimizer=sgd"], "optimizer.name: 'adamw' -> 'sgd' cannot change in a run; checkpoint.init_from takes"),
+    (["model=squeezenet"], "model.name: 'small_resnet' -> 'squeezenet1_1' cannot change in a run"),
+    (["batch_size=8"], "batch_size: 4 -> 8 cannot change in the midst of an epoch"),
+]
+
+
+def test_changes_are_listed_key_by_key(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go("run", at=2) == 143
+    (folder,) = (tmp_path / "run").iterdir()
+    for changes, sentence in CHANGES:
+        capsys.readouterr()
+        assert go("run", f"checkpoint.resume={folder}", *changes) == 2
+        assert sentence in capsys.readouterr().err
+    forced = ["optimizer.lr=0.5", "checkpoint.force=true", "epochs=3"]
+    assert go("run", f"checkpoint.resume={folder}", *forced) == 0
+    log = (folder / "log.txt").read_text()
+    assert "differs from the checkpoint: optimizer.lr: 0.001 -> 0.5" in log
+    assert "differs from the checkpoint: epochs: 2 -> 3" in log
+
+
+def test_a_folder_in_use_is_refused_with_its_holder(recipe: list[str], go: Go, tmp_path: Path) -> None:
+    child = killed.start([*recipe, "epochs=200"], tmp_path / "busy")
+    try:
+        for _ in range(300):
+            if [*(tmp_path / "busy").glob("*/checkpoints/*.json")]:
+                break
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), (tmp_path / "busy.txt").read_text()
+            signal.sigtimedwait([], 0.1)
+        said = subprocess.run(
+            [sys.executable, "-m", "expkit.run", *recipe, "epochs=200", f"output_dir={tmp_path / 'busy'}",
+             "checkpoint.resume=auto"], capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert said.returncode == 2
+        assert re.search(rf"is in use by process {child} on \S+; wait for it, or stop it first", said.stderr)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        killed.wait(child)
+    assert go("busy", "epochs=3", "checkpoint.resume=auto") == 0
+    (folder,) = (tmp_path / "busy").iterdir()
+    assert f"process {child} ended without releasing" in (folder / "log.txt").read_text()
