@@ -62,6 +62,8 @@ def train(config: Config, overrides: Sequence[str], command: str) -> None:
         assembly.check(config)
         origin = find_origin(config)
         if origin.is_finished:
+            assert origin.lock is not None
+            origin.lock.release()
             print(f"{origin.folder}: this run is finished; nothing is left to do")
             return
         run = _Opened(assembly.assemble(config, origin), overrides, command)

@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests import killed
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 QUICK = ["dataset.num_workers=0", "epochs=2", "early_stopping_patience=null"]
 Go = Callable[..., int]
+GROUP_SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)] * 10
 
 
 @pytest.fixture
@@ -129,6 +132,42 @@ def test_signals_save_and_say_so(number: int, code: int, go: Go, tmp_path: Path)
     assert f"checkpoint.resume={folder}" in (folder / "log.txt").read_text()
 
 
+def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -> None:
+    """As a terminal, Slurm or a supervisor sends it: workers get it too, at any instant; a second one follows."""
+    expected = None
+    for number, (name, code) in enumerate(GROUP_SIGNALS if IS_LONG else GROUP_SIGNALS[::11]):
+        folder = tmp_path / f"{name.name}_{number}"
+        overrides = [*recipe, "++dataset.num_workers=2", "epochs=12"]
+        child = killed.start(overrides, folder)
+        signal.sigtimedwait([], 0.5 + number % 10 * 0.13)
+        os.killpg(child, name)
+        began = time.monotonic()
+        if number % 2 and name != signal.SIGINT:
+            signal.sigtimedwait([], 0.002 * number)
+            with suppress(ProcessLookupError):
+                os.killpg(child, name)
+        assert killed.wait(child) == code, (tmp_path / f"{folder.name}.txt").read_text()
+        assert time.monotonic() - began < 5
+        with pytest.raises(ProcessLookupError):  # no worker is left in the group
+            os.killpg(child, 0)
+        assert killed.wait(killed.start([*overrides, "checkpoint.resume=auto"], folder)) == 0
+        expected = expected or killed.outcome(folder)
+        assert killed.outcome(folder) == expected
+    if expected is not None:
+        assert killed.wait(killed.start([*recipe, "epochs=12"], tmp_path / "whole")) == 0
+        assert killed.outcome(tmp_path / "whole") == expected
+
+
+def test_a_second_ctrl_c_ends_at_once(recipe: list[str], tmp_path: Path) -> None:
+    child = killed.start([*recipe, "epochs=500", "batch_size=32", "accumulate_steps=2"], tmp_path / "run")
+    signal.sigtimedwait([], 1.0)
+    os.kill(child, signal.SIGINT)
+    os.kill(child, signal.SIGINT)
+    assert killed.wait(child) == 130
+    (record,) = (tmp_path / "run").glob("*/record.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
+
+
 def test_a_finished_run_is_left_as_it_is(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert go("done", "epochs=1", "checkpoint.resume=auto") == 0
     (folder,) = (tmp_path / "done").iterdir()
@@ -150,9 +189,12 @@ def test_a_checkpoint_file_begins_a_new_folder_with_the_points_up_to_it(go: Go, 
 
 
 CHANGES = [
-    (["optimizer.lr=0.5"], "optimizer.lr: 0.001 -> 0.5 changes what is computed; checkpoint.force=true goes on"),
+    (["optimizer.lr=0.5"], "optimizer.lr: 0.003 -> 0.5 changes what is computed; checkpoint.force=true goes on"),
     (["optimizer=sgd"], "optimizer.name: 'adamw' -> 'sgd' cannot change in a run; checkpoint.init_from takes"),
-    (["model=squeezenet"], "model.name: 'small_resnet' -> 'squeezenet1_1' cannot change in a run"),
+    (
+        ["~model.blocks", "~model.stem_stride", "model.name=small_cnn"],
+        "model.name: 'small_resnet' -> 'small_cnn' cannot change in a run",
+    ),
     (["batch_size=8"], "batch_size: 4 -> 8 cannot change in the midst of an epoch"),
 ]
 
@@ -167,7 +209,7 @@ def test_changes_are_listed_key_by_key(go: Go, tmp_path: Path, capsys: pytest.Ca
     forced = ["optimizer.lr=0.5", "checkpoint.force=true", "epochs=3"]
     assert go("run", f"checkpoint.resume={folder}", *forced) == 0
     log = (folder / "log.txt").read_text()
-    assert "differs from the checkpoint: optimizer.lr: 0.001 -> 0.5" in log
+    assert "differs from the checkpoint: optimizer.lr: 0.003 -> 0.5" in log
     assert "differs from the checkpoint: epochs: 2 -> 3" in log
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
@@ -137,7 +137,14 @@ class Loader:
                 self._running = iter(self._loader)
         finally:
             workers.end_at_exit()
-        yield from self._running
+            workers.deaths.gate()
+        for _ in range(len(self.batches) - self.batches.start):
+            workers.deaths.wait()
+            try:
+                read = next(self._running)
+            finally:
+                workers.deaths.waits = False
+            yield read
 
     def _read_here(self) -> Iterator[Batch | Exception]:
         for places in self.batches:
@@ -187,11 +194,8 @@ class Loader:
         if self._loader is None or running is None:
             return
         self._loader._iterator = None
-        for _ in range(3):  # torch tells of a dead worker wherever this thread is, once for each of a run's loaders
-            with suppress(RuntimeError):
-                workers.end(running._workers)
-                running._shutdown_workers()
-                break
+        workers.end(running._workers)
+        running._shutdown_workers()
 
 
 @contextmanager

@@ -66,8 +66,14 @@ class Desks:
 
 
 def start_worker(number: int) -> None:
-    """Prepare a worker process: Ctrl+C is the training process's to answer, and the worker ends when that one does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker process: signals are the training process's to answer, and the worker ends when that one does.
+
+    Sent to all processes of a run, as terminals and clusters do, they would else take the data away from the step that
+    the training process still finishes.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     # Errors of reading reach the training process with the batch; what is left is noise of handing over to a dead one.
     sys.excepthook = lambda *_: None
     gc.freeze()  # looking through inherited objects for garbage would copy the memory that they lie on
@@ -92,10 +98,7 @@ def end(workers: Iterable[BaseProcess]) -> None:
     for worker in workers:
         if worker.pid and worker.is_alive():
             with suppress(ProcessLookupError):
-                # torch's own handler of SIGTERM ends a worker even in a decoder; a stopped one must go on to see it.
-                os.kill(worker.pid, signal.SIGTERM)
-                if hasattr(signal, "SIGCONT"):
-                    os.kill(worker.pid, signal.SIGCONT)
+                worker.kill()
 
 
 @functools.cache
@@ -105,6 +108,33 @@ def end_at_exit() -> None:
     To be called once torch has asked for the same: what is registered last runs first.
     """
     atexit.register(lambda: end(child for child in multiprocessing.active_children() if child.daemon))
+
+
+class Deaths:
+    """When torch may say that a worker died: only where it is waited for, and not wherever the main thread is."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        self._torchs: Any = None
+
+    def gate(self) -> None:
+        """Stand between SIGCHLD and torch's handler, once torch has set it."""
+        if self._torchs is None and hasattr(signal, "SIGCHLD") and callable(found := signal.getsignal(signal.SIGCHLD)):
+            self._torchs = found
+            signal.signal(signal.SIGCHLD, self._pass_on)
+
+    def _pass_on(self, number: int, frame: Any) -> None:
+        if self.waits:
+            self._torchs(number, frame)
+
+    def wait(self) -> None:
+        """Begin to wait; raises torch's RuntimeError for a worker that died since the last time."""
+        self.waits = True
+        if self._torchs is not None:
+            self._torchs(signal.SIGCHLD, None)
+
+
+deaths = Deaths()
 
 
 def next_batch(due: int, worker: int, workers: int) -> int:

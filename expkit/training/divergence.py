@@ -1,6 +1,5 @@
 """What a run does when a loss or a gradient is no longer a finite number: stop, pass over the step, or go back."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,11 +22,11 @@ class TrainingDiverged(Exception):
 
 
 class RollBack(Exception):
-    """The runner is to go back to the last checkpoint, and to pass over these batches when it comes by again."""
+    """The runner is to go back to the last checkpoint, and to pass over this batch when it comes by again."""
 
-    def __init__(self, bad: Sequence[BadBatch], told: str) -> None:
+    def __init__(self, told: str, batch: int | None = None) -> None:
         super().__init__(told)
-        self.batches = [one.batch for one in bad]
+        self.batch = batch
 
 
 def describe(bad: BadBatch, epoch: int, step: int, loader: Loader) -> str:

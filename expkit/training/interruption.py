@@ -15,11 +15,11 @@ _NOTICE = b"\nstops after this step, with a checkpoint; Ctrl+C again stops at on
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to end; signal: its number."""
+    """A signal asked the run to end; signal: its number, is_whole: whether a checkpoint can be written here."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, is_whole: bool = True) -> None:
         super().__init__(signal.Signals(number).name)
-        self.signal = number
+        self.signal, self.is_whole = number, is_whole
 
 
 class Interruption:
@@ -68,10 +68,10 @@ class Interruption:
         try:
             yield
         except RuntimeError:
-            # A signal to all processes of a run may end the workers before it reaches this one.
+            # A signal to all processes of a run may end a worker, that has just begun, before it reaches this one.
             time.sleep(0.2)
-            if is_whole:
-                self.check()
+            if self.requested is not None:
+                raise Interrupted(self.requested, is_whole) from None
             raise
         finally:
             self._is_whole = False

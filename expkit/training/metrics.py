@@ -67,9 +67,12 @@ class TrainMetrics:
         self._norms.append((batch, norm))
 
     def read(self) -> list[BadBatch]:
-        """Fetch what is still on the device; returns the batches since the last `read` that were not finite."""
+        """Fetch what is still on the device; returns the batches since the last `read` that were not finite.
+
+        The first one is to blame: those after it may have been computed with weights that are no numbers any more.
+        """
         self._fetch()
-        bad, self._bad = self._bad, []
+        bad, self._bad = sorted(self._bad, key=lambda one: one.batch), []
         return bad
 
     def _fetch(self) -> None:

@@ -70,8 +70,8 @@ class Runner:
                 self.finish_epoch(trained, evaluated, time.perf_counter() - began)
             except RollBack as asked:
                 self.go_back(asked)
-            except Interrupted:
-                if self.saved != (self.epoch, self.batch, self.step):
+            except Interrupted as asked:
+                if asked.is_whole and self.saved != (self.epoch, self.batch, self.step):
                     self.save({})
                 raise
         return self.scores
@@ -198,7 +198,7 @@ class Runner:
         step = self.epoch * self.steps_per_epoch + bad[0].batch // self.options.accumulate_steps + 1
         told = describe(bad[0], self.epoch, step, self.parts.train)
         if self.options.on_nan == "roll_back":
-            raise RollBack(bad, told)
+            raise RollBack(told, bad[0].batch)
         raise TrainingDiverged(f"{told}; {REMEDIES}")
 
     def is_finite(self) -> bool:
@@ -224,7 +224,8 @@ class Runner:
         self.load_state_dict(found.state)
         checkpoints.go_on(found.facts)
         self.parts.logger.cut_metrics(found.state["metrics_bytes"])
-        self.passed_over |= {(epoch, batch) for batch in asked.batches}
+        if asked.batch is not None:
+            self.passed_over.add((epoch, asked.batch))
         self.parts.logger.message(f"warning: {asked}; goes back to step {self.step}, and will pass over that batch")
 
     def finish_epoch(self, trained: Scores, evaluated: Scores, seconds: float) -> None:
@@ -259,7 +260,7 @@ class Runner:
             checkpoints.save(self.state_dict(), facts, scores)
         except WeightsNotFinite as error:
             if self.options.on_nan == "roll_back":
-                raise RollBack([], str(error)) from error
+                raise RollBack(str(error)) from error
             raise TrainingDiverged(f"{error} (step {self.step}, epoch {self.epoch + 1}); {REMEDIES}") from error
         self.saved, self.roll_backs = (self.epoch, self.batch, self.step), 0
 
