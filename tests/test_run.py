@@ -243,3 +243,30 @@ def test_help_names_the_groups(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "squeezenet" in done.stdout
     assert "--plugin" in done.stdout
+
+
+def test_out_of_memory_is_told_with_what_helps(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+    """The limit lets a small batch through and no large one; what was kept before stays."""
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(40)))
+    pets = [
+        "dataset=image_folder",
+        f"dataset.root={root}",
+        "dataset.num_workers=0",
+        "model=resnet18",
+        "device.threads=1",
+    ]
+    limited = (
+        "import resource, sys; from expkit import assembly, run; import torch, torchvision;"
+        " used = int(open('/proc/self/statm').read().split()[0]) * 4096;"
+        " resource.setrlimit(resource.RLIMIT_AS, (used + 900_000_000,) * 2); run.main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *pets, "batch_size=64", "epochs=1", "transforms.image_size=224"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(
+        r"memory ran out at step 1 \(epoch 1\) with batch_size=64; this process had used \d\.\d\d GiB", done.stdout
+    )
+    assert "batch_size=32 accumulate_steps=2 takes the same steps in half of it" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -224,7 +224,7 @@ def end_run(run: Run, end: str, stopped: list[int], pause: float) -> int:
         return 130
     number = signal.SIGTERM if end == "sigterm" else signal.SIGKILL
     run.process.send_signal(number)
-    return -number
+    return 143 if end == "sigterm" else -number
 
 
 ENDS = ["ctrl-c", "ctrl-c twice", "sigterm", "kill -9", "exception"]
@@ -244,7 +244,7 @@ def test_no_worker_outlives_a_run(end: str, splits: list[str], pause: float, sta
     run.wait_until(lambda: len(run.workers("train")) == len(run.workers("val")) == 2)
     workers = run.workers("train") + run.workers("val")
     code = end_run(run, end, [run.workers(split)[0] for split in splits], pause)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while alive(workers) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(workers)
@@ -253,8 +253,8 @@ def test_no_worker_outlives_a_run(end: str, splits: list[str], pause: float, sta
         assert run.process.returncode in (code, -signal.SIGINT), errors
         return
     assert run.process.returncode == code, errors
-    if end in ("ctrl-c", "exception"):
-        assert run.record()["status"] == {"ctrl-c": "interrupted", "exception": "failed"}[end]
+    if end != "kill -9":
+        assert run.record()["status"] == ("failed" if end == "exception" else "interrupted")
     assert ("ValueError: planted" in errors) if end == "exception" else (errors == "")
 
 
@@ -314,18 +314,15 @@ def test_an_idle_worker_is_named_with_what_it_owes(first: int, worker: int, owed
         next(batches)
     time.sleep(0.5)  # until all have read ahead, and read no more
     victim = idle.workers()[worker]
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    time.sleep(0.5)  # nothing is raised here, in the midst of whatever the training process does
     with pytest.raises(RuntimeError) as caught:
-        kill(victim.pid)
+        next(batches)
     failed = str(idle.failure(caught.value))
     root = idle.samples.dataset.location(0).removesuffix("a/0.jpg")
     held = ", ".join(f"{root}{place}.jpg" for place in owed) or "no sample"
     assert failed.startswith(f"worker {victim.pid} was killed by SIGKILL while it held {held};")
-
-
-def kill(pid: int | None) -> None:
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    time.sleep(5)  # torch raises here as soon as the signal comes
 
 
 class Stuck(ImageFiles):
