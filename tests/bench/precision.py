@@ -3,7 +3,7 @@
 python tests/bench/precision.py FOLDER [SEEDS [OVERRIDE ...]]
 
 FOLDER holds cat.*.jpg and dog.*.jpg. A seed gives both runs the same split, first weights, order and augmentation, so
-that differences are taken seed by seed.
+that differences are taken seed by seed; they run side by side, with one thread each.
 """
 
 import json
@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -23,30 +22,35 @@ PRECISIONS = ("fp32", "bf16")
 STUDENT_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}  # by degrees of freedom
 
 
-def run(folder: str, cache: str, seed: int, precision: str, overrides: list[str]) -> tuple[float, float, float]:
-    """Return the last and the best accuracy of a run, and the seconds that the command took."""
+def start(folder: str, scratch: Path, seed: int, precision: str, overrides: list[str]) -> "subprocess.Popen[bytes]":
     recipe = ["experiment=dogcat_squeezenet", f"dataset.root={folder}", "dataset.cache=disk", "logger=none"]
-    chosen = [f"dataset.cache_dir={cache}", f"seed={seed}", f"device.precision={precision}", *overrides]
-    with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-m", "expkit.run", *recipe, *chosen, f"output_dir={runs}"]
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        seconds = time.perf_counter() - began
-        (file,) = Path(runs).glob("*/result.json")
-        result = json.loads(file.read_text())
-    return result["scores"]["val/accuracy"], result["best_score"], seconds
+    chosen = [f"seed={seed}", f"device.precision={precision}", "device.threads=1", "dataset.num_workers=0", *overrides]
+    places = [f"dataset.cache_dir={scratch}/cache", f"output_dir={scratch}/{precision}-{seed}"]
+    return subprocess.Popen([sys.executable, "-m", "expkit.run", *recipe, *chosen, *places], stdout=subprocess.DEVNULL)
+
+
+def accuracies(scratch: Path, seed: int, precision: str) -> tuple[float, float]:
+    """Return the last and the best accuracy of a run that has ended."""
+    (file,) = scratch.glob(f"{precision}-{seed}/*/result.json")
+    result = json.loads(file.read_text())
+    return result["scores"]["val/accuracy"], result["best_score"]
 
 
 def main() -> None:
     folder, seeds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
     last: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
-    table = Table("seed", "precision", "last accuracy", "best accuracy", "seconds", title="expkit.run, SqueezeNet")
-    with tempfile.TemporaryDirectory() as cache:
-        for number in track(range(2 * seeds), description="runs", transient=True):
-            seed, precision = number // 2, PRECISIONS[number % 2]
-            accuracy, best, seconds = run(folder, cache, seed, precision, sys.argv[3:])
-            last[precision].append(accuracy)
-            table.add_row(str(seed), precision, f"{accuracy:.1%}", f"{best:.1%}", f"{seconds:.0f}")
+    table = Table("seed", "precision", "last accuracy", "best accuracy", title="expkit.run, SqueezeNet, 24 epochs")
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        for seed in track(range(seeds), description="seeds", transient=True):
+            runs = [start(folder, scratch, seed, precision, sys.argv[3:]) for precision in PRECISIONS]
+            codes = [run.wait() for run in runs]
+            if any(codes):
+                sys.exit("a run failed")
+            for precision in PRECISIONS:
+                accuracy, best = accuracies(scratch, seed, precision)
+                last[precision].append(accuracy)
+                table.add_row(str(seed), precision, f"{accuracy:.1%}", f"{best:.1%}")
     Console().print(table)
     for precision, found in last.items():
         print(f"{precision}: mean {statistics.mean(found):.1%}")
