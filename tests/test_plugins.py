@@ -45,16 +45,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_spawned_workers_know_plugins(plugin: str, image_files: Callable[..., Path]) -> None:
-    """A data set and a transform of the plugin; first read for a cache, by workers that are spawned where none fork."""
+    """A data set and a transform of the plugin."""
     module = sys.modules[plugin]
     files = module.Own(
         image_files("images", "a/0.jpg", "a/1.jpg", "b/2.jpg"), ["a/0.jpg", "a/1.jpg", "b/2.jpg"], [0, 0, 1], ["a", "b"]
     )
     order = samplers.build({"name": "sequential"}, targets=files.targets)
     data, _ = cached(files, Chain((module.Dim(),)), Cache("memory", Path("unused")), "train")
-    for dataset in (files, data):
-        samples = Samples(dataset, Chain((module.Dim(),)), 0, "sample")
-        spawned = Loader(samples, order, 3, num_workers=1, start_method="spawn")
-        (batch,) = spawned.epoch(0)
-        spawned.close()
-        assert torch.equal(batch.images, next(Loader(samples, order, 3).epoch(0)).images)
+    samples = Samples(data, Chain((module.Dim(),)), 0, "sample")  # the cache has the plugin's data set within
+    spawned = Loader(samples, order, 3, num_workers=1, start_method="spawn", timeout=300)
+    (batch,) = spawned.epoch(0)
+    spawned.close()
+    assert torch.equal(batch.images, next(Loader(samples, order, 3).epoch(0)).images)

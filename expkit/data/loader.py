@@ -104,7 +104,6 @@ class Loader:
                     prefetch_factor=prefetch,
                     persistent_workers=persistent,
                     timeout=timeout,
-                    # Ready: prefetch; held by the caller while it asks for the next: one; being filled: one.
                     worker_init_fn=functools.partial(_start_worker, self._desks, prefetch + 2),
                     multiprocessing_context=_context(start_method),
                     generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
@@ -218,7 +217,10 @@ def _context(start_method: StartMethod) -> str:
 
 
 def _start_worker(desks: workers.Desks, count: int, number: int) -> None:
-    """Prepare a worker process, which will note what it reads and hand over in slots."""
+    """Prepare a worker process, which will note what it reads and hand over in so many slots.
+
+    One more than it has ready is being filled, and one the user holds until the next has come.
+    """
     desks.start_worker(number)
     _workers_samples().slots = slots.Slots(count)
 

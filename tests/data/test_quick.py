@@ -30,9 +30,9 @@ def decoded(height: int, width: int) -> Tensor:
 
 
 def digests(chain: Any, image: Tensor) -> list[str]:
-    """Return a hash for each of 40 seeds, of the pixels and of the number that is drawn next."""
+    """Return a hash for each of 12 seeds, of the pixels and of the number that is drawn next."""
     found = []
-    for seed in range(40):
+    for seed in range(12):
         torch.manual_seed(seed)
         result = chain(image)
         assert result.dtype == torch.uint8
@@ -50,7 +50,7 @@ def test_pixels_and_draws_are_torchvision_s(recipe: list[dict[str, Any]], size: 
     for image in (decoded(*size), decoded(*size).contiguous()):
         found = digests(chain, image)
         assert found == digests(theirs, image)
-        assert len(set(found)) > 10
+        assert len(set(found)) > 5
 
 
 def test_what_derives_from_a_crop_or_flip_is_left_alone() -> None:

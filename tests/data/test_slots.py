@@ -36,7 +36,12 @@ def digest(images: Tensor) -> str:
     return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
 
 
-WAYS = [{"start_method": "fork"}, {"start_method": "spawn"}, {"start_method": "fork", "persistent": False}]
+ONLY_LONG = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="spawning takes long: set EXPKIT_LONG=1")
+WAYS = [
+    {"start_method": "fork"},
+    {"start_method": "fork", "persistent": False},
+    pytest.param({"start_method": "spawn", "timeout": 300}, marks=ONLY_LONG),  # its pixels: test_loader.py
+]
 HOLDS: dict[str, Callable[[Tensor], Any]] = {
     "the batch": lambda images: images,
     "a view": lambda images: images[1:].permute(0, 2, 3, 1),
