@@ -1,12 +1,17 @@
 """Words from outside the package: installed plugins, and files named on the command line."""
 
 import importlib.util
+import pickle
 import sys
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
 from expkit.registry import ConfigError
+
+_loaded: list[str] = []  # files, by their whole paths
 
 
 def load_plugins(files: Iterable[str]) -> None:
@@ -37,3 +42,19 @@ def _load_file(path: Path) -> None:
         raise
     except Exception as error:  # whatever the file does at import, its user should see it in a line
         raise ConfigError(f"--plugin: '{path}' cannot be imported: {type(error).__name__}: {error}") from error
+    _loaded.append(str(path.absolute()))
+
+
+class BringsPlugins:
+    """An object that loads the plugins of this process in the one that it is sent to: it may hold what they define."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _after_plugins, (tuple(_loaded), bytes(ForkingPickler.dumps((type(self), self.__dict__))))
+
+
+def _after_plugins(files: Iterable[str], content: bytes) -> Any:
+    load_plugins(files)
+    kind, state = pickle.loads(content)
+    made = kind.__new__(kind)
+    made.__dict__.update(state)
+    return made

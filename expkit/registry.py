@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -133,7 +134,20 @@ class Registry:
         for option in options.values():
             if option.required and option.name not in given:
                 faults.append(f"{path}.{option.name}: {node['name']} needs it ({describe(option.annotation)})")
-        return [fault for fault in faults if fault]
+        return [fault for fault in faults if fault] + self._refused(node)
+
+    def _refused(self, node: Mapping[str, Any]) -> list[str]:
+        """Return what the shared options refuse of the values that are of the right kind."""
+        options, given = self._shared_options(), {}
+        for key in options.keys() & node.keys():
+            with suppress(Misfit):  # told already
+                given[key] = fit(options[key].annotation, node[key])
+        try:
+            if self._shared is not None:
+                self._shared(**given)
+        except ConfigError as error:
+            return list(error.faults)
+        return []
 
     def _fault(self, path: str, name: str, options: dict[str, Option], key: object, value: object) -> str:
         if key in self.runtime:

@@ -61,6 +61,8 @@ WRONG = [
     ("checkpoint.resume=/nowhere", "checkpoint.resume", "no such file"),
     ("dataset.layout=files", "dataset.layout", "takes one of"),
     ("dataset.timeout=0", "dataset.timeout", "above 0"),
+    ("dataset.max_bad=2.5", "dataset.max_bad", "a share from 0.0 to 1.0"),
+    ("dataset.max_bad=-1", "dataset.max_bad", "a count"),
     ("batch_size=50 dataset.drop_last=true", "batch_size", "drop_last"),
     ("experiment=dogcat_squeeznet", "experiment", "did you mean 'dogcat_squeezenet'"),
     ("dataset=dogcat", "dataset.root", "is needed"),
@@ -87,7 +89,8 @@ def test_wrong_input_is_named(
 
 
 def test_all_faults_are_shown_together(small_config: Callable[..., Config]) -> None:
-    config = small_config("model.width=wide", "epochs=0", "optimizer.lr=fast", "device.precision=fp8")
+    wrong = ["model.width=wide", "epochs=0", "optimizer.lr=fast", "device.precision=fp8", "device.threads=0"]
+    config = small_config(*wrong, "+dataset.prefetch=many", "dataset.max_bad=2.5", "dataset.timeout=0")
     with pytest.raises(ConfigError) as caught:
         check(config)
-    assert len(caught.value.faults) == 4
+    assert len(caught.value.faults) == 8

@@ -22,6 +22,7 @@ from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
 from expkit.data.workers import start_worker
+from expkit.plugins import BringsPlugins
 from expkit.registry import ConfigError
 
 Kind = Literal["none", "memory", "disk"]
@@ -105,7 +106,7 @@ class Store:
         return ends
 
 
-class _Reader(Dataset[Tensor | str]):
+class _Reader(BringsPlugins, Dataset[Tensor | str]):
     """Every image, with the fixed part of its transforms; the reason where it cannot be read."""
 
     def __init__(self, data: ImageDataset, chain: Chain) -> None:

@@ -1,5 +1,6 @@
 """From an order to batches of uint8 images, the same ones for any number of workers."""
 
+import functools
 import os
 import sys
 import warnings
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from expkit.data import workers
+from expkit.data import slots, workers
 from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
 from expkit.data.samples import BadSample, Batch, Places, Samples
@@ -23,7 +24,7 @@ from expkit.keys import generator, key
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
 
-Packed = tuple[Tensor, NDArray[np.int64], tuple[BadSample, ...]]
+Packed = tuple[Any, NDArray[np.int64], tuple[BadSample, ...]]
 
 
 class TooManyBad(Exception):
@@ -103,7 +104,7 @@ class Loader:
                     prefetch_factor=prefetch,
                     persistent_workers=persistent,
                     timeout=timeout,
-                    worker_init_fn=self._desks.start_worker,
+                    worker_init_fn=functools.partial(_start_worker, self._desks, prefetch + 2),
                     multiprocessing_context=_context(start_method),
                     generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
                 )
@@ -132,12 +133,14 @@ class Loader:
 
     def _read_by_workers(self) -> Iterator[Any]:
         assert self._loader is not None
+        before = {worker.pid for worker in self.workers()}
         try:
             with _any_number_of_workers():
                 self._running = iter(self._loader)
         finally:
             workers.end_at_exit()
             workers.deaths.gate()
+        slots.forget(before - {worker.pid for worker in self.workers()})
         for _ in range(len(self.batches) - self.batches.start):
             workers.deaths.wait()
             try:
@@ -194,6 +197,7 @@ class Loader:
         if self._loader is None or running is None:
             return
         self._loader._iterator = None
+        slots.forget(worker.pid for worker in running._workers)
         workers.end(running._workers)
         running._shutdown_workers()
 
@@ -212,6 +216,27 @@ def _context(start_method: StartMethod) -> str:
     return ("fork" if forks else "spawn") if start_method == "auto" else start_method
 
 
+def _start_worker(desks: workers.Desks, count: int, number: int) -> None:
+    """Prepare a worker process, which will note what it reads and hand over in so many slots.
+
+    One more than it has ready is being filled, and one the user holds until the next has come.
+    """
+    desks.start_worker(number)
+    _workers_samples().slots = slots.Slots(count)
+
+
 def _packed(batch: Batch | Exception) -> Packed | Exception:
     """Return what a worker hands over: each tensor costs a message of its own, so the images are the only one."""
-    return (batch.images, batch.indices.numpy(), batch.bad) if isinstance(batch, Batch) else batch
+    if isinstance(batch, Exception):
+        return batch
+    lent = _workers_samples().slots
+    assert lent is not None
+    return lent.lend(batch.images), batch.indices.numpy(), batch.bad
+
+
+def _workers_samples() -> Samples:
+    """Return this worker's own copy of the samples."""
+    info = get_worker_info()
+    assert info is not None
+    assert isinstance(info.dataset, Samples)
+    return info.dataset

@@ -7,14 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from expkit.data import region
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
+from expkit.data.slots import Slots
 from expkit.data.transforms import Chain
 from expkit.keys import generator, key, seed_cpu, seed_torch
+from expkit.plugins import BringsPlugins
 from expkit.registry import ConfigError
 
 OnBad = Literal["fail", "skip", "replace"]
@@ -48,7 +50,7 @@ class Batch(NamedTuple):
     bad: tuple[BadSample, ...] = ()
 
 
-class Samples(Dataset[Batch | Exception]):
+class Samples(BringsPlugins, Dataset[Batch | Exception]):
     """A dataset with its transforms, read by places, a batch at a time.
 
     purpose keeps the draws of training ("sample") apart from those of evaluation ("eval"). on_bad: what becomes of a
@@ -57,6 +59,7 @@ class Samples(Dataset[Batch | Exception]):
 
     def __init__(self, dataset: ImageDataset, chain: Chain, seed: int, purpose: str, on_bad: OnBad = "fail") -> None:
         self.dataset, self.chain, self.seed, self.purpose, self.on_bad = dataset, chain, seed, purpose, on_bad
+        self.slots: Slots | None = None  # a worker's shared memory
         # Whether images come many at once, which costs next to nothing.
         self.in_batches = chain.is_fixed and dataset.images(np.empty(0, dtype=np.int64)) is not None
         self._seed = seed_torch if chain.only_torch else seed_cpu
@@ -78,12 +81,12 @@ class Samples(Dataset[Batch | Exception]):
             return error
 
     def _one_by_one(self, places: Places) -> Batch:
-        images, indices, bad = [], [], []
+        stack, indices, bad = _Stack(len(places.indices), self.slots), [], []
         for offset, index in enumerate(places.indices.tolist()):
             # Position and not index: a weighted sampler may draw an index twice, to be augmented in two ways.
             position = places.first + offset
             try:
-                images.append(self.image(index, places.epoch, position))
+                image = self.image(index, places.epoch, position)
             except BadImage as error:
                 if self.on_bad == "fail":
                     raise
@@ -91,9 +94,9 @@ class Samples(Dataset[Batch | Exception]):
                 if self.on_bad == "skip":
                     continue
                 index, image = self._replacement(index, places.epoch, position, error)
-                images.append(image)
+            stack.add(image)
             indices.append(index)
-        return self._batch(_stack(images), np.array(indices, dtype=np.int64), tuple(bad))
+        return self._batch(stack.images(), np.array(indices, dtype=np.int64), tuple(bad))
 
     def _batch(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...] = ()) -> Batch:
         return Batch(images, torch.from_numpy(self.dataset.targets[indices]), torch.from_numpy(indices), bad)
@@ -137,18 +140,33 @@ class Samples(Dataset[Batch | Exception]):
         yield from members[torch.randperm(len(members), generator=generator(own)).numpy()].tolist()
 
 
-def _stack(images: list[Tensor]) -> Tensor:
-    if not images:
-        return torch.empty(0, 3, 0, 0, dtype=torch.uint8)
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1:
-        sizes = ", ".join(f"{width}×{height}" for _, height, width in sorted(shapes)[:3])
-        raise ConfigError(
-            f"transforms: images of one batch differ in size ({sizes}); end the list with a crop,"
-            " or with {name: Resize, size: [height, width]}"
-        )
-    # A plain copy, whichever way the channels lie: together as they were decoded, or apart as a resize leaves them.
-    # In a worker default_collate writes into shared memory at once.
-    together = images[0].stride(0) == 1
-    stacked: Tensor = default_collate([image.movedim(0, -1) for image in images] if together else images)
-    return stacked.movedim(-1, 1) if together else stacked
+class _Stack:
+    """A batch that grows image by image, in the memory that it will be handed over in."""
+
+    def __init__(self, size: int, slots: Slots | None) -> None:
+        self._size, self._slots, self._count = size, slots, 0
+        self._whole = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+
+    def add(self, image: Tensor) -> None:
+        """Copy an image, (3, H, W) uint8, behind those that are there. Raises ConfigError when its size is another."""
+        if not self._count:
+            self._whole = self._empty(image)
+        if image.shape != self._whole.shape[1:]:
+            sizes = sorted(f"{one.shape[-1]}×{one.shape[-2]}" for one in (image, self._whole))
+            raise ConfigError(
+                f"transforms: images of one batch differ in size ({', '.join(sizes)}); end the list with a crop,"
+                " or with {name: Resize, size: [height, width]}"
+            )
+        self._whole[self._count] = image
+        self._count += 1
+
+    def _empty(self, image: Tensor) -> Tensor:
+        # Channels lie together or apart as in the image (decoded, or made anew), so that copying it is a plain copy.
+        together = image.stride(0) == 1
+        shape = (self._size, *(image.movedim(0, -1) if together else image).shape)
+        whole = self._slots.empty(shape) if self._slots else torch.empty(shape, dtype=torch.uint8)
+        return whole.movedim(-1, 1) if together else whole
+
+    def images(self) -> Tensor:
+        """Return (N, 3, H, W) uint8, those that were added."""
+        return self._whole[: self._count]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from expkit.data.quick import quick
 from expkit.registry import ConfigError, mixings, transforms
 from expkit.signature import Misfit, fit, options_of
 
@@ -137,11 +138,12 @@ class Chain:
 
     def __init__(self, steps: Sequence[Transform]) -> None:
         self.steps = tuple(steps)
+        self._quick = quick(self.steps)
         self.is_fixed = all(isinstance(step, _FIXED) for step in self.steps)
         self.only_torch = all(_is_torchvision(step) for step in self.steps)
 
     def __call__(self, image: Tensor) -> Tensor:
-        for step in self.steps:
+        for step in self._quick:
             image = step(image)
         return image
 

@@ -3,7 +3,8 @@
 python tests/bench/data.py [FOLDER [ROUNDS]]
 
 FOLDER holds JPEG photographs, at any depth; without one, 96 of 500x375 pixels are drawn. Every way is timed once per
-round, in alternating rounds, and compared with the classic way of the same round.
+round, over as many epochs as a second holds, in alternating rounds, and compared with the classic way of the same
+round.
 """
 
 import statistics
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 
 from expkit.data.cache import Cache, Kind, cached
+from expkit.data.dataset import ImageDataset
 from expkit.data.datasets.files import ImageFiles, image_paths
 from expkit.data.datasets.memory import ImageArrays
 from expkit.data.decode import Decoder
@@ -35,6 +37,7 @@ from expkit.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Chain, build_cha
 from expkit.keys import key, seed_cpu
 
 BATCH, WORKERS = 32, 2
+SHORTEST = 1.0  # seconds of one timing
 TRAIN = [{"name": "RandomResizedCrop", "size": 224}, {"name": "RandomHorizontalFlip"}]
 EVAL = [{"name": "Resize", "size": 256}, {"name": "CenterCrop", "size": 224}]
 FLOAT = [v1.ToTensor(), v1.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
@@ -134,16 +137,20 @@ def small_cnn() -> Callable[[Tensor, Tensor], None]:
 
 
 def digits(train: bool) -> dict[str, Callable[[], int]]:
-    """Epochs over 10,000 images of 28x28 in memory, batches of 128, alone or with a small CNN's training steps."""
+    """Epochs over 10,000 images of 28x28 in memory, batches of 128, alone or with a small CNN's training steps.
+
+    What no loader can pass is shown too: the same steps on one batch that is there already.
+    """
     pixels = np.random.default_rng(0).integers(0, 255, (10_000, 28, 28), dtype=np.uint8)
     slow = DataLoader(Digits(pixels), 128, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    alone = DataLoader(Digits(pixels), 128, shuffle=True)
     data = ImageArrays(pixels, np.arange(10_000) % 10, [str(one) for one in range(10)], "train")
     order = Order(10_000, lambda generator: torch.randperm(10_000, generator=generator).numpy())
     fast = Loader(Samples(data, Chain(()), 0, "sample"), order, 128)
     step = small_cnn() if train else lambda images, targets: None
 
-    def slowly() -> int:
-        for images, targets in slow:
+    def slowly(loader: DataLoader[tuple[Tensor, int]]) -> int:
+        for images, targets in loader:
             step(images, targets)
         return len(pixels)
 
@@ -152,29 +159,36 @@ def digits(train: bool) -> dict[str, Callable[[], int]]:
             step(batch.images[:, :1].float().div_(255) if train else batch.images, batch.targets)
         return len(pixels)
 
-    return {"classic": slowly, "expkit": quickly}
+    ways = {"classic": lambda: slowly(slow), "classic, num_workers=0": lambda: slowly(alone), "expkit": quickly}
+    ready = [(torch.rand(128, 1, 28, 28), torch.arange(128) % 10)] * len(fast)
+    if train:
+        ways["the steps alone"] = lambda: 128 * len([step(images, targets) for images, targets in ready])
+    return ways
+
+
+class Ready(ImageDataset):
+    """224x224 images of one kind, with nothing to decode."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.one = torch.zeros(3, 224, 224, dtype=dtype)
+        self.targets, self.class_names = np.zeros(1024, dtype=np.int64), ("one", "none")
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.one
+
+    def image(self, index: int) -> Tensor:
+        return self.one
 
 
 def transfer() -> dict[str, Callable[[], int]]:
-    """What it costs to hand 224x224 batches from two workers over, with nothing to decode: float32 and uint8."""
-
-    class Ready(Dataset[Tensor]):
-        def __init__(self, one: Tensor) -> None:
-            self.one = one
-
-        def __len__(self) -> int:
-            return 1024
-
-        def __getitem__(self, index: int) -> Tensor:
-            return self.one
-
+    """What it costs to hand 224x224 batches from two workers over: torch's DataLoader with either type, and ours."""
     ways = {}
     for name, dtype in (("float32", torch.float32), ("uint8", torch.uint8)):
-        loader = DataLoader(
-            Ready(torch.zeros(3, 224, 224, dtype=dtype)), BATCH, num_workers=WORKERS, persistent_workers=True
-        )
-        ways[name] = lambda loader=loader: sum(len(batch) for batch in loader)
-    return ways
+        theirs = DataLoader(Ready(dtype), BATCH, num_workers=WORKERS, persistent_workers=True)
+        ways[name] = lambda loader=theirs: sum(len(batch) for batch in loader)
+    samples = Samples(Ready(torch.uint8), Chain(()), 0, "sample")
+    ours = Loader(samples, Order(1024, lambda generator: np.arange(1024)), BATCH, num_workers=WORKERS)
+    return ways | {"expkit, uint8": lambda: sum(len(batch.images) for batch in ours.epoch(0))}
 
 
 def timed(ways: dict[str, Callable[[], int]], rounds: int, title: str) -> None:
@@ -182,10 +196,12 @@ def timed(ways: dict[str, Callable[[], int]], rounds: int, title: str) -> None:
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in track(range(rounds + 1), description=title, transient=True):
         for name, way in ways.items():
-            began = time.perf_counter()
-            count = way()
+            began, count, seconds = time.perf_counter(), 0, 0.0
+            while seconds < SHORTEST:
+                count += way()
+                seconds = time.perf_counter() - began
             if number:
-                rates[name].append(count / (time.perf_counter() - began))
+                rates[name].append(count / seconds)
     table = Table(
         "way", "images/s (median)", "ratio (median of rounds)", "worst, best", title=f"{title}, {rounds} rounds"
     )

@@ -50,16 +50,25 @@ class DataOptions:
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
-            raise ConfigError(f"dataset.val_fraction: takes a number between 0 and 1, got {self.val_fraction}")
-        if self.num_workers != "auto" and self.num_workers < 0:
-            raise ConfigError(f"dataset.num_workers: takes a whole number from 0 up or auto, got {self.num_workers}")
-        if self.timeout <= 0:
-            raise ConfigError(f"dataset.timeout: takes seconds above 0, got {self.timeout}")
-        if self.prefetch < 1 or self.max_pixels < 1:
-            raise ConfigError("dataset.prefetch: takes 1 or more, and max_pixels too")
-        if self.max_bad is not None and (self.max_bad < 0 or (isinstance(self.max_bad, float) and self.max_bad > 1)):
-            raise ConfigError(f"dataset.max_bad: takes a count, a share from 0.0 to 1.0 or null, got {self.max_bad}")
+        workers, bad = self.num_workers, self.max_bad
+        wanted = {
+            "val_fraction": (0 < self.val_fraction < 1, "a number between 0 and 1"),
+            "num_workers": (workers == "auto" or workers >= 0, "a whole number from 0 up or auto"),
+            "timeout": (self.timeout > 0, "seconds above 0"),
+            "prefetch": (self.prefetch >= 1, "a whole number from 1 up"),
+            "max_pixels": (self.max_pixels >= 1, "a whole number from 1 up"),
+            "max_bad": (
+                bad is None or (bad >= 0 and not (isinstance(bad, float) and bad > 1)),
+                "a count, a share from 0.0 to 1.0 or null",
+            ),
+        }
+        faults = [
+            f"dataset.{name}: takes {words}, got {getattr(self, name)}"
+            for name, (is_right, words) in wanted.items()
+            if not is_right
+        ]
+        if faults:
+            raise ConfigError(*faults)
         if self.decoder == "region":
             region.require()
 
