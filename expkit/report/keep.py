@@ -38,7 +38,9 @@ class ExhibitKeeper(Logger):
             case Embedding():
                 return {"file": self._vectors(exhibit), "labels": list(exhibit.labels)}
             case Graph():
-                return {"nodes": [[name, kind, list(inputs), list(shape)] for name, kind, inputs, shape in exhibit.nodes]}
+                return {
+                    "nodes": [[name, kind, list(inputs), list(shape)] for name, kind, inputs, shape in exhibit.nodes]
+                }
             case Text():
                 return {"text": exhibit.text}
             case _:

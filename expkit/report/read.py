@@ -2,12 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from expkit.registry import ConfigError
+from expkit.vetting import vet
 
 LARGEST = 400_000_000  # bytes of one file of lines
 LARGEST_FACTS = 20_000_000  # bytes of one file of facts
@@ -65,13 +68,15 @@ def read_run(folder: Path, points_only: bool = False) -> RunFiles:
     run.record, run.result = _json(run, "record.json"), _json(run, "result.json", needed=False)
     run.environment, run.code = _json(run, "env.json"), _json(run, "code.json", needed=False)
     run.data = _json(run, "data.json", needed=False)
-    config, overrides = _yaml(run, "config.yaml"), _yaml(run, "overrides.yaml")
+    config, overrides = _yaml(run, "config.yaml", vet_config), _yaml(run, "overrides.yaml", _refuse_aliases)
     run.config = config if isinstance(config, dict) else {}
     run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
     run.points = [point for point in _lines(run, "metrics.jsonl") if _is_number(point.get("step"))]
     if not points_only:
         exhibits = _lines(run, "exhibits.jsonl", needed=False)
-        run.exhibits = [one for one in exhibits if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)]
+        run.exhibits = [
+            one for one in exhibits if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)
+        ]
     return run
 
 
@@ -109,21 +114,31 @@ def _json(run: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
     return {}
 
 
-def _yaml(run: RunFiles, name: str) -> Any:
-    content = _bytes(run, name, True, 1_000_000)
-    try:
-        # No aliases are followed: a record never has any, and a few could grow beyond any memory.
-        return yaml.load(content or b"", Loader=_NoAliases)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        run.problems.append(f"{name} is damaged: {' '.join(str(error).split())}")
+def vet_config(path: Path) -> None:
+    """Refuse a config that would grow when it is parsed: a record may come from a stranger. Raises ConfigError."""
+    vet(path, path.parent)
+
+
+def _refuse_aliases(path: Path) -> None:
+    if path.stat().st_size > LARGEST_FACTS:
+        raise ConfigError(f"it is larger than {LARGEST_FACTS:,} bytes")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), Loader=yaml.SafeLoader)):
+        raise ConfigError("it holds an alias; a list of overrides needs none")
+
+
+def _yaml(run: RunFiles, name: str, vet_file: Callable[[Path], None]) -> Any:
+    path = run.folder / name
+    if not path.is_file():
+        run.problems.append(f"{name} is missing")
         return None
-
-
-class _NoAliases(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError("it holds an alias, and a record never does")
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+    try:
+        vet_file(path)
+        return yaml.safe_load(path.read_bytes())
+    except (ConfigError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        run.problems.append(f"{name} is damaged: {' '.join(str(error).split())}")
+    except OSError as error:
+        run.problems.append(f"{name} cannot be read: {error.strerror}")
+    return None
 
 
 def _lines(run: RunFiles, name: str, needed: bool = True) -> list[dict[str, Any]]:
@@ -147,7 +162,9 @@ def flat(node: object, path: str = "") -> dict[str, Any]:
     """Return a config as path -> value, e.g. optimizer.lr -> 0.1; a list is one value."""
     if not isinstance(node, Mapping) or not node:
         return {path: node} if path else {}
-    return {key: value for name, child in node.items() for key, value in flat(child, f"{path}.{name}".strip(".")).items()}
+    return {
+        key: value for name, child in node.items() for key, value in flat(child, f"{path}.{name}".strip(".")).items()
+    }
 
 
 def shown(value: object) -> str:

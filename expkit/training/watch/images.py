@@ -11,11 +11,11 @@ from expkit.loggers.exhibits import Picture
 from expkit.registry import ConfigError, watchers
 from expkit.training.watch.base import Judged, Shown, Spread, Watcher, Where
 
-_COLUMNS = 8
+_COLUMNS = 6
 
 
 def _picture(name: str, where: Where, tiles: Sequence[Tile], title: str, caption: str) -> Picture:
-    drawn = draw_grid(tiles, min(_COLUMNS, max(len(tiles), 2)), title)
+    drawn = draw_grid(tiles, min(_COLUMNS, max(len(tiles), 3)), title)
     return Picture(name, where.epoch, where.step, np.asarray(drawn), caption)
 
 
@@ -96,14 +96,14 @@ def _at_least_one(watcher: str, **numbers: int) -> None:
 
 
 @watchers.register("inputs")
-def inputs(count: int = 16) -> Inputs:
+def inputs(count: int = 18) -> Inputs:
     """A grid of training images after the transforms, with their labels."""
     _at_least_one("inputs", count=count)
     return Inputs(count)
 
 
 @watchers.register("predictions")
-def predictions(count: int = 16, worst: int = 16) -> Predictions:
+def predictions(count: int = 18, worst: int = 18) -> Predictions:
     """Validation images marked right or wrong, and the worst mistakes."""
     _at_least_one("predictions", count=count, worst=worst)
     return Predictions(count, worst)
