@@ -1,6 +1,7 @@
 """python -m expkit.compare RUN RUN ... | outputs: what differs in the configs against what came out."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from expkit.compare.choose import filtered, ordered
-from expkit.compare.runs import compare, find_runs
+from expkit.compare.runs import among, compare, find_runs
 from expkit.compare.show import page_of, print_comparison, write_csv
 from expkit.registry import ConfigError
 
@@ -32,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         "--filter", action="append", default=[], metavar="CONDITION", help="e.g. 'accuracy>0.9', model.name=resnet18"
     )
     parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="where the page goes (default: compare.html)")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="where the page goes (default: beside the runs)")
     return parser
 
 
@@ -42,7 +43,7 @@ def _compare(given: argparse.Namespace) -> None:
         where = ", ".join(map(str, empty))
         raise ConfigError(f"{where}: there is no run in it; give run folders, or a folder that holds some (outputs)")
     comparison = compare(folders)
-    comparison.rows = filtered(comparison, given.filter)
+    comparison = among(filtered(comparison, given.filter))
     if not comparison.rows:
         raise ConfigError(f"--filter: none of {len(folders)} runs meets {' and '.join(given.filter)}")
     comparison.rows = ordered(comparison, given.sort)
@@ -50,8 +51,11 @@ def _compare(given: argparse.Namespace) -> None:
         write_csv(sys.stdout, comparison)
         return
     console = Console()
+    if not console.is_terminal:  # a pipe or file has no edge
+        console.width = 10_000
     print_comparison(console, comparison)
-    page = given.html or Path("compare.html")
+    parent = Path(os.path.commonpath([folder.parent.absolute() for folder in folders]))
+    page = given.html or Path(os.path.relpath(parent / "compare.html"))
     try:
         page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
         if given.csv:

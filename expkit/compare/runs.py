@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
 
 from expkit.report.read import RunFiles, flat, is_run, read_run, shown
 from expkit.report.write import duration
 
 Value = str | float | None
-_NOT_SETTINGS = {"output_dir", "name"}
+# What is shown, kept and named changes no result.
+_NOT_SETTINGS = ("output_dir", "name", "logger", "watch", "checkpoint", "hydra")
 _LOWER_IS_BETTER = ("loss", "seconds", "duration")
 
 
@@ -66,15 +68,26 @@ def is_lower_better(column: str) -> bool:
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return (run folders, paths that hold none): each path is a run, or a folder in which runs lie at any depth."""
+    """Return (run folders, paths that hold none): each path is a run, a folder in which runs lie, or a pattern of them.
+
+    Files, and folders within a run, are passed over: a shell's `outputs/**` names them too.
+    """
     found: dict[Path, None] = {}
     empty = []
-    for path in paths:
+    for path in (one for given in paths for one in _expanded(given)):
         below = [path] if is_run(path) else sorted(_below(path, depth=4))
         found |= dict.fromkeys(below)
         if not below and not path.is_file():
             empty.append(path)
-    return list(found), empty
+    runs = list({folder.resolve(): folder for folder in found}.values())
+    return runs, [path for path in empty if not any(path.is_relative_to(run) for run in runs)]
+
+
+def _expanded(path: Path) -> list[Path]:
+    """Return what a pattern stands for that no shell has expanded."""
+    if "*" not in str(path) or path.exists():
+        return [path]
+    return sorted(map(Path, glob(str(path), recursive=True))) or [path]
 
 
 def _below(folder: Path, depth: int) -> list[Path]:
@@ -90,8 +103,12 @@ def _below(folder: Path, depth: int) -> list[Path]:
 
 def compare(folders: Sequence[Path]) -> Comparison:
     """Read the runs and find what differs."""
-    rows = [_row(read_run(folder, points_only=True)) for folder in folders]
-    return Comparison(rows, _differing(rows), _score_names(rows))
+    return among([_row(read_run(folder, points_only=True)) for folder in folders])
+
+
+def among(rows: Sequence[Row]) -> Comparison:
+    """Return the rows with what differs among them."""
+    return Comparison(list(rows), _differing(rows), _score_names(rows))
 
 
 def _row(run: RunFiles) -> Row:
@@ -125,4 +142,4 @@ def _differing(rows: Sequence[Row]) -> list[str]:
     readable = [row for row in rows if row.settings]
     paths = dict.fromkeys(path for row in readable for path in row.settings)
     differs = [path for path in paths if len({row.settings.get(path) for row in readable}) > 1]
-    return [path for path in differs if path not in _NOT_SETTINGS and not path.startswith("logger")]
+    return [path for path in differs if path.partition(".")[0] not in _NOT_SETTINGS]

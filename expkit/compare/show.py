@@ -1,6 +1,8 @@
 """The comparison in a terminal, as CSV, and as a page."""
 
 import csv
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,9 +26,21 @@ _STYLES = {
 }
 
 
-def table_of(comparison: Comparison, narrow: bool = False) -> Table:
-    """Return the table; a score's best value stands out. narrow: leave out the training's own scores."""
-    columns = [name for name in comparison.columns if not (narrow and name.startswith("train/"))]
+def fitting(comparison: Comparison, width: int) -> list[str]:
+    """Return the columns that have room in a terminal, the most telling first, in the table's order."""
+    best = [name for name in comparison.scores if name.startswith("best")]
+    rest = [name for name in comparison.scores if name.startswith("val/")]
+    kept, used = set[str](), 0
+    for column in [*("run", "status"), *best[:1], *comparison.differing, *rest, *comparison.columns]:
+        needed = max(len(column), *(len(row.text(column)) for row in comparison.rows)) + 2
+        if column not in kept and (used + needed <= width or column in ("run", "status")):
+            kept.add(column)
+            used += needed
+    return [column for column in comparison.columns if column in kept]
+
+
+def table_of(comparison: Comparison, columns: Sequence[str]) -> Table:
+    """Return the table; a score's best value stands out."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         is_text = column in ("run", "status") or column in comparison.differing
@@ -35,7 +49,7 @@ def table_of(comparison: Comparison, narrow: bool = False) -> Table:
         cells = []
         for column in columns:
             is_best = comparison.best(column) is not None and row.value(column) == comparison.best(column)
-            style = _STYLES.get(row.run.status, "") if column == "status" else "bold green" if is_best else ""
+            style = _STYLES.get(row.run.status, "yellow") if column == "status" else "bold green" if is_best else ""
             cells.append(Text(row.text(column), style=style))
         table.add_row(*cells)
     return table
@@ -43,7 +57,11 @@ def table_of(comparison: Comparison, narrow: bool = False) -> Table:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table, and below it what is wrong with any run."""
-    console.print(table_of(comparison, narrow=console.is_terminal and console.width < 160))
+    columns = fitting(comparison, console.width)
+    console.print(table_of(comparison, columns))
+    if left_out := [column for column in comparison.columns if column not in columns]:
+        names = ", ".join(left_out[:6]) + ", …" * (len(left_out) > 6)
+        console.print(Text(f"no room here for {names}: the page has all", style="dim"), soft_wrap=True)
     for row in comparison.rows:
         reasons = [str(row.run.record["reason"])] if row.run.record.get("reason") else []
         for problem in [*reasons, *row.run.problems]:
@@ -97,7 +115,7 @@ def page_of(comparison: Comparison, where: Path) -> str:
                 "number": column not in ("run", "status") and column not in comparison.differing,
             })  # fmt: skip
         report = row.run.folder / "report.html"
-        link = report.resolve().relative_to(where.resolve(), walk_up=True).as_posix() if _linkable(report) else ""
+        link = Path(os.path.relpath(report, where)).as_posix() if report.is_file() else ""
         rows.append({
             "cells": cells, "text": text_of(row), "colour": number % COLOURS, "link": link,
             "reason": row.run.record.get("reason", ""), "problems": row.run.problems,
@@ -107,7 +125,3 @@ def page_of(comparison: Comparison, where: Path) -> str:
     note = f"The curves are those of the first {MOST_OVERLAID} runs." if left_out > 0 else ""
     charts = [drawn(svg) for svg in charts_of(comparison)]
     return render("compare.html", rows=rows, columns=comparison.columns, charts=charts, note=note)
-
-
-def _linkable(report: Path) -> bool:
-    return report.is_file()

@@ -20,13 +20,17 @@ Pairs = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart. faint: drawn thin behind the others; dashed: e.g. the diagonal; colour: 0..7, None: next."""
+    """One line of a chart. colour: 0..7, None: the next one.
+
+    faint: drawn thin, behind the others; dashed: where there are more lines than colours; reference: only for the eye.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     faint: bool = False
     dashed: bool = False
+    reference: bool = False
     colour: int | None = None
 
 
@@ -129,15 +133,16 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str = "
     for line, stretches in sorted(drawn, key=lambda pair: not pair[0].faint):
         number = (colour if line.colour is None else line.colour) % COLOURS
         colour += line.colour is None
-        style = f"c{number}" + " faint" * line.faint + " dashed" * line.dashed
+        style = f"c{number}" + " faint" * line.faint + " dashed" * (line.dashed or line.reference)
+        style += " reference" * line.reference
         shapes += [_shape(frame, stretch, style) for stretch in stretches]
         if line.label:
             legend.append(f'<span class="key {style}"><i></i>{escape(line.label)}</span>')
         pairs = [[_rounded(x), _rounded(y)] for stretch in stretches for x, y in stretch]
-        series.append({"label": line.label, "colour": number, "points": pairs if not line.dashed else []})
+        series.append({"label": line.label, "colour": number, "points": [] if line.reference else pairs})
     data = f"data-frame='{frame.data()}' data-lines='{escape(json.dumps(series), quote=True)}'"
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" {data}>'
-    keys = f'<div class="keys">{"".join(legend)}</div>'
+    keys = f'<div class="keys">{"".join(legend)}</div>' if legend else ""
     inside = "".join(frame.axes(x_label, y_label) + shapes)
     return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{keys}{svg}{inside}</svg></figure>'
 

@@ -41,7 +41,7 @@ def _chart(name: str, series: Series) -> str:
         if label == "epochs" and "steps" in series[name]:
             continue  # the same quantity, coarser
         faint = label == "steps" and with_train
-        shown = {"steps": "train, between two points" if faint else "", "epochs": ""}.get(label, label)
+        shown = {"steps": "train, every few steps" if faint else "", "epochs": ""}.get(label, label)
         line = Line(shown, [x for x, _ in pairs], [y for _, y in pairs], faint=faint, colour=_COLOURS.get(label))
         lines.append(line)
     return line_chart(title_of(name), lines, "step")

@@ -13,6 +13,7 @@ MOST_ROWS = 400  # of a table on the page
 MOST_HISTOGRAMS = 40
 LARGEST_PICTURE = 30_000_000  # pixels
 _ORDER = ("val/predictions", "val/worst_mistakes", "train/inputs", "model/first_kernels")
+_WORDS = {"precision_recall": "precision over recall", "first_kernels": "kernels of the first convolution"}
 _SHARES = {"precision", "recall", "F1", "average precision"}
 
 Shown = dict[str, Any]
@@ -66,7 +67,7 @@ def _place(one: Mapping[str, Any], page: dict[str, list[Any]], histograms: dict[
 
 def title_of(name: str) -> str:
     group, _, what = name.partition("/")
-    words = what.replace("_", " ")
+    words = _WORDS.get(what, what.replace("_", " "))
     return f"{words} ({group})" if group not in ("val", "model") else words
 
 
@@ -131,8 +132,7 @@ def _cell(column: str, value: object) -> Shown:
 
 
 def _curves(one: Mapping[str, Any]) -> str:
-    lines = [Line(label, x, y, dashed=label == "perfect", colour=7 if label == "perfect" else None)
-             for label, (x, y) in one["lines"].items()]  # fmt: skip
+    lines = [Line(label, x, y, reference=label == "perfect") for label, (x, y) in one["lines"].items()]
     title = f"{title_of(one['name'])} after epoch {one['epoch'] + 1}"
     return line_chart(title, lines, one["x_label"], one["y_label"])
 
