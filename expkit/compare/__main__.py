@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m expkit.compare", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or folders that hold some")
-    parser.add_argument("--sort", metavar="COLUMN", help="e.g. val/loss, or -accuracy for the greatest first")
+    parser.add_argument("--sort", metavar="COLUMN", help="e.g. val/loss or optimizer.lr; the best run first without it")
+    parser.add_argument("--reverse", action="store_true", help="the greatest first")
     parser.add_argument(
         "--filter", action="append", default=[], metavar="CONDITION", help="e.g. 'accuracy>0.9', model.name=resnet18"
     )
@@ -46,7 +47,7 @@ def _compare(given: argparse.Namespace) -> None:
     comparison = among(filtered(comparison, given.filter))
     if not comparison.rows:
         raise ConfigError(f"--filter: none of {len(folders)} runs meets {' and '.join(given.filter)}")
-    comparison.rows = ordered(comparison, given.sort)
+    comparison.rows = ordered(comparison, given.sort, given.reverse)
     if given.csv == "-":
         write_csv(sys.stdout, comparison)
         return

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from expkit.compare.runs import Comparison, Row, Value
+from expkit.compare.runs import Comparison, Row, Value, is_lower_better
 from expkit.registry import ConfigError, nearest
 
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|=|<|>)\s*(.*)")
@@ -64,15 +64,15 @@ def _as_number(value: Value) -> float | None:
         return None
 
 
-def ordered(comparison: Comparison, by: str | None) -> list[Row]:
-    """Return the rows in the order of a column, `-column` from the greatest down; rows without a value come last.
+def ordered(comparison: Comparison, by: str | None, falls: bool = False) -> list[Row]:
+    """Return the rows in the order of a column; falls: the greatest first; rows without a value come last either way.
 
     Without a column: the best validation score first. Raises ConfigError.
     """
     if by is None:
-        by = next((f"-{name}" for name in comparison.scores if "loss" not in name), "run")
-    falls, word = by.startswith("-"), by.removeprefix("-")
-    column = known_column(word, comparison, "--sort")
+        by = next((name for name in comparison.scores if not is_lower_better(name)), "run")
+        falls = falls != (by != "run")
+    column = known_column(by, comparison, "--sort")
     with_value = [row for row in comparison.rows if _is_value(row.value(column))]
     without = [row for row in comparison.rows if not _is_value(row.value(column))]
     numeric = all(_as_number(row.value(column)) is not None for row in with_value)

@@ -29,7 +29,7 @@ class Row:
         """Return what stands in a column, None where the run has nothing there."""
         if column in ("run", "status"):
             return self.run.name if column == "run" else self.run.status
-        if column == "epochs":
+        if column == "epochs done":
             return self.epochs
         if column == "seconds":
             return self.seconds
@@ -53,7 +53,9 @@ class Comparison:
 
     @property
     def columns(self) -> list[str]:
-        return ["run", "status", *self.differing, *self.scores, "epochs", "seconds"]
+        best = [name for name in self.scores if name.startswith("best ")]
+        others = [name for name in self.scores if name not in best]
+        return ["run", "status", *best, *self.differing, *others, "epochs done", "seconds"]
 
     def best(self, column: str) -> float | None:
         """Return the best value of a score's column, None where there is no score or nothing to choose from."""

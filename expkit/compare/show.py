@@ -94,7 +94,7 @@ def charts_of(comparison: Comparison) -> list[str]:
             ]
             if lines:
                 title = title_of(name) + {"val": " (val)", "train": " (train)", "steps": ""}[part]
-                charts.append(line_chart(title, lines, "step"))
+                charts.append(line_chart(title, lines, "step", legend=False))
     return charts
 
 
@@ -117,9 +117,9 @@ def page_of(comparison: Comparison, where: Path) -> str:
         report = row.run.folder / "report.html"
         link = Path(os.path.relpath(report, where)).as_posix() if report.is_file() else ""
         rows.append({
-            "cells": cells, "text": text_of(row), "colour": number % COLOURS, "link": link,
+            "cells": cells, "text": text_of(row), "colour": number % COLOURS, "dashed": number >= COLOURS, "link": link,
             "reason": row.run.record.get("reason", ""), "problems": row.run.problems,
-            "status": row.run.status, "name": row.run.name,
+            "status": row.run.status, "name": row.run.name, "overlaid": number < MOST_OVERLAID and bool(row.run.points),
         })  # fmt: skip
     left_out = len(rows) - MOST_OVERLAID
     note = f"The curves are those of the first {MOST_OVERLAID} runs." if left_out > 0 else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 440, 260  # units of the view box
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
 MOST_POINTS = 400  # of a line; more cannot be told apart
 COLOURS = 8  # .c0 to .c7 in the page's style
 
@@ -124,27 +124,30 @@ def _finite(line: Line) -> list[Pairs]:
     return [thin_out(stretch) for stretch in stretches if stretch]
 
 
-def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str = "") -> str:
-    """Return a chart with a legend, as a <figure>; the page's script shows the values under the pointer."""
+def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str = "", legend: bool = True) -> str:
+    """Return a chart as a <figure>; the page's script shows the values under the pointer.
+
+    legend: False where the page has one for all its charts.
+    """
     drawn = [(line, _finite(line)) for line in lines]
     points = [pair for _, stretches in drawn for stretch in stretches for pair in stretch]
     frame = _Frame([x for x, _ in points], [y for _, y in points])
-    shapes, series, legend, colour = [], [], [], 0
+    shapes, series, keys, colour = [], [], [], 0
     for line, stretches in sorted(drawn, key=lambda pair: not pair[0].faint):
         number = (colour if line.colour is None else line.colour) % COLOURS
         colour += line.colour is None
         style = f"c{number}" + " faint" * line.faint + " dashed" * (line.dashed or line.reference)
         style += " reference" * line.reference
         shapes += [_shape(frame, stretch, style) for stretch in stretches]
-        if line.label:
-            legend.append(f'<span class="key {style}"><i></i>{escape(line.label)}</span>')
+        if line.label and legend:
+            keys.append(f'<span class="key {style}"><i></i>{escape(line.label)}</span>')
         pairs = [[_rounded(x), _rounded(y)] for stretch in stretches for x, y in stretch]
         series.append({"label": line.label, "colour": number, "points": [] if line.reference else pairs})
     data = f"data-frame='{frame.data()}' data-lines='{escape(json.dumps(series), quote=True)}'"
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" {data}>'
-    keys = f'<div class="keys">{"".join(legend)}</div>' if legend else ""
+    shown_keys = f'<div class="keys">{"".join(keys)}</div>' if keys else ""
     inside = "".join(frame.axes(x_label, y_label) + shapes)
-    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{keys}{svg}{inside}</svg></figure>'
+    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{shown_keys}{svg}{inside}</svg></figure>'
 
 
 def _rounded(value: float) -> float:

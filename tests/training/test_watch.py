@@ -37,9 +37,9 @@ def test_everything_on_or_off_ends_with_the_same_weights_and_random_streams(smal
     for choice in ("none", "everything"):
         torch.manual_seed(5)
         random.seed(5)
-        np.random.seed(5)  # noqa: NPY002  the old generator is the one that user code draws from
+        np.random.seed(5)
         runner, shown = watched(small_config(f"watch={choice}", *drawing))
-        after = torch.get_rng_state(), random.random(), np.random.rand()  # noqa: NPY002
+        after = torch.get_rng_state(), random.random(), np.random.rand()
         ends.append((weights(runner), after, runner.scores, len(shown.exhibits)))
     (off, off_streams, off_scores, nothing), (on, on_streams, on_scores, much) = ends
     assert torch.equal(off, on)

@@ -84,9 +84,10 @@ class Kernels(Watcher):
         weight = first.weight.detach().float().cpu()
         tiles = [Tile(_pixels(kernel), f"{number}") for number, kernel in enumerate(weight[: self.most])]
         size = " x ".join(map(str, weight.shape[2:]))
-        title = f"{len(tiles)} of {len(weight)} kernels ({size}) of {name}, each scaled to its own range"
+        title = f"{len(tiles)} of {len(weight)} kernels ({size}) of layer '{name}', each scaled to its own range"
         drawn = np.asarray(draw_grid(tiles, 12, title, side=64))
-        return [Picture("model/first_kernels", where.epoch, where.step, drawn, f"first convolution, {name}")]
+        caption = f"layer '{name}', the first convolution; of other than three channels the mean"
+        return [Picture("model/first_kernels", where.epoch, where.step, drawn, caption)]
 
 
 def _pixels(kernel: Tensor) -> Tensor:
