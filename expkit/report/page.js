@@ -31,9 +31,9 @@ for (const svg of document.querySelectorAll("svg[data-lines]")) {
       tip.append(row);
     }
     figure.append(tip);
-    const inside = event.clientX - figure.getBoundingClientRect().left;
+    const outer = figure.getBoundingClientRect(), inside = event.clientX - outer.left;
     tip.style.left = Math.max(4, Math.min(inside + 14, figure.clientWidth - tip.offsetWidth - 4)) + "px";
-    tip.style.top = svg.offsetTop + 8 + "px";
+    tip.style.top = box.top - outer.top + 8 + "px";
   });
 }
 // Tables that sort by a click on a heading, and are filtered by words.
