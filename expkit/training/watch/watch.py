@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,12 @@ class Watch:
         self._ask(due, lambda watcher: watcher.update(Where(epoch, step)))
         self._plan(step)
 
-    def begin_evaluation(self, epoch: int, step: int) -> None:
-        """Call before an evaluation."""
+    def begin_evaluation(self, epoch: int, step: int, model: nn.Module) -> None:
+        """Call before an evaluation. model: the one that is evaluated, e.g. an average of the trained one."""
+        if self._scene is not None and model is not self._scene.model:
+            self._scene = replace(self._scene, model=model)
+            for watcher in self._at("evaluation"):
+                watcher.scene = self._scene
         self._where, last = Where(epoch, step), step >= self._last_step
         self._evaluating = [watcher for watcher, every in self._of("evaluation") if last or (epoch + 1) % every == 0]
         self._ask(self._evaluating, lambda watcher: watcher.before_evaluation())
