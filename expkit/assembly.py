@@ -39,6 +39,8 @@ from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
 from expkit.training.schedules import build_schedule
+from expkit.training.watch import Scene, build_watch
+from expkit.training.watch.watch import faults as watch_faults
 
 Config = Mapping[str, Any]
 _NOT_SCALARS = {*GROUPS, "experiment"}
@@ -54,6 +56,8 @@ def check(config: Config) -> None:
             faults += pixels.faults(config[group])
         elif group == "logger":
             faults += _logger_faults(config[group])
+        elif group == "watch":
+            faults += watch_faults(config[group])
         else:
             faults += registry.faults(config[group])
     if faults:
@@ -136,12 +140,22 @@ def assemble(config: Config, origin: Origin | None = None) -> Job:
     parts.mixing = mixing
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
+    parts.watch = build_watch(config["watch"], scene_of(parts, splits, sizes[0]))
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
     job.notes = [*splits.notes, size_note, *order.notes]
     job.notes += begin(job, origin)
     return job
+
+
+def scene_of(parts: Parts, splits: Splits, side: int) -> Scene:
+    """Return what watchers look at. side: pixels, of the model's input."""
+    val, normalize = splits.val, parts.normalize
+    assert val is not None
+    assert isinstance(normalize, pixels.Normalize)
+    names, size = val.class_names, (side, side)
+    return Scene(parts.model, normalize.mean, normalize.std, names, val.task, val.sample_name, size)
 
 
 def begin(job: Job, origin: Origin) -> list[str]:

@@ -205,6 +205,7 @@ schedules = Registry(
 )
 devices = Registry("device", "expkit.devices", runtime=())
 loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"))
+watchers = Registry("watch", "expkit.training.watch")
 checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",))
 
 GROUPS = {
@@ -219,6 +220,7 @@ GROUPS = {
         schedules,
         devices,
         loggers,
+        watchers,
         checkpoints,
     )
 }

@@ -80,6 +80,7 @@ class _Opened:
         from expkit.checkpoints import FolderLock
         from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, TextLogger
         from expkit.records import Record, make_run_folder
+        from expkit.report import ExhibitKeeper
 
         self.job, origin = job, job.origin
         self.folder = origin.folder or make_run_folder(job.options.output_dir, job.name)
@@ -89,6 +90,7 @@ class _Opened:
         job.parts.checkpoints = open_checkpoints(job, self.folder)
         _keep_metrics(origin, self.folder / "metrics.jsonl")
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
+        always.append(ExhibitKeeper(self.folder))
         self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
@@ -152,7 +154,17 @@ class _Opened:
             summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
         self.logger.close(summary)
         self.record.close(self.ending.status, result, self.ending.reason)
+        self.report()
         self.lock.release()
+
+    def report(self) -> None:
+        """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
+        try:
+            from expkit.report import write_report
+
+            write_report(self.folder)
+        except Exception as error:
+            print(f"warning: report.html was not written: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _keep_metrics(origin: Any, path: Path) -> None:

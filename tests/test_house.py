@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import from itself and from the rooms before it.
 ORDER = [
-    ("signature", "registry", "keys"),
+    ("signature", "registry", "keys", "drawing"),
     ("plugins", "listing", "references"),
     ("vetting",),
     ("data", "models", "devices", "loggers", "checkpoints"),
@@ -22,6 +22,8 @@ ORDER = [
     ("resuming",),
     ("builders",),
     ("assembly",),
+    ("report",),
+    ("compare",),
     ("records", "ending"),
     ("run", "doctor"),
 ]

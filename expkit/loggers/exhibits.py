@@ -42,6 +42,11 @@ class Table(Exhibit):
 
 
 @dataclass(frozen=True)
+class Matrix(Table):
+    """A table of counts: the first column is the true class, each other column a predicted one."""
+
+
+@dataclass(frozen=True)
 class Curves(Exhibit):
     """One plot of lines, e.g. precision over recall; lines: label -> (x values, y values)."""
 

@@ -18,6 +18,7 @@ from expkit.training.interruption import Interruption
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.schedules import Schedule
 from expkit.training.stopping import EarlyStopping
+from expkit.training.watch import Watch
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Parts:
     checkpoints: Checkpoints | None = None
     logger: LoggerGuard = field(default_factory=LoggerGuard)
     interruption: Interruption = field(default_factory=Interruption)
+    watch: Watch = field(default_factory=Watch)  # pictures, tables, curves: never part of what is computed
     chance: float = math.nan  # the loss of a model that knows nothing
     facts: dict[str, Any] = field(default_factory=dict)  # what a checkpoint says of its model: classes, input, ...
 

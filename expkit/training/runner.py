@@ -62,6 +62,7 @@ class Runner:
         self.parts.logger.progress.epochs = math.ceil(self.last_step / self.steps_per_epoch)
         if self.options.on_nan == "roll_back" and self.saved is None:
             self.save({})  # what the first steps can go back to
+        self.parts.watch.begin(self.parts.logger, self.step, self.steps_per_epoch, self.last_step)
         while not self.is_over:
             try:
                 began = time.perf_counter()
@@ -112,6 +113,8 @@ class Runner:
         if parts.mixing is not None:
             parts.device.seed(key(self.options.seed, "batch", self.epoch, self.batch))
             images, targets = parts.mixing(images, targets)
+        if self.batch == 0:
+            parts.watch.trained_on(self.epoch, self.step, images, targets)
         parts.device.seed(step_key)
         with parts.device.autocast():
             outputs = parts.model(images)
@@ -124,6 +127,8 @@ class Runner:
     def update(self) -> None:
         """Clip the gradients, move the weights and the learning rate; then the state is whole."""
         parts, options = self.parts, self.options
+        if self.step + 1 == parts.watch.next_step:
+            parts.watch.before_update(self.epoch, self.step + 1)
         if options.clip_grad_norm is not None or options.on_nan != "stop":
             norm = gradient_norm(parts.model, options.clip_grad_norm)
             if norm is not None:
@@ -148,6 +153,7 @@ class Runner:
         model = parts.average.model if parts.average else parts.model
         model.eval()
         parts.eval_metrics.reset()
+        parts.watch.begin_evaluation(self.epoch, self.step, model)
         batches = min(len(parts.val), self.options.limit_eval_batches or len(parts.val))
         for batch in self.batches_of("val", parts.val, 0, batches):
             if not len(batch.indices):
@@ -158,6 +164,8 @@ class Runner:
                 logits = main_logits(model(images))
                 loss = parts.loss(logits, targets)
             parts.eval_metrics.update(loss, logits, targets)
+            parts.watch.judge(images, logits, targets, batch.indices)
+        parts.watch.end_evaluation()
         return parts.eval_metrics.compute()
 
     def batches_of(self, stage: str, loader: Loader, start: int, end: int) -> Iterator[Batch]:

@@ -1,0 +1,1 @@
+"""Comparing runs: what differs in their configs against what came out."""

@@ -1,0 +1,74 @@
+"""python -m expkit.compare RUN RUN ... | outputs: what differs in the configs against what came out."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from expkit.compare.choose import filtered, ordered
+from expkit.compare.runs import among, compare, find_runs
+from expkit.compare.show import page_of, print_comparison, write_csv
+from expkit.registry import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
+    given = _parser().parse_args(arguments)
+    try:
+        _compare(given)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m expkit.compare", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or folders that hold some")
+    parser.add_argument("--sort", metavar="COLUMN", help="e.g. val/loss or optimizer.lr; the best run first without it")
+    parser.add_argument("--reverse", action="store_true", help="the greatest first")
+    parser.add_argument(
+        "--filter", action="append", default=[], metavar="CONDITION", help="e.g. 'accuracy>0.9', model.name=resnet18"
+    )
+    parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="where the page goes (default: beside the runs)")
+    return parser
+
+
+def _compare(given: argparse.Namespace) -> None:
+    folders, empty = find_runs(given.runs)
+    if not folders:
+        where = ", ".join(map(str, empty))
+        raise ConfigError(f"{where}: there is no run in it; give run folders, or a folder that holds some (outputs)")
+    comparison = compare(folders)
+    comparison = among(filtered(comparison, given.filter))
+    if not comparison.rows:
+        raise ConfigError(f"--filter: none of {len(folders)} runs meets {' and '.join(given.filter)}")
+    comparison.rows = ordered(comparison, given.sort, given.reverse)
+    if given.csv == "-":
+        write_csv(sys.stdout, comparison)
+        return
+    console = Console()
+    if not console.is_terminal:  # a pipe or file has no edge
+        console.width = 10_000
+    print_comparison(console, comparison)
+    parent = Path(os.path.commonpath([folder.parent.absolute() for folder in folders]))
+    page = given.html or Path(os.path.relpath(parent / "compare.html"))
+    try:
+        page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
+        if given.csv:
+            with open(given.csv, "w", encoding="utf-8", newline="") as file:
+                write_csv(file, comparison)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}; give another place") from error
+    for empty_path in empty:
+        console.print(f"no run in {empty_path}", soft_wrap=True, style="yellow")
+    written = [str(page)] + [given.csv] * bool(given.csv)
+    console.print(f"see     {', '.join(written)}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""report.html: one file that shows a run, on any device, without a network."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.report.curves import run_charts
+from expkit.report.exhibits import exhibits_of
+from expkit.report.page import drawn, render
+from expkit.report.read import RunFiles, read_run, shown
+
+NAME = "report.html"
+Rows = list[tuple[str, str]]
+
+
+def write_report(folder: Path) -> Path:
+    """Make the report of a run folder anew, whatever state the run is in; returns its path. Raises OSError."""
+    content = report_of(read_run(folder))
+    path, temporary = folder / NAME, folder / f".{NAME}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(content, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def report_of(run: RunFiles) -> str:
+    """Return the page."""
+    main, more = run_charts(run)
+    exhibits: dict[str, list[Any]] = exhibits_of(run)
+    for name in ("score_charts", "maps"):
+        exhibits[name] = [drawn(svg) for svg in exhibits[name]]
+    exhibits["histograms"] = [(title, [drawn(svg) for svg in some]) for title, some in exhibits["histograms"]]
+    config = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True) if run.config else "not readable"
+    return render(
+        "report.html",
+        run=run, subtitle=_subtitle(run), reason=run.record.get("reason", ""), figures=_figures(run),
+        contents=_contents(bool(main), exhibits), charts=[drawn(svg) for svg in main],
+        more_charts=[drawn(svg) for svg in more], overrides="\n".join(run.overrides), config=config,
+        record=_record(run), environment=_environment(run), **exhibits,
+    )  # fmt: skip
+
+
+def _contents(with_curves: bool, exhibits: Mapping[str, Sequence[Any]]) -> list[tuple[str, str]]:
+    sections = {
+        "curves": with_curves,
+        "scores": any(exhibits[name] for name in ("scores", "matrices", "score_charts")),
+        "pictures": bool(exhibits["pictures"]),
+        "model": any(exhibits[name] for name in ("model_tables", "histograms", "maps", "texts")),
+        "config": True, "record": True, "environment": True,
+    }  # fmt: skip
+    return [(name, name.capitalize()) for name, there in sections.items() if there]
+
+
+def _subtitle(run: RunFiles) -> str:
+    parts = [f"started {_when(run.record.get('started'))}"] if run.record.get("started") else []
+    data = run.data
+    if isinstance(data.get("train"), Mapping) and isinstance(data.get("val"), Mapping):
+        counts = f"{data['train'].get('images', 0):,} images to train, {data['val'].get('images', 0):,} to validate"
+        names = data.get("class_names", [])
+        parts.append(f"{counts}, {len(names):,} classes ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})")
+    return " · ".join(parts)
+
+
+def _when(text: object) -> str:
+    return str(text)[:16].replace("T", " ")
+
+
+def _figures(run: RunFiles) -> Rows:
+    """Return the few numbers one looks for first."""
+    result, epochs = run.result, [point for point in run.points if point.get("kind") == "epoch"]
+    rows: Rows = []
+    if "best_score" in result:
+        rows.append((f"best val/{result.get('monitor', '')}", number(result["best_score"])))
+    scores = result.get("scores") or {key: value for key, value in (epochs[-1] if epochs else {}).items() if "/" in key}
+    rows += [(f"{name}, last epoch", number(value)) for name, value in scores.items() if name.startswith("val/")]
+    done = result.get("epochs", len(epochs))
+    rows.append(("epochs", f"{done} of {run.config.get('epochs', '?')}"))
+    if "steps" in result:
+        rows.append(("steps", f"{result['steps']:,}"))
+    if isinstance(result.get("seconds"), int | float):
+        rows.append(("duration", duration(result["seconds"])))
+    speeds = [point["images_per_second"] for point in epochs if isinstance(point.get("images_per_second"), float)]
+    if speeds:
+        rows.append(("images per second", f"{sum(speeds) / len(speeds):,.0f}"))
+    return rows
+
+
+def number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _record(run: RunFiles) -> Rows:
+    record, result, code, data = run.record, run.result, run.code, run.data
+    changed = ", with uncommitted changes (code.patch)" if code.get("changed") else ""
+    rows = [("command", record.get("command")), ("folder", str(run.folder)), ("status", run.status)]
+    rows += [("started", record.get("started")), ("ended", record.get("ended"))]
+    rows += [("code", f"{code['commit']}{changed}" if code.get("commit") else "no commit")]
+    for split in ("train", "val"):
+        if isinstance(data.get(split), Mapping):
+            rows.append((f"{split} data", f"{data[split].get('images')} images, {data[split].get('fingerprint')}"))
+    rows += [("notes on the data", "; ".join(map(str, data.get("notes", []))) or None)]
+    rows += [("best checkpoint", result.get("best")), ("weights", result.get("weights_sha256"))]
+    return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _environment(run: RunFiles) -> Rows:
+    rows: Rows = []
+    for name, value in run.environment.items():
+        if isinstance(value, Mapping):
+            rows += [(str(key), shown(item)) for key, item in value.items() if item is not None]
+        elif isinstance(value, list):
+            rows.append((name, ", ".join(map(str, value)) or "none"))
+        else:
+            rows.append((name.replace("_", " "), shown(value)))
+    return rows

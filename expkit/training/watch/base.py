@@ -1,0 +1,138 @@
+"""What a watcher is: it looks at one moment of training, and gives what can be shown of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from expkit.loggers import Point
+from expkit.loggers.exhibits import Exhibit
+from expkit.registry import ConfigError, watchers
+
+Moment = Literal["start", "inputs", "update", "evaluation"]
+Kept = TypeVar("Kept")
+Shown = Sequence[Exhibit | Point]
+
+
+@watchers.share
+@dataclass(frozen=True)
+class WatchOptions:
+    """Options of every watcher.
+
+    every: epochs from one look to the next, and the last epoch is looked at in any case; 0: never.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 0:
+            raise ConfigError(f"watch: every takes a whole number of epochs, or 0 for never, got {self.every}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to look at. name_of: a validation sample's name by its index; input_size: (height, width)."""
+
+    model: nn.Module
+    mean: Sequence[float]
+    std: Sequence[float]
+    class_names: Sequence[str]
+    task: str
+    name_of: Callable[[int], str]
+    input_size: tuple[int, int]
+
+    def label(self, target: Tensor) -> str:
+        """Return the class of a target; of a mixed or multilabel one (C,) its classes, with their shares."""
+        if target.ndim == 0:
+            return self.class_names[int(target)]
+        present = [(self.class_names[place], share) for place, share in enumerate(target.tolist()) if share > 0.02]
+        whole = all(share > 0.98 for _, share in present)
+        return ", ".join(name if whole else f"{name} {share:.0%}" for name, share in present) or "none"
+
+    def pixels(self, image: Tensor) -> Tensor:
+        """Return a normalised (3, H, W) image as uint8 pixels on the CPU."""
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return ((image.detach().float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Where:
+    """epoch from 0; step: updates of the weights so far."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch of an evaluation. images: (N, 3, H, W) normalised; probabilities: (N, C); losses: (N,)."""
+
+    images: Tensor
+    targets: Tensor
+    probabilities: Tensor
+    losses: Tensor
+    indices: Tensor
+
+
+class Watcher:
+    """Looks at one moment; override what it needs. It may change neither weights nor random streams.
+
+    An exception in it is named once and ends only the watcher.
+    """
+
+    moment: ClassVar[Moment] = "evaluation"
+    steps: int | None = None  # for "update": steps from one look to the next, None: so many epochs' as `every` says
+    scene: Scene
+
+    def start(self) -> Shown:
+        """Look at the model before its first step."""
+        return ()
+
+    def inputs(self, where: Where, images: Tensor, targets: Tensor) -> Shown:
+        """Look at a training batch as the model gets it."""
+        return ()
+
+    def update(self, where: Where) -> Shown:
+        """Look at weights and gradients, just before an update."""
+        return ()
+
+    def before_evaluation(self) -> None:
+        """Forget the last evaluation."""
+
+    def judge(self, judged: Judged) -> None:
+        """Take a batch of an evaluation."""
+
+    def evaluated(self, where: Where) -> Shown:
+        """Look back at a whole evaluation."""
+        return ()
+
+
+class Spread(Generic[Kept]):
+    """Keeps up to `count` samples, the same ones in each evaluation and spread over it, without knowing its length.
+
+    Kept are those whose hashed index is smallest (Knuth's multiplicative hashing); samples often lie ordered by class.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._ranked: list[tuple[int, Kept]] = []
+
+    def add(self, indices: Tensor, make: Callable[[int], Kept]) -> None:
+        """Take a batch. indices: (N,) into the dataset; make: gives what to keep of the batch's sample n."""
+        ranks = (indices.long() * 2654435761 % 2**32).tolist()
+        limit = self._ranked[-1][0] if len(self._ranked) == self.count else 2**32
+        chosen = sorted((rank, place) for place, rank in enumerate(ranks) if rank < limit)[: self.count]
+        self._ranked += [(rank, make(place)) for rank, place in chosen]
+        self._ranked = sorted(self._ranked, key=lambda pair: pair[0])[: self.count]
+
+    @property
+    def kept(self) -> list[Kept]:
+        return [one for _, one in self._ranked]
+
+
+def array(values: Tensor) -> NDArray[np.float64]:
+    return values.detach().double().cpu().numpy()

@@ -1,0 +1,47 @@
+"""Runs that are watched, for tests: short ones, with everything they show kept."""
+
+from collections.abc import Callable
+
+import torch
+
+from expkit.assembly import assemble
+from expkit.config import Config
+from expkit.loggers import Logger, LoggerGuard, Point
+from expkit.loggers.exhibits import Exhibit
+from expkit.training.runner import Runner
+
+
+class Shown(Logger):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.exhibits: list[Exhibit] = []
+        self.points: list[Point] = []
+        self.messages: list[str] = []
+
+    def show(self, exhibit: Exhibit) -> None:
+        self.exhibits.append(exhibit)
+
+    def point(self, point: Point) -> None:
+        self.points.append(point)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def of(self, name: str) -> list[Exhibit]:
+        return [exhibit for exhibit in self.exhibits if exhibit.name == name]
+
+
+def watched(config: Config) -> tuple[Runner, Shown]:
+    """Return a runner that has run, and what it showed."""
+    runner, shown = assemble(config).runner, Shown()
+    runner.parts.logger = LoggerGuard([shown])
+    runner.run()
+    return runner, shown
+
+
+def weights(runner: Runner) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in runner.parts.model.state_dict().values()])
+
+
+Compose = Callable[..., Config]
