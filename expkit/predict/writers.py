@@ -13,6 +13,7 @@ from expkit.predict.prediction import Prediction
 Format = Literal["table", "csv", "json", "jsonl"]
 
 MOST_ROWS = 100  # of the table: more than that nobody reads in a terminal
+_ANY_WIDTH = 10_000  # columns of a file or pipe: no path is cut
 
 
 class Writer:
@@ -88,9 +89,10 @@ class TableWriter(Writer):
             self._table.add_row(prediction.path, shown or "(none)", f"{prediction.top[0][1]:.3f}", then)
 
     def close(self) -> None:
-        console = Console(file=self.file, highlight=False, markup=False)
+        width = None if self.file.isatty() else _ANY_WIDTH
+        console = Console(file=self.file, highlight=False, markup=False, width=width)
         if self._count:
-            console.print(self._table, soft_wrap=not console.is_terminal)
+            console.print(self._table)
         if self._count > MOST_ROWS:
             console.print(f"and {self._count - MOST_ROWS:,} more; --format csv or jsonl lists all")
         if self._count > 1:
