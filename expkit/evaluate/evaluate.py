@@ -56,7 +56,7 @@ class Evaluation:
             row = self.probabilities[place]
             if targets.ndim == 1:
                 taken = int(row.argmax())
-                caption = f"{names[int(targets[place])]}, taken for {names[taken]} {row[taken]:.2f}"
+                caption = f"{names[int(targets[place])]} as {names[taken]} {row[taken]:.2f}"
             else:
                 label = int(least[place])
                 kind = "missed" if targets[place, label] > 0.5 else "wrongly seen"

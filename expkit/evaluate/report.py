@@ -59,7 +59,7 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
     (folder / "scores.json").write_text(content + "\n", encoding="utf-8")
     write_csv(folder / "by_class.csv", [asdict(one) for one in scores.by_class])
     worst = evaluation.worst()
-    draw_mistakes(worst, f"{title}: the {len(worst)} worst mistakes").save(folder / "worst.png")
+    draw_mistakes(worst, f"{title}: the {len(worst)} worst mistakes, truth as prediction").save(folder / "worst.png")
     if scores.confusion is not None:
         names = evaluation.data.class_names
         draw_confusion(scores.confusion, names, f"{title}: true by predicted").save(folder / "confusion.png")

@@ -86,6 +86,10 @@ class Trained:
             logits: Tensor = self.model(self.normalize(images))
         return logits.float()
 
+    def fresh_model(self) -> nn.Module:
+        """Return the same network with fresh weights, on the CPU."""
+        return _network(self.config["model"], self.classes)
+
     def predict(self, images: Iterable[Picture], views: Views = "none") -> list[dict[str, float]]:
         """Return for each image its probabilities by class, the most probable first. Raises BadImage.
 
@@ -170,11 +174,16 @@ def _device(trained_on: Mapping[str, Any], name: str, precision: str | None) -> 
 
 def _model(node: Mapping[str, Any], classes: Sequence[str], state: Mapping[str, Any], path: Path) -> nn.Module:
     """Build the network and put the checkpoint's weights in, all or nothing. Raises ConfigError."""
-    with torch.random.fork_rng(devices=[]):  # the fresh weights are drawn, and thrown away
-        model: nn.Module = models.build(without_pretrained(node), num_classes=len(classes))
+    model = _network(node, classes)
     try:
         model.load_state_dict(state["model"])
     except (RuntimeError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: its weights do not fit its model {node['name']}: {reason}") from error
+    return model
+
+
+def _network(node: Mapping[str, Any], classes: Sequence[str]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are drawn, and thrown away
+        model: nn.Module = models.build(without_pretrained(node), num_classes=len(classes))
     return model
