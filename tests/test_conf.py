@@ -15,6 +15,8 @@ NEEDED = {
     "dataset/imagenet": ["dataset.root=x"],
     "dataset/lsun": ["dataset.root=x"],
     "dataset/coco": ["dataset.root=x", "dataset.annotations=y"],
+    "dataset/huggingface": ["dataset.root=x"],
+    "dataset/webdataset": ["dataset.root=x"],
     "dataset/torchvision": ["dataset.name=svhn", "dataset.root=x"],
     "model/torchvision": ["model.name=resnet34"],
     "model/timm": ["model.name=timm/resnet18"],

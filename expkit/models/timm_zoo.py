@@ -19,7 +19,8 @@ def _register() -> None:
     import timm
 
     for name in dict.fromkeys([*timm.list_models(), *timm.list_pretrained()]):
-        build = partial(build_timm, name)
+        build: Any = partial(build_timm, name)
+        build.__annotations__ = build_timm.__annotations__
         build.__doc__ = f"timm's {name}."
         models.add(PREFIX + name, build, "timm")
 
