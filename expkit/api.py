@@ -68,6 +68,8 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     named = [word for file in plugins for word in ("--plugin", file)]
     command = shlex.join(["python", "-m", "expkit.run", *named, *overrides])
     opened = open_run(plain(compose_one(list(overrides))), overrides, command)
+    if isinstance(opened, Path):  # checkpoint.resume of a run that is finished
+        return _read(opened)[0]
     try:
         opened.train(began)
     except SystemExit as error:  # what ends the command; here it is told of by the record

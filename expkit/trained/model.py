@@ -23,7 +23,7 @@ Config = dict[str, Any]
 Picture = str | Path | Image.Image | Tensor
 
 _TASKS = ("single_label", "multilabel")
-_NEEDED = ("class_names", "task", "config")
+_NEEDED = ("class_names", "task", "config", "transforms")
 
 
 @dataclass
@@ -137,6 +137,8 @@ def _checked(facts: Mapping[str, Any], path: Path) -> Config:
     if missing := [word for word in _NEEDED if word not in facts]:
         raise ConfigError(f"{path}: its manifest lacks {', '.join(missing)}: an older expkit wrote it; train again")
     config, classes = facts["config"], facts["class_names"]
+    if isinstance(config, dict):
+        config = config | {"transforms": facts["transforms"]}  # with every `auto` found out
     if not isinstance(config, dict) or not isinstance(classes, list) or facts["task"] not in _TASKS:
         raise ConfigError(f"{path}: its manifest is not one that expkit wrote")
     faults = models.faults(config.get("model")) + pixels.faults(config.get("transforms"))
@@ -173,10 +175,13 @@ def _device(trained_on: Mapping[str, Any], name: str, precision: str | None) -> 
 
 
 def _model(node: Mapping[str, Any], classes: Sequence[str], state: Mapping[str, Any], path: Path) -> nn.Module:
-    """Build the network and put the checkpoint's weights in, all or nothing. Raises ConfigError."""
+    """Build the network and put the checkpoint's weights in, all or nothing. Raises ConfigError.
+
+    Where the run kept an average of the weights, that is taken: its scores are those that the checkpoint tells.
+    """
     model = _network(node, classes)
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["average"]["model"] if "average" in state else state["model"])
     except (RuntimeError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: its weights do not fit its model {node['name']}: {reason}") from error

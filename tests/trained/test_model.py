@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import expkit
+from expkit.checkpoints import read_checkpoint
 from expkit.checkpoints.manifest import _seal, manifest_path
 from expkit.checkpoints.read import finished_checkpoints
 from expkit.evaluate.data import split_of
 from expkit.evaluate.evaluate import evaluate
 from expkit.trained import load_trained
+from tests.trained.runs import trained_run
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -68,6 +70,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(small_run: ex
     assert last.name in trained.notes[0]
 
 
+def test_of_a_run_with_an_average_that_is_taken(tmp_path: Path) -> None:
+    run = trained_run(tmp_path, "ema_decay=0.5", "checkpoint.keep_last=2")
+    trained = load_trained(run.folder, "last", device="cpu")
+    state = read_checkpoint(trained.path)[0]
+    given = trained.model.state_dict()
+    assert all(torch.equal(given[name], value) for name, value in state["average"]["model"].items())
+    assert not all(torch.equal(given[name], value) for name, value in state["model"].items())
+    scores = evaluate(trained, split_of(trained.config["dataset"], "val")).scores.overall
+    assert scores["loss"] == pytest.approx(run.scores["val/loss"], abs=1e-4)
+
+
 def test_the_global_generator_is_left_alone(small_run: expkit.Run) -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
@@ -96,14 +109,14 @@ CALL = {"_target_": "os.system", "_args_": ["touch hacked"]}
         (set_path("config", "model", value=CALL), "takes a mapping with a `name`"),
         (set_path("config", "model", "_target_", value="os.system"), "has no option '_target_'"),
         (set_path("config", "model", "width", value=5), "its weights do not fit its model small_resnet"),
-        (set_path("config", "transforms", "eval", value=[{"name": "Lambda"}]), "no transforms is called 'Lambda'"),
-        (set_path("config", "transforms", "eval", value=[CALL]), "takes a mapping with a `name`"),
-        (set_path("config", "transforms", "image_size", value="auto"), "image_size: is 'auto'"),
-        (set_path("config", "transforms", "normalize", value={}), "normalize.mean: takes 3 numbers"),
+        (set_path("transforms", "eval", value=[{"name": "Lambda"}]), "no transforms is called 'Lambda'"),
+        (set_path("transforms", "eval", value=[CALL]), "takes a mapping with a `name`"),
+        (set_path("transforms", "image_size", value="auto"), "image_size: is 'auto'"),
+        (set_path("transforms", "normalize", value={}), "normalize.mean: takes 3 numbers"),
         (set_path("config", value="${oc.env:HOME}"), "is not one that expkit wrote"),
         (set_path("task", value="regression"), "is not one that expkit wrote"),
         (set_path("class_names", value=["a", "b"]), "its weights do not fit"),
-        (lambda facts: facts.pop("config"), "its manifest lacks config"),
+        (lambda facts: facts.pop("transforms"), "its manifest lacks transforms"),
     ],
     ids=str,
 )
