@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from expkit.data.datasets import load
-from expkit.doctor.pictures import BACKGROUND, GAP, LINE, TILE, Tile, choose, draw_grid, draw_samples, draw_transforms
+from expkit.doctor.pictures import choose, draw_samples, draw_transforms
+from expkit.drawing import BACKGROUND, GAP, LINE, TILE, Tile, draw_grid
 from tests.doctor.drawn import write
 
 
