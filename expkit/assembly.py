@@ -137,6 +137,7 @@ def assemble(config: Config, origin: Origin | None = None) -> Job:
     order = build_order(config["sampler"], splits.train)
     train, val = build_loaders(config["dataset"], splits, chains, order, options, device)
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train)
+    parts.facts["transforms"] = pixels.resolved(config["transforms"], sizes, normalize)
     parts.mixing = mixing
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)

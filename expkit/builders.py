@@ -41,7 +41,9 @@ def build_device(node: Config) -> Device:
     return device
 
 
-def build_input(node: Config, spec: InputSpec | None, data: ImageDataset) -> tuple[tuple[int, int], nn.Module, str]:
+def build_input(
+    node: Config, spec: InputSpec | None, data: ImageDataset
+) -> tuple[tuple[int, int], pixels.Normalize, str]:
     """Return ((image_size, resize_size), the normalisation, a sentence on where they come from)."""
     image_size, resize_size = node.get("image_size", "auto"), node.get("resize_size", "auto")
     if image_size == "native":

@@ -61,6 +61,7 @@ class Registry:
         self._home = home
         self._entries: dict[str, Entry] = {}
         self._shared: Callable[..., Any] | None = None
+        self._lazy: dict[str, Callable[[], object]] = {}
 
     # ---- filling it ----------------------------------------------------------------------------------------
 
@@ -80,6 +81,10 @@ class Registry:
             raise ConfigError(f"{self.group}: '{name}' of {source} is already taken by {taken.source}")
         self._entries[name] = Entry(name, factory, source, (factory, *more))
 
+    def lazily(self, prefix: str, load: Callable[[], object]) -> None:
+        """Have `load` add the words that begin with a prefix once one of them is asked for: the import takes long."""
+        self._lazy[prefix] = load
+
     def share(self, options: Factory) -> Factory:
         """Decorate the dataclass of the options that every word of this group takes beside its own."""
         self._shared = options
@@ -95,6 +100,10 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """Return the entry of a word; raises ConfigError with the nearest word when there is none."""
         names = self.names()
+        if name not in self._entries and any(name.startswith(prefix) for prefix in self._lazy):
+            for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
+                self._lazy.pop(prefix)()
+            names = self.names()
         if name not in self._entries:
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
             hint = nearest(name, names) or f"; {others}"

@@ -61,7 +61,8 @@ def find_origin(config: Config) -> Origin:
 
 def run_name(config: Config) -> str:
     """Return what the run folder's name begins with."""
-    return str(config.get("name") or f"{config['dataset']['name']}-{config['model']['name']}")
+    model = str(config["model"]["name"]).replace("/", "-")  # timm/resnet18
+    return str(config.get("name") or f"{config['dataset']['name']}-{model}")
 
 
 def _latest_run(config: Config) -> Path | None:

@@ -54,22 +54,30 @@ def _refuse(error: ConfigError) -> None:
 
 def train(config: Config, overrides: Sequence[str], command: str) -> None:
     """Assemble, train, and close the record, whatever happens."""
+    began = time.perf_counter()
+    try:
+        run = open_run(config, overrides, command)
+    except ConfigError as error:
+        _refuse(error)
+    if isinstance(run, Path):
+        print(f"{run}: this run is finished; nothing is left to do")
+        return
+    run.train(began)
+
+
+def open_run(config: Config, overrides: Sequence[str], command: str) -> "_Opened | Path":
+    """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
     from expkit import assembly
     from expkit.resuming import find_origin
 
-    began = time.perf_counter()
-    try:
-        assembly.check(config)
-        origin = find_origin(config)
-        if origin.is_finished:
-            assert origin.lock is not None
-            origin.lock.release()
-            print(f"{origin.folder}: this run is finished; nothing is left to do")
-            return
-        run = _Opened(assembly.assemble(config, origin), overrides, command)
-    except ConfigError as error:
-        _refuse(error)
-    run.train(began)
+    assembly.check(config)
+    origin = find_origin(config)
+    if origin.is_finished:
+        assert origin.lock is not None
+        assert origin.folder is not None
+        origin.lock.release()
+        return origin.folder
+    return _Opened(assembly.assemble(config, origin), overrides, command)
 
 
 class _Opened:

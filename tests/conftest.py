@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from expkit.api import Run
 from expkit.config import Config, compose_one, plain
+from tests.trained.runs import multilabel_run, trained_run
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,18 @@ def real_data() -> Path:
     if not (folder := os.environ.get("EXPKIT_REAL_DATA")):
         pytest.skip("EXPKIT_REAL_DATA is not set: it names a folder of real images")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two epochs on drawn shapes; tests only read it."""
+    return trained_run(tmp_path_factory.mktemp("small_run"), "checkpoint.keep_last=2")
+
+
+@pytest.fixture(scope="session")
+def small_multilabel_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on images with none, one or two labels; tests only read it."""
+    return multilabel_run(tmp_path_factory.mktemp("small_multilabel_run"))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     ("signature", "registry", "keys", "drawing"),
     ("plugins", "listing", "references"),
-    ("vetting",),
+    ("vetting", "drawing", "progress", "command"),
     ("data", "models", "devices", "loggers", "checkpoints"),
     ("training",),
     ("guard",),
@@ -25,7 +25,9 @@ ORDER = [
     ("report",),
     ("compare",),
     ("records", "ending"),
-    ("run", "doctor"),
+    ("trained",),
+    ("run", "doctor", "predict", "evaluate", "export"),
+    ("api",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 

@@ -108,6 +108,12 @@ def _faults_of_options(path: str, options_class: type, node: Mapping[str, Any]) 
     return found
 
 
+def resolved(node: Mapping[str, Any], sizes: tuple[int, int], normalize: "Normalize") -> dict[str, Any]:
+    """Return a checked node with what was found out written into it: (image_size, resize_size), mean and std."""
+    found = {"mean": list(normalize.mean), "std": list(normalize.std)}
+    return {**node, "image_size": sizes[0], "resize_size": sizes[1], "normalize": found}
+
+
 def _walk(nodes: list[Any], path: str) -> Iterator[tuple[str, Any]]:
     """Yield every transform of a list with its config path, those inside RandomApply and the like too."""
     for position, node in enumerate(nodes):

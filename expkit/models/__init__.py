@@ -1,6 +1,6 @@
 """Models: torchvision's zoo with any number of classes, small built-ins, freezing, initialisation."""
 
-from expkit.models import small, zoo
+from expkit.models import small, timm_zoo, zoo
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
 from expkit.models.prepare import ModelOptions, prepare, training_mode
@@ -18,6 +18,7 @@ __all__ = [
     "replace_head",
     "small",
     "take_weights",
+    "timm_zoo",
     "training_mode",
     "zoo",
 ]

@@ -29,12 +29,24 @@ class InputSpec:
 def pretrained_input(node: Mapping[str, Any]) -> InputSpec | None:
     """Return what the weights of a model node expect, None from scratch; nothing is downloaded. Raises ConfigError."""
     name, word = node.get("name"), node.get("weights")
+    if word and str(name).startswith("timm/"):
+        return _timm_input(str(name).removeprefix("timm/"))
     if not word or name not in zoo.list_models(module=zoo):
         return None
     weights = find_weights(str(name), word)
     transforms = weights.transforms()
     sizes = int(transforms.crop_size[0]), int(transforms.resize_size[0])
     return InputSpec(*sizes, tuple(transforms.mean), tuple(transforms.std), str(weights))
+
+
+def _timm_input(name: str) -> InputSpec | None:
+    from timm.models import get_pretrained_cfg
+
+    found = get_pretrained_cfg(name)
+    if found is None or not found.has_weights:
+        return None
+    size = int(found.input_size[-1])
+    return InputSpec(size, round(size / found.crop_pct), tuple(found.mean), tuple(found.std), f"timm {name}")
 
 
 def weights_words(name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss
 
 from expkit.registry import ConfigError, losses
 
@@ -41,6 +42,28 @@ def bce(
     _needs_multilabel("bce", task)
     weight = _class_weights("loss.pos_weight", pos_weight, class_names, class_counts)
     return nn.BCEWithLogitsLoss(pos_weight=weight)
+
+
+@losses.register("focal")
+def focal(task: str, gamma: float = 2.0, alpha: float | None = None) -> nn.Module:
+    """Focal loss (Lin et al. 2017): what is classified well counts less, by (1 - p)**gamma; one or several labels."""
+    if gamma < 0:
+        raise ConfigError(f"loss.gamma: takes a number from 0 up, got {gamma}")
+    if alpha is not None and task == "single_label":
+        raise ConfigError("loss.alpha: weighs present labels against absent ones, and here each image has one class")
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise ConfigError(f"loss.alpha: takes a number from 0 to 1 or null, got {alpha}")
+    return Focal(gamma) if task == "single_label" else SigmoidFocal(gamma, alpha)
+
+
+@losses.register("balanced_softmax")
+def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0.0) -> nn.Module:
+    """Balanced softmax (Ren et al. 2020) for classes of unequal size: logits are trained with their log counts."""
+    if task != "single_label":
+        raise ConfigError("loss.name: balanced_softmax needs one class per image, this data has several; use loss=bce")
+    if not 0 <= label_smoothing < 1:
+        raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
+    return BalancedSoftmax(class_counts, label_smoothing)
 
 
 def _class_weights(
@@ -86,6 +109,54 @@ def _from_torch(loss_class: type[nn.Module], multilabel: bool) -> Callable[..., 
 
 for _class in _SINGLE_LABEL + _MULTILABEL:
     losses.add(_class.__name__, _from_torch(_class, _class in _MULTILABEL), "torch", _class)
+
+
+class Focal(nn.Module):
+    """Mean of -(1 - p)**gamma * log p, p being the true class's softmax; soft targets weigh each class's term.
+
+    Lin et al. 2017 (arXiv 1708.02002), equation 4, on a softmax.
+    """
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """logits: (N, C); targets: (N,) classes or (N, C) shares."""
+        logs = logits.log_softmax(1)
+        terms = -((1 - logs.exp()).clamp_min(1e-8) ** self.gamma) * logs  # the root of 0 has no gradient
+        if targets.ndim == 1:
+            return terms.gather(1, targets[:, None]).mean()
+        return (terms * targets).sum(1).mean()
+
+
+class SigmoidFocal(nn.Module):
+    """Focal loss of each class's yes or no (Lin et al. 2017, equation 5), by torchvision's operator; the mean."""
+
+    def __init__(self, gamma: float, alpha: float | None) -> None:
+        super().__init__()
+        self.gamma, self.alpha = gamma, -1 if alpha is None else alpha
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """logits, targets: (N, C)."""
+        loss: Tensor = sigmoid_focal_loss(logits, targets, self.alpha, self.gamma, "mean")
+        return loss
+
+
+class BalancedSoftmax(nn.Module):
+    """Cross entropy of logits + log(class counts): Ren et al. 2020 (arXiv 2007.10740), equation 4."""
+
+    prior: Tensor
+
+    def __init__(self, class_counts: Counts, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        counts = torch.tensor(np.maximum(class_counts, 1), dtype=torch.float64)
+        self.register_buffer("prior", (counts / counts.sum()).log().float(), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """logits: (N, C); targets: (N,) classes or (N, C) shares."""
+        return nn.functional.cross_entropy(logits + self.prior, targets, label_smoothing=self.label_smoothing)
 
 
 class WithAuxiliary(nn.Module):

@@ -43,3 +43,73 @@ def test_auxiliary_heads_count_their_share() -> None:
 def test_the_level_of_guessing() -> None:
     assert chance_level(nn.CrossEntropyLoss(label_smoothing=0.1), 3, "single_label") == pytest.approx(math.log(3))
     assert chance_level(nn.BCEWithLogitsLoss(), 5, "multilabel") == pytest.approx(math.log(2))
+
+
+def with_probability(p: float) -> torch.Tensor:
+    """Return (1, 2) logits whose first class has this probability."""
+    return torch.tensor([[math.log(p / (1 - p)), 0.0]])
+
+
+@pytest.mark.parametrize(("p", "times"), [(0.9, 100), (0.9684, 1000), (0.5, 4)])
+def test_focal_loss_has_the_papers_ratios(p: float, times: float) -> None:
+    """Lin et al. 2017, section 3.2: with gamma = 2 the loss is 100 times lower at 0.9, 1000 at 0.968, 4 at 0.5."""
+    logits, target = with_probability(p), torch.tensor([0])
+    plain = nn.functional.cross_entropy(logits, target)
+    assert float(plain / losses.build({"name": "focal"}, **FACTS)(logits, target)) == pytest.approx(times, rel=2e-3)
+
+
+def test_focal_loss_without_gamma_is_cross_entropy_also_on_shares() -> None:
+    loss = losses.build({"name": "focal", "gamma": 0.0}, **FACTS)
+    logits, shares = torch.randn(5, 3), torch.rand(5, 3).softmax(1)
+    assert torch.allclose(loss(logits, shares), nn.functional.cross_entropy(logits, shares))
+    sharp = losses.build({"name": "focal"}, **FACTS)
+    targets = torch.tensor([0, 2, 1, 1, 0])
+    one_hot = nn.functional.one_hot(targets).float()
+    assert torch.allclose(sharp(logits, targets), sharp(logits, one_hot))
+
+
+def test_focal_loss_of_a_sure_image_has_finite_gradients() -> None:
+    logits = torch.tensor([[60.0, -60.0]], requires_grad=True)
+    losses.build({"name": "focal", "gamma": 0.5}, **FACTS)(logits, torch.tensor([0])).backward()
+    assert torch.isfinite(logits.grad).all()  # type: ignore[arg-type]
+
+
+def test_focal_loss_of_several_labels_is_the_papers_equation_5() -> None:
+    loss = losses.build({"name": "focal", "alpha": 0.25}, **FACTS | {"task": "multilabel"})
+    logits, targets = torch.randn(4, 3), torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
+    p_t = torch.where(targets > 0, logits.sigmoid(), 1 - logits.sigmoid())
+    alpha_t = torch.where(targets > 0, 0.25, 0.75)
+    assert torch.allclose(loss(logits, targets), (-alpha_t * (1 - p_t) ** 2 * p_t.log()).mean())
+
+
+def test_balanced_softmax_is_the_papers_equation_4() -> None:
+    loss = losses.build({"name": "balanced_softmax"}, **FACTS)
+    logits, targets = torch.randn(6, 2), torch.tensor([0, 0, 1, 0, 1, 1])
+    weighted = torch.tensor([30.0, 10.0]) * logits.exp()
+    by_hand = -(weighted / weighted.sum(1, keepdim=True)).gather(1, targets[:, None]).log().mean()
+    assert torch.allclose(loss(logits, targets), by_hand)
+    even = losses.build({"name": "balanced_softmax"}, **FACTS | {"class_counts": np.array([7, 7])})
+    assert torch.allclose(even(logits, targets), nn.functional.cross_entropy(logits, targets))
+
+
+def test_label_smoothing_is_that_of_inception_v3() -> None:
+    """Szegedy et al. 2016 (arXiv 1512.00567), section 7: q'(k) = (1 - e) [k = y] + e / K."""
+    loss = losses.build({"name": "cross_entropy", "label_smoothing": 0.1}, **FACTS)
+    logits, targets = torch.randn(6, 2), torch.tensor([0, 0, 1, 0, 1, 1])
+    smooth = 0.9 * nn.functional.one_hot(targets) + 0.1 / 2
+    assert torch.allclose(loss(logits, targets), -(smooth * logits.log_softmax(1)).sum(1).mean())
+
+
+@pytest.mark.parametrize(
+    ("node", "task", "says"),
+    [
+        ({"name": "focal", "gamma": -1.0}, "single_label", "loss.gamma"),
+        ({"name": "focal", "alpha": 0.25}, "single_label", "loss.alpha"),
+        ({"name": "focal", "alpha": 2.0}, "multilabel", "loss.alpha"),
+        ({"name": "balanced_softmax"}, "multilabel", "use loss=bce"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_fit_are_refused(node: dict[str, object], task: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        losses.build(node, **FACTS | {"task": task})

@@ -1,6 +1,17 @@
 """Datasets by word; `load` gives a training and a validation split whatever the data brings."""
 
-from expkit.data.datasets import coco, dogcat, image_folder, lsun, shapes, torchvision_sets
+from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, shapes, torchvision_sets, webdataset
 from expkit.data.datasets.load import DataOptions, load
 
-__all__ = ["DataOptions", "coco", "dogcat", "image_folder", "load", "lsun", "shapes", "torchvision_sets"]
+__all__ = [
+    "DataOptions",
+    "coco",
+    "dogcat",
+    "huggingface",
+    "image_folder",
+    "load",
+    "lsun",
+    "shapes",
+    "torchvision_sets",
+    "webdataset",
+]

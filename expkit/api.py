@@ -1,0 +1,87 @@
+"""Training and loading from Python: in a script, or in a notebook."""
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from expkit.trained import Trained
+
+
+class TrainingFailed(Exception):
+    """A run that began and did not end well; the text is the reason in its record. run: what it left behind."""
+
+    def __init__(self, run: "Run", reason: str) -> None:
+        super().__init__(reason)
+        self.run = run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. scores: of its last epoch, e.g. `val/accuracy`; status: finished, failed or interrupted."""
+
+    folder: Path
+    status: str
+    scores: dict[str, float]
+
+    def load(self, checkpoint: Literal["best", "last"] = "best", device: str = "auto") -> "Trained":
+        """Return the run's trained model. Raises ConfigError."""
+        return load(self, checkpoint, device)
+
+
+def load(
+    run: Run | str | Path,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str = "auto",
+    precision: str | None = None,
+    plugins: Sequence[str] = (),
+) -> "Trained":
+    """Return the trained model of a run, a run folder or a checkpoint: `.model`, `.transforms`, `.classes`, `.predict`.
+
+    checkpoint: which one of a run. device: auto, cpu or gpu. precision: fp32, tf32 or bf16, None for the run's own.
+    plugins: Python files that register words of your own, as with `--plugin`. Raises ConfigError. Nothing in a
+    checkpoint is executed.
+    """
+    from expkit.plugins import load_plugins
+    from expkit.trained import load_trained
+
+    load_plugins(plugins)
+    return load_trained(run.folder if isinstance(run, Run) else run, checkpoint, device, precision)
+
+
+def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
+    """Train what the overrides describe, e.g. ["model=resnet18", "dataset.root=photos"], and return the run.
+
+    overrides, plugins: as typed after `python -m expkit.run`. The run folder and the progress display are the same.
+    Raises ConfigError before anything is written, TrainingFailed, and KeyboardInterrupt once the record is closed.
+    """
+    from expkit.config import compose_one, plain
+    from expkit.plugins import load_plugins
+    from expkit.run import open_run
+
+    began = time.perf_counter()
+    load_plugins(plugins)
+    named = [word for file in plugins for word in ("--plugin", file)]
+    command = shlex.join(["python", "-m", "expkit.run", *named, *overrides])
+    opened = open_run(plain(compose_one(list(overrides))), overrides, command)
+    if isinstance(opened, Path):  # checkpoint.resume of a run that is finished
+        return _read(opened)[0]
+    try:
+        opened.train(began)
+    except SystemExit as error:  # what ends the command; here it is told of by the record
+        run, reason = _read(opened.folder)
+        if run.status == "interrupted":
+            raise KeyboardInterrupt from error
+        raise TrainingFailed(run, reason) from error
+    return _read(opened.folder)[0]
+
+
+def _read(folder: Path) -> tuple[Run, str]:
+    """Return a run as its record tells of it, and the reason why it ended, if it has one."""
+    record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return Run(folder, record["status"], result["scores"]), record.get("reason", "")

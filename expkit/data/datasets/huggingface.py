@@ -1,0 +1,116 @@
+"""Data sets of Hugging Face's `datasets` that lie on this machine; nothing is downloaded and no script is run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.files import existing_folder
+from expkit.data.decode import BadImage, read_file
+from expkit.registry import ConfigError, datasets, nearest
+
+_FOR_VALIDATION = ("validation", "valid", "val", "test")
+
+
+@datasets.register("huggingface")
+def huggingface(
+    root: str, image_column: str = "image", label_column: str = "label", val_split: str | None = "auto"
+) -> Splits:
+    """What save_to_disk wrote, or a folder of parquet files; needs the extra expkit[huggingface]."""
+    folder = existing_folder(root, "dataset.root")
+    parts = _opened(folder)
+    if "train" not in parts:
+        raise ConfigError(f"dataset.root: '{root}' has no split 'train', it has {', '.join(parts)}")
+    if val_split == "auto":
+        val_split = next((name for name in _FOR_VALIDATION if name in parts), None)
+    if val_split is not None and val_split not in parts:
+        raise ConfigError(f"dataset.val_split: there is no split '{val_split}'; there is {', '.join(parts)}")
+    for column in (image_column, label_column):
+        if column not in (columns := parts["train"].column_names):
+            option = "image_column" if column == image_column else "label_column"
+            hint = nearest(column, columns) or f"; there is {', '.join(columns)}"
+            raise ConfigError(f"dataset.{option}: there is no column '{column}'{hint}")
+    names = _class_names(parts["train"], label_column)
+
+    def rows(split: str) -> Rows:
+        return Rows(folder, split, parts[split], names, image_column, label_column)
+
+    return Splits(rows("train"), rows(val_split) if val_split else None)
+
+
+def _opened(folder: Path) -> Mapping[str, Any]:
+    """Return the splits by name. Raises ConfigError."""
+    try:
+        import datasets as library
+    except ImportError as error:
+        remedy = "install expkit[huggingface]"
+        raise ConfigError(f"dataset.name: huggingface needs the package datasets; {remedy}") from error
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json"))
+    if not saved and not any(folder.rglob("*.parquet")):
+        raise ConfigError(f"dataset.root: '{folder}' holds neither what save_to_disk wrote nor parquet files")
+    try:
+        with _no_bars(library):
+            place = str(folder)
+            found = library.load_from_disk(place) if saved else library.load_dataset("parquet", data_dir=place)
+    except Exception as error:  # the library has no list of what a damaged file makes it raise
+        raise ConfigError(f"dataset.root: '{folder}' cannot be opened: {' '.join(str(error).split())}") from error
+    return found if isinstance(found, dict) else {"train": found}
+
+
+@contextmanager
+def _no_bars(library: Any) -> Iterator[None]:
+    library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        library.enable_progress_bars()
+
+
+def _class_names(rows: Any, column: str) -> list[str]:
+    feature = rows.features[column]
+    if names := getattr(feature, "names", None):
+        return list(names)
+    labels = set(rows[column])
+    if any(isinstance(label, list | dict) or label is None for label in rows[column][:100]):
+        raise ConfigError(f"dataset.label_column: '{column}' holds no single class per image")
+    if all(isinstance(label, int) for label in labels):
+        return [str(number) for number in range(max(labels) + 1)]
+    return sorted(map(str, labels))
+
+
+class Rows(ImageDataset):
+    """Rows of an Arrow table that is mapped into memory, so that workers share it; images stay encoded until read."""
+
+    def __init__(
+        self, root: Path, split: str, rows: Any, names: list[str], image_column: str, label_column: str
+    ) -> None:
+        from datasets import Image
+
+        if not isinstance(rows.features[image_column], Image):
+            kind = type(rows.features[image_column]).__name__
+            raise ConfigError(f"dataset.image_column: '{image_column}' holds {kind}, not images")
+        self.root, self.split, self.class_names = root, split, tuple(names)
+        labels = rows[label_column]
+        place = {name: number for number, name in enumerate(names)}
+        numbers = [label if isinstance(label, int) else place.get(str(label), -1) for label in labels]
+        self.targets = np.array(numbers, dtype=np.int64)
+        if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(names)):
+            problem = f"'{label_column}' of split {split} holds labels that train has not"
+            raise ConfigError(f"dataset.label_column: {problem}; mend it, or take another split")
+        self._images = rows.select_columns([image_column]).cast_column(image_column, Image(decode=False))
+        self._column = image_column
+
+    def sample_name(self, index: int) -> str:
+        return f"{self.split}/{index}"
+
+    def location(self, index: int) -> str:
+        return f"{self.root}: row {index} of {self.split}"
+
+    def encoded(self, index: int) -> bytes:
+        found = self._images[index][self._column]
+        if found is None:
+            raise BadImage(self.location(index), "the row holds no image")
+        return bytes(found["bytes"]) if found["bytes"] is not None else read_file(found["path"])

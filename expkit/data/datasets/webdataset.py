@@ -1,0 +1,112 @@
+"""WebDataset shards: tar files in which a sample's files stand together, read by position and not as a stream."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.files import EXTENSIONS, existing_folder
+from expkit.data.decode import BadImage
+from expkit.registry import ConfigError, datasets
+
+_LONGEST_LABEL = 1000  # bytes of a .cls file
+
+
+@datasets.register("webdataset")
+def webdataset(
+    root: str, shards: str = "*.tar", val_shards: str | None = None, classes: list[str] | None = None
+) -> Splits:
+    """Tar files with an image and a .cls file (a number or a word) for each sample, as the library writes them."""
+    folder = existing_folder(root, "dataset.root")
+    val_files = _shards(folder, val_shards, "dataset.val_shards") if val_shards else []
+    files = [path for path in _shards(folder, shards, "dataset.shards") if path not in val_files]
+    if not files:
+        raise ConfigError(f"dataset.shards: all that '{shards}' names are for validation; name others to train on")
+    train, val = ([sample for path in some for sample in read_index(path)] for some in (files, val_files))
+    if not train:
+        raise ConfigError(f"dataset.shards: no image with a .cls file is in '{files[0]}'; is it a WebDataset shard?")
+    names = classes or _names([*train, *val])
+    return Splits(ShardImages(folder, train, names), ShardImages(folder, val, names) if val else None)
+
+
+class Sample(NamedTuple):
+    """An image in a shard: where its bytes lie, its key, and what its .cls file says."""
+
+    shard: Path
+    offset: int
+    size: int
+    key: str
+    label: str
+
+
+def _shards(folder: Path, pattern: str, option: str) -> list[Path]:
+    if Path(pattern).is_absolute() or not (found := sorted(folder.glob(pattern))):
+        raise ConfigError(f"{option}: no shard in '{folder}' is called '{pattern}'; give a pattern such as train-*.tar")
+    return found
+
+
+def read_index(path: Path) -> Iterator[Sample]:
+    """Yield a shard's samples in their order; only headers and labels are read. Raises ConfigError."""
+    places: dict[str, tuple[int, int]] = {}
+    labels: dict[str, str] = {}
+    try:
+        with tarfile.open(path, "r:") as shard:  # compressed ones cannot be read by position
+            for member in shard:
+                place = Path(member.name)
+                key, _, ending = place.name.partition(".")
+                key = (place.parent / key).as_posix()
+                if f".{ending.lower()}".endswith(EXTENSIONS):
+                    places.setdefault(key, (member.offset_data, member.size))
+                elif ending == "cls" and member.size <= _LONGEST_LABEL and (file := shard.extractfile(member)):
+                    labels[key] = file.read().decode("utf-8", "replace").strip()
+    except (OSError, tarfile.TarError) as error:
+        problem = f"'{path}' is no plain tar file: {error}; unpack a compressed one"
+        raise ConfigError(f"dataset.root: {problem}") from error
+    for key, (offset, size) in places.items():
+        if key in labels:
+            yield Sample(path, offset, size, key, labels[key])
+
+
+def _names(samples: list[Sample]) -> list[str]:
+    """Return the classes: every number up to the largest, or the words there are, sorted."""
+    labels = {sample.label for sample in samples}
+    if all(label.isdecimal() for label in labels):
+        return [str(number) for number in range(max(map(int, labels)) + 1)]
+    return sorted(labels)
+
+
+class ShardImages(ImageDataset):
+    """Encoded images in tar files, read by their position."""
+
+    def __init__(self, root: Path, samples: list[Sample], names: list[str]) -> None:
+        self.root, self.class_names = root, tuple(names)
+        shards = sorted({sample.shard for sample in samples})
+        number = {path: place for place, path in enumerate(shards)}
+        self._shards = np.array([str(path) for path in shards])
+        self._places = np.array([(number[one.shard], one.offset, one.size) for one in samples], dtype=np.int64)
+        self._keys = np.array([one.key for one in samples])
+        by_word = {name: place for place, name in enumerate(names)}
+        by_word |= {str(place): place for place in range(len(names)) if str(place) not in by_word}
+        if unknown := sorted({one.label for one in samples} - by_word.keys()):
+            shown = ", ".join(names[:8])
+            raise ConfigError(f"dataset.classes: a .cls file says '{unknown[0]}', which is none of {shown}")
+        self.targets = np.array([by_word[one.label] for one in samples], dtype=np.int64)
+
+    def sample_name(self, index: int) -> str:
+        shard = Path(str(self._shards[self._places[index, 0]]))
+        return f"{shard.relative_to(self.root).as_posix()}/{self._keys[index]}"
+
+    def location(self, index: int) -> str:
+        return f"{self._shards[self._places[index, 0]]}: {self._keys[index]}"
+
+    def encoded(self, index: int) -> bytes:
+        shard, offset, size = self._places[index].tolist()
+        try:
+            with open(str(self._shards[shard]), "rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise BadImage(self.location(index), error.strerror or str(error)) from error

@@ -1,0 +1,77 @@
+"""What a model is evaluated on: the run's own data, or other data whose classes the model knows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from expkit.config import compose_one, plain
+from expkit.data.dataset import ImageDataset, Splits, Subset
+from expkit.data.datasets import load
+from expkit.registry import ConfigError, datasets
+from expkit.trained import Trained
+
+Split = Literal["val", "train"]
+
+
+def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the checked dataset node: that of the run, with the overrides, or another choice. Raises ConfigError.
+
+    `dataset=CHOICE` composes conf/dataset/CHOICE.yaml; without it `dataset.KEY=VALUE` changes the run's own node.
+    """
+    if wrong := [word for word in overrides if not word.lstrip("+").startswith(("dataset=", "dataset."))]:
+        raise ConfigError(f"{wrong[0]}: only the data can be another one: dataset=CHOICE, dataset.KEY=VALUE")
+    if any(word.startswith("dataset=") for word in overrides):
+        node: Any = plain(compose_one([*overrides]))["dataset"]
+    else:
+        node = dict(own or {}) | dict(map(_key_and_value, overrides))
+    if faults := datasets.faults(node):
+        raise ConfigError(*faults)
+    return dict(node)
+
+
+def _key_and_value(override: str) -> tuple[str, Any]:
+    key, _, text = override.lstrip("+").removeprefix("dataset.").partition("=")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"dataset.{key}: {text!r} is no value: {' '.join(str(error).split())}") from error
+
+
+def split_of(node: Mapping[str, Any], split: Split) -> ImageDataset:
+    """Build a checked dataset node, and return one of its splits. Raises ConfigError."""
+    splits: Splits = load(node)
+    chosen = splits.val if split == "val" else splits.train
+    assert chosen is not None
+    return chosen
+
+
+def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
+    """Return the data with the model's classes: the same words, in the model's order. Raises ConfigError.
+
+    The data may lack some of the classes, and have them in another order, but have no others.
+    """
+    if data.task != trained.task:
+        raise ConfigError(f"dataset: is {data.task}, and {trained.path} was trained on {trained.task} data")
+    if data.class_names == trained.classes:
+        return data
+    place = {name: number for number, name in enumerate(trained.classes)}
+    if unknown := [name for name in data.class_names if name not in place]:
+        shown = f"{', '.join(unknown[:5])}; it knows {', '.join(trained.classes[:8])}"
+        raise ConfigError(f"dataset: the model {trained.path} does not know {shown}")
+    return _Relabelled(data, trained.classes, np.array([place[name] for name in data.class_names]))
+
+
+class _Relabelled(Subset):
+    """The same images, their targets told in other numbers. places: (C,) the new number of each class."""
+
+    def __init__(self, data: ImageDataset, class_names: tuple[str, ...], places: Any) -> None:
+        super().__init__(data, np.arange(len(data)))
+        self.class_names = class_names
+        if data.targets.ndim == 1:
+            self.targets = places[data.targets.astype(np.int64)]
+        else:
+            wide = np.zeros((len(data), len(class_names)), dtype=np.float32)
+            wide[:, places] = data.targets
+            self.targets = wide

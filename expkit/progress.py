@@ -1,0 +1,33 @@
+"""A bar for whoever waits, drawn on standard error so that results may be piped."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_REDRAW_EVERY = 0.1  # seconds
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and yield what to call with the number of images that were done.
+
+    It draws itself when called and not from a thread, since workers are forked while it stands.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
+    task = shown.add_task(what, total=total)
+    drawn = 0.0
+
+    def advance(count: int) -> None:
+        nonlocal drawn
+        shown.update(task, advance=count)
+        if (now := time.monotonic()) - drawn >= _REDRAW_EVERY:
+            drawn = now
+            shown.refresh()
+
+    with shown:
+        yield advance

@@ -1,0 +1,82 @@
+"""Data sets of Hugging Face's library, written by that library."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import expkit
+from expkit.data.datasets import load
+from expkit.data.decode import decode_file
+from expkit.registry import ConfigError, datasets
+
+library = pytest.importorskip("datasets")
+
+
+@pytest.fixture
+def images(small_run: expkit.Run) -> list[Path]:
+    return sorted(next((small_run.folder.parents[1] / "shapes").rglob("val")).rglob("*.jpg"))
+
+
+def table(images: list[Path], **changes: Any) -> Any:
+    words = sorted({path.parent.name for path in images})
+    features = {"image": library.Image(), "label": library.ClassLabel(names=words)} | changes
+    labels = [words.index(path.parent.name) for path in images]
+    if changes:
+        labels = [path.parent.name for path in images]  # type: ignore[misc]
+    return library.Dataset.from_dict(
+        {"image": [str(path) for path in images], "label": labels}, features=library.Features(features)
+    )
+
+
+@pytest.mark.parametrize("way", ["disk", "parquet"])
+def test_every_row_has_its_pixels_and_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: list[Path], way: str
+) -> None:
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    if way == "disk":
+        library.DatasetDict({"train": table(images), "test": table(images[:7])}).save_to_disk(tmp_path / "data")
+    else:
+        table(images).to_parquet(tmp_path / "data" / "train-00000.parquet")
+    splits = load({"name": "huggingface", "root": str(tmp_path / "data"), "val_fraction": 0.25})
+    assert splits.val is not None
+    assert (len(splits.train), len(splits.val)) == ((40, 7) if way == "disk" else (30, 10))
+    whole = datasets.build({"name": "huggingface", "root": str(tmp_path / "data")}).train
+    for index in (0, 17, 39):
+        assert (whole.image(index) == decode_file(images[index])).all()
+        assert whole.class_names[whole.targets[index]] == images[index].parent.name
+
+
+def test_words_become_classes(tmp_path: Path, images: list[Path]) -> None:
+    table(images, label=library.Value("string")).save_to_disk(tmp_path / "data")
+    data = datasets.build({"name": "huggingface", "root": str(tmp_path / "data")}).train
+    assert data.class_names == ("circle", "cross", "square", "star", "triangle")
+    assert data.class_names[data.targets[-1]] == images[-1].parent.name
+
+
+def test_a_run_trains_with_workers(tmp_path: Path, images: list[Path]) -> None:
+    table(images).save_to_disk(tmp_path / "data")
+    words = ["dataset=huggingface", f"dataset.root={tmp_path}/data", "epochs=1", "model.width=4", "logger=none"]
+    run = expkit.train([*words, f"output_dir={tmp_path}/outputs", "dataset.num_workers=2"])
+    assert run.load().classes == ("circle", "cross", "square", "star", "triangle")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"image_column": "images"}, "dataset.image_column: there is no column 'images'; did you mean 'image'"),
+        ({"image_column": "label"}, "holds ClassLabel, not images"),
+        ({"val_split": "dev"}, "dataset.val_split: there is no split 'dev'"),
+        ({"root": "."}, "holds neither what save_to_disk wrote"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: list[Path], change: dict[str, str], says: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    table(images).save_to_disk(tmp_path / "data")
+    with pytest.raises(ConfigError, match=says):
+        datasets.build({"name": "huggingface", "root": str(tmp_path / "data"), **change})
