@@ -23,7 +23,7 @@ ORDER = [
     ("builders",),
     ("assembly",),
     ("records", "ending"),
-    ("run", "doctor"),
+    ("run", "doctor", "replay", "visdom"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
