@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"visdom: http://localhost:{given.port}  (Ctrl+C ends it)", flush=True)
     try:
         start_server: Any = run_server.start_server
-        start_server(port=given.port, env_path=given.folder, bind_local=not given.all_addresses)
+        start_server(port=given.port, base_url="", env_path=given.folder, bind_local=not given.all_addresses)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:

@@ -119,9 +119,10 @@ class Courier(threading.Thread):
     # ---- the thread ----------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        pause = _PAUSE
+        pause, last_attempts = _PAUSE, 0
         while True:
             last = self._closing  # read before delivering: what came until then is delivered
+            last_attempts += last
             try:
                 self._busy_since = time.monotonic()
                 self._deliver()
@@ -129,11 +130,13 @@ class Courier(threading.Thread):
             except Exception as error:  # whatever a backend raises, the run goes on
                 pause = min(max(2 * pause, 0.5), _LONGEST_PAUSE)
                 self._failed(error)
+                last = last and last_attempts > MOST_ATTEMPTS  # an exhibit that it cannot show is passed over by then
             finally:
                 self._busy_since = 0.0
             if last:
                 break
-            self._wake.wait(pause)
+            if not self._closing:
+                self._wake.wait(pause)
         self._close()
         self.done = True
 

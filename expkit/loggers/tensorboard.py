@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class TensorBoardLogger(Logger):
         """Begin a file whose first event has TensorBoard forget whatever older files hold: it is written again."""
         from tensorboardX import SummaryWriter  # 0.1 s, and only where it is used
 
+        if self._events is not None:  # of an attempt that failed
+            with suppress(OSError):
+                self._events.close()
         old = any(self.folder.glob("events.out.tfevents.*")) if self.folder.is_dir() else False
         self._config = facts.config
         # Begun without tensorboardX's own thread, which dies in silence when the disk is full.
@@ -193,6 +197,7 @@ def _markdown(table: Table) -> str:
 
 def _add_graph(writer: Any, graph: Graph) -> None:
     from tensorboardX.proto.attr_value_pb2 import AttrValue
+    from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.graph_pb2 import GraphDef
     from tensorboardX.proto.node_def_pb2 import NodeDef
     from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
@@ -203,7 +208,8 @@ def _add_graph(writer: Any, graph: Graph) -> None:
         sizes = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
         shapes = AttrValue(list=AttrValue.ListValue(shape=[sizes]))
         nodes.append(NodeDef(name=name, op=operation, input=list(inputs), attr={"_output_shapes": shapes}))
-    writer.file_writer.add_graph((GraphDef(node=nodes, versions=VersionDef(producer=22)), None))
+    graph_def = GraphDef(node=nodes, versions=VersionDef(producer=22)).SerializeToString()
+    writer.file_writer.add_event(Event(graph_def=graph_def))
 
 
 def _flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:

@@ -43,7 +43,7 @@ class VisdomLogger(Logger):
     def start(self, facts: RunFacts) -> None:
         """Connect, and empty the run's environment. Raises whatever the server's absence raises."""
         self._client = _client(self.server, self.port, self.env, self.login)
-        self._client.delete_env(self.env)
+        self._client.close(win=None, env=self.env)  # every pane
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
         lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.lines.items())

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,8 @@ def bad_server(status: int, delay: float) -> Iterator[int]:
             pass
 
         def handle(self) -> None:
-            try:
+            with suppress(OSError):  # the client has gone meanwhile
                 super().handle()
-            except OSError:  # the client has gone meanwhile
-                pass
 
     class Server(http.server.ThreadingHTTPServer):
         daemon_threads = True
