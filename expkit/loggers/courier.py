@@ -15,7 +15,7 @@ from expkit.loggers.store import read_exhibits
 MOST_WAITING = 5_000  # items in memory; beyond it they are read back from the run folder
 MOST_BYTES = 64 * 2**20  # of pictures in memory
 _PAUSE = 0.25  # seconds between deliveries: many points go in one call
-_LONGEST_PAUSE = 10.0  # seconds between attempts
+_LONGEST_PAUSE = 5.0  # seconds between attempts
 MOST_ATTEMPTS = 3  # at one exhibit, before it is passed over
 PATIENCE = 10.0  # seconds after which a call is said to hang
 
