@@ -226,7 +226,7 @@ from expkit.loggers import JsonlLogger, LoggerGuard, Point, RunFacts
 from tests.loggers.test_faults import Heard
 
 disk = Path(sys.argv[1])
-(disk / "ballast").write_bytes(bytes(40_000))
+(disk / "ballast").write_bytes(bytes(200_000))
 heard = Heard()
 guard = LoggerGuard([JsonlLogger(disk / "metrics.jsonl"), heard])
 guard.start(RunFacts("r", str(disk), {}, {}))
@@ -248,13 +248,13 @@ print("ok")
 
 
 def test_the_disk_is_full(tmp_path: Path) -> None:
-    """A file system of 160 KB, in a mount namespace of its own."""
+    """A file system of 280 KB, in a mount namespace of its own."""
     if not shutil.which("unshare"):
         pytest.skip("unshare is not installed: no small file system can be mounted")
-    probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=160k", "none", str(tmp_path)]
+    probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=280k", "none", str(tmp_path)]
     if subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a small file system")
-    line = f'mount -t tmpfs -o size=160k none {tmp_path} && exec "$0" -c "$1" {tmp_path}'
+    line = f'mount -t tmpfs -o size=280k none {tmp_path} && exec "$0" -c "$1" {tmp_path}'
     command = ["unshare", "-rm", "sh", "-c", line, sys.executable, FULL_DISK]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout == "ok\n", done.stderr
