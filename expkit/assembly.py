@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from expkit.data.datasets import load
 from expkit.data.mixing import build_mixing
 from expkit.data.workers import WorkerFailed
 from expkit.devices.placement import available_cores
+from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
@@ -210,11 +212,13 @@ def _weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str
 
 
 def open_loggers(config: Config, folder: Path) -> list[Any]:
-    """Build the loggers that the config chooses."""
-    return [
-        loggers.build(node, f"logger.{name}", folder=folder, run_name=folder.name)
-        for name, node in config["logger"].items()
-    ]
+    """Build the loggers that the config chooses; those of plugins are built by their own threads."""
+    opened = []
+    for name, node in config["logger"].items():
+        build = partial(loggers.build, node, f"logger.{name}", folder=folder, run_name=folder.name)
+        ours = loggers.entry(node["name"]).factory.__module__.startswith("expkit.")
+        opened.append(build() if ours else LateLogger(name, build))
+    return opened
 
 
 def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,6 @@ class _Opened:
         from expkit.checkpoints import FolderLock
         from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, TextLogger
         from expkit.records import Record, make_run_folder
-        from expkit.report import ExhibitKeeper
 
         self.job, origin = job, job.origin
         self.folder = origin.folder or make_run_folder(job.options.output_dir, job.name)
@@ -98,7 +98,6 @@ class _Opened:
         job.parts.checkpoints = open_checkpoints(job, self.folder)
         _keep_metrics(origin, self.folder / "metrics.jsonl")
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
-        always.append(ExhibitKeeper(self.folder))
         self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
@@ -109,7 +108,8 @@ class _Opened:
         from expkit.loggers import RunFacts
 
         lines = {"run": self.folder.name, **self.job.lines}
-        self.logger.start(RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes))
+        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes)
+        self.logger.start(replace(facts, first_step=self.job.runner.step))
         self.ending = Ending("failed", 1)
         with self.job.parts.interruption.heard():
             try:
@@ -156,8 +156,6 @@ class _Opened:
         if kept and kept.last:
             summary["last"] = relative(kept.last)
         summary["record"] = relative(self.folder)
-        if "tensorboard" in self.job.config["logger"]:
-            summary["see it"] = f"tensorboard --logdir {self.job.options.output_dir}"
         if self.ending.status != "finished" and kept and kept.last:
             summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
         self.logger.close(summary)

@@ -26,7 +26,7 @@ ORDER = [
     ("compare",),
     ("records", "ending"),
     ("trained",),
-    ("run", "doctor", "predict", "evaluate", "export"),
+    ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -4,12 +4,15 @@ from expkit.loggers.base import Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.guard import LoggerGuard
 from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.late import LateLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.text import TextLogger
+from expkit.loggers.visdom import VisdomLogger
 
 __all__ = [
     "ConsoleLogger",
     "JsonlLogger",
+    "LateLogger",
     "Logger",
     "LoggerGuard",
     "Point",
@@ -17,4 +20,5 @@ __all__ = [
     "RunFacts",
     "TensorBoardLogger",
     "TextLogger",
+    "VisdomLogger",
 ]

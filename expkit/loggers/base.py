@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from expkit.loggers.exhibits import Exhibit
 
@@ -33,7 +33,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known before the first step, for a heading. config: the plain config; notes: what was found out."""
+    """What is known before the first step, for a heading. config: the plain config; notes: what was found out.
+
+    first_step: updates made before this start, 0 in a new run; what a backend holds beyond it is made again.
+    """
 
     name: str
     folder: str
@@ -41,10 +44,28 @@ class RunFacts:
     lines: Mapping[str, str]
     notes: Sequence[str] = ()
     progress: Progress = field(default_factory=Progress)
+    first_step: int = 0
+
+
+class Held(Exception):
+    """A sink could not write just now; it keeps what it was given and writes it as soon as it can."""
 
 
 class Logger:
-    """A backend; override what it can show. An exception in it is reported once and ends only the logger."""
+    """A backend; override what it can show.
+
+    It is fed from a thread of its own, in order. What it raises is told once, and what it did not take is offered
+    again, later and later, until it takes it or the run ends.
+    """
+
+    direct: ClassVar[bool] = False  # called at once by the run itself: local files and the terminal
+    refills: ClassVar[bool] = False  # `start` empties it, so that after a failure it is fed from the first point on
+    remedy: str = ""  # what helps when it fails, e.g. the command that starts its server
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return type(self).__name__.removesuffix("Logger")
 
     def start(self, facts: RunFacts) -> None:
         """Take the facts of the run, before its first step."""
@@ -57,6 +78,13 @@ class Logger:
 
     def message(self, text: str) -> None:
         """Take a sentence for the user."""
+
+    def flush(self) -> None:
+        """Pass on what was only collected so far; called when no more is waiting for now."""
+
+    def where(self) -> str:
+        """Return the command or address that shows it, or nothing."""
+        return ""
 
     def close(self, summary: Mapping[str, str]) -> None:
         """Finish; summary: what is worth showing at the end, in order, as heading -> text."""

@@ -1,5 +1,6 @@
 """The terminal: a live bar where there is a terminal, plain lines where there is none."""
 
+import sys
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console, RenderableType
@@ -13,8 +14,13 @@ from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
 class ConsoleLogger(Logger):
     """Shows a heading, a live bar, one line an epoch, and at the end a table of what came out and where it lies."""
 
+    direct = True
+
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+        # Plain lines in a notebook too; and FORCE_COLOR asks for colours in a pipe, not for a bar that moves.
+        self.console = console or Console(force_jupyter=False)
+        self._live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self._live = self._live and (console is not None or sys.stdout.isatty())
         self._progress = Progress()
         self._bar: _LiveBar | None = None
 
@@ -23,7 +29,7 @@ class ConsoleLogger(Logger):
         self._rows(facts.lines)
         for note in facts.notes:
             self.message(note)
-        if self.console.is_terminal:
+        if self._live:
             self._bar = _LiveBar(facts.progress, self.console)
             self._bar.start()
 

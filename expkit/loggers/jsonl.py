@@ -1,31 +1,56 @@
 """metrics.jsonl: one point a line, values exact, whole lines only."""
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from expkit.loggers.base import Logger, Point
+from expkit.loggers.lines import LineFile
 
 
 class JsonlLogger(Logger):
-    """Writes each point as one line of JSON, at once, so that `tail -f` shows the run."""
+    """Writes each point as one line of JSON, at once, so that `tail -f` shows the run.
 
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115  closed in close(); one write per line
+    resume_offset: bytes to keep of a file that is there, as `size` told when the checkpoint was made.
+    """
+
+    direct = True
+    remedy = "free some space; the points are written then"
+
+    def __init__(self, path: Path, resume_offset: int | None = None) -> None:
+        self.path = path
+        self._file = LineFile(path, resume_offset)
+
+    @property
+    def title(self) -> str:
+        return "metrics.jsonl"
 
     @property
     def size(self) -> int:
-        """Bytes written, with all points so far."""
-        return os.fstat(self._file.fileno()).st_size
+        """Bytes of the file with every point so far."""
+        return self._file.end
 
     def cut(self, size: int) -> None:
         """Drop what was written after the first `size` bytes: steps that will be done anew."""
-        self._file.truncate(min(size, self.size))
+        self._file.cut(size)
 
     def point(self, point: Point) -> None:
-        line = {"kind": point.kind, "epoch": point.epoch, "step": point.step, **point.values}
-        self._file.write((json.dumps(line) + "\n").encode())
+        self._file.write(json.dumps({"kind": point.kind, "epoch": point.epoch, "step": point.step, **point.values}))
+
+    def flush(self) -> None:
+        self._file.settle()
 
     def close(self, summary: Mapping[str, str]) -> None:
         self._file.close()
+
+
+def read_points(path: Path, start: int = 0) -> Iterator[tuple[Point, int]]:
+    """Yield (point, offset of its line's end) of the whole lines from an offset on."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            values = json.loads(line)
+            yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), start

@@ -5,14 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
+from expkit.loggers.lines import LineFile
 
 
 class TextLogger(Logger):
     """Writes headings, epochs and messages to a text file."""
 
+    direct = True
+    remedy = "free some space; the lines are written then"
+
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  closed in close()
+        self._file = LineFile(path)
         self._progress = Progress()
+
+    @property
+    def title(self) -> str:
+        return "log.txt"
 
     def start(self, facts: RunFacts) -> None:
         self._progress = facts.progress
@@ -26,7 +34,10 @@ class TextLogger(Logger):
             self.message(epoch_line(point, self._progress))
 
     def message(self, text: str) -> None:
-        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
+
+    def flush(self) -> None:
+        self._file.settle()
 
     def close(self, summary: Mapping[str, str]) -> None:
         for heading, text in summary.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.drawing.svg import Line, bar_chart, line_chart, scatter
+from expkit.loggers.store import restored
 from expkit.report.read import RunFiles
 
 MOST_ROWS = 400  # of a table on the page
@@ -58,7 +59,7 @@ def _place(one: Mapping[str, Any], page: dict[str, list[Any]], histograms: dict[
         case "histogram":
             histograms.setdefault(group, []).append(bar_chart(what, one["edges"], one["counts"]))
         case "embedding":
-            page["maps"].append(_map(one, folder))
+            page["maps"].append(_map(one))
         case "graph":
             page["model_tables"].append(_graph(one))
         case "text":
@@ -144,11 +145,11 @@ def _graph(one: Mapping[str, Any]) -> Shown:
     return _table({"name": one["name"], "epoch": 0, "columns": columns, "rows": rows}) | says
 
 
-def _map(one: Mapping[str, Any], folder: Path) -> str:
+def _map(one: Mapping[str, Any]) -> str:
     """Draw vectors on their first two principal components."""
     import numpy as np
 
-    vectors = np.load(_inside(folder, one["file"]), allow_pickle=False).astype(np.float64)
+    vectors = restored(one["vectors"]).astype(np.float64)
     centred = vectors - vectors.mean(axis=0)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     places = centred @ axes[:2].T

@@ -45,10 +45,10 @@ def measure(choice: str, epochs: int) -> list[str]:
     given = [f"watch={choice}", f"epochs={epochs}", "logger=none"]
     job = assemble(plain(compose_one(given)))
     imported = time.perf_counter()
-    from expkit.report import ExhibitKeeper, write_report
+    from expkit.report import write_report
 
     imported = time.perf_counter() - imported  # near 0 after the first row
-    job.parts.logger = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), ExhibitKeeper(folder)])
+    job.parts.logger = LoggerGuard([JsonlLogger(folder / "metrics.jsonl")])
     timed(job.parts.watch, spent)
     began = time.perf_counter()
     job.runner.run()

@@ -9,7 +9,7 @@ import yaml
 
 from expkit.loggers import JsonlLogger, Point
 from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table, Text
-from expkit.report import ExhibitKeeper
+from expkit.loggers.store import ExhibitStore
 
 NASTY = """<script>document.title='hacked'</script>"><img src=x onerror="document.title='hacked'">'&amp; ähnlich"""
 
@@ -60,7 +60,8 @@ def show_all(folder: Path, text: str = "cat") -> list[Exhibit]:
         Graph("model/graph", 0, 0, [(text, "Conv2d", [text], [4, 4])]),
         Text("model/words", 0, 0, text),
     ]  # fmt: skip
-    keeper = ExhibitKeeper(folder)
+    store = ExhibitStore(folder, first_step=10**9)
     for exhibit in exhibits:
-        keeper.show(exhibit)
+        store.keep(exhibit)
+    store.close()
     return exhibits

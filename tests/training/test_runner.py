@@ -22,6 +22,8 @@ PLAIN = ["model=torchvision", "model.name=alexnet", "+model.dropout=0.0", "trans
 class Heard(Logger):
     """Keeps what it is told."""
 
+    direct = True
+
     def __init__(self) -> None:
         self.points: list[Point] = []
         self.messages: list[str] = []
@@ -78,6 +80,8 @@ def test_accumulated_batches_are_one_large_batch(small_config: Compose) -> None:
 
 def test_a_logger_that_fails_is_named_once_and_changes_nothing(small_config: Compose) -> None:
     class Broken(Logger):
+        direct = True
+
         def point(self, point: Point) -> None:
             raise OSError("disk full")
 

@@ -14,6 +14,8 @@ from expkit.training.runner import Runner
 class Shown(Logger):
     """Keeps what it is shown."""
 
+    direct = True
+
     def __init__(self) -> None:
         self.exhibits: list[Exhibit] = []
         self.points: list[Point] = []

@@ -1,0 +1,101 @@
+"""exhibits.jsonl and pictures/: every exhibit of a run, kept so that a report or any backend can show it later."""
+
+import io
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from expkit.loggers.exhibits import Exhibit, Histogram, Matrix, Picture
+from expkit.loggers.lines import LineFile
+
+LIST_NAME, PICTURES = "exhibits.jsonl", "pictures"
+_KINDS = {kind.__name__.lower(): kind for kind in Exhibit.__subclasses__()} | {"matrix": Matrix}
+
+
+class ExhibitStore:
+    """Appends exhibits to exhibits.jsonl in a folder; a picture is a PNG in pictures/, other arrays lie in the line."""
+
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
+        self.folder = folder
+        _forget(folder / LIST_NAME, first_step)
+        self._file = LineFile(folder / LIST_NAME)
+
+    @property
+    def end(self) -> int:
+        """Bytes of exhibits.jsonl with every exhibit so far."""
+        return self._file.end
+
+    def keep(self, exhibit: Exhibit) -> int:
+        """Write an exhibit and return the offset of its line's end. Raises Held or OSError."""
+        values: dict[str, Any] = {field.name: getattr(exhibit, field.name) for field in fields(exhibit)}
+        if isinstance(exhibit, Picture):
+            del values["pixels"]
+            values["file"] = self._picture(exhibit)
+        line = {"kind": type(exhibit).__name__.lower(), **{name: _plain(value) for name, value in values.items()}}
+        self._file.write(json.dumps(line))
+        return self.end
+
+    def _picture(self, picture: Picture) -> str:
+        """Write a PNG and return its path in the folder."""
+        name = re.sub(r"[^\w.-]+", "-", picture.name)
+        path = Path(PICTURES) / f"{name}_step_{picture.step:08}.png"
+        (self.folder / PICTURES).mkdir(exist_ok=True)
+        Image.fromarray(picture.pixels).save(self.folder / path, compress_level=1)
+        return str(path)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]:
+    """Yield (exhibit, offset of its line's end) of the whole lines of a run folder's events from an offset on."""
+    if not (folder / LIST_NAME).is_file():
+        return
+    with open(folder / LIST_NAME, "rb") as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            values = json.loads(line)
+            kind = _KINDS[values.pop("kind")]
+            if kind is Picture:
+                values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
+            if kind is Histogram:
+                values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
+            yield kind(**{name: restored(value) for name, value in values.items()}), start
+
+
+def _forget(events: Path, first_step: int) -> None:
+    """Drop the exhibits of steps that are made again."""
+    if events.is_file():
+        lines = [line for line in events.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        events.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= first_step))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim < 2:
+        return value.tolist()
+    if isinstance(value, np.ndarray):
+        file = io.BytesIO()
+        np.save(file, value, allow_pickle=False)
+        return {"array": b64encode(file.getvalue()).decode()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def restored(value: Any) -> Any:
+    """Return an array of a line of the list; all else as it is."""
+    if isinstance(value, dict) and set(value) == {"array"}:
+        return np.load(io.BytesIO(b64decode(value["array"])), allow_pickle=False)
+    return value

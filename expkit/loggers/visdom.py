@@ -1,0 +1,220 @@
+"""Visdom: an environment a run, a pane a metric with train and val in one plot, pictures, histograms and text."""
+
+import html
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
+from expkit.registry import ConfigError, loggers
+
+ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
+_UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
+
+
+class VisdomLogger(Logger):
+    """Sends to a Visdom server; many points of a line go in one call."""
+
+    refills = True
+    remedy = "start the server with: python -m expkit.visdom"
+
+    def __init__(self, server: str, port: int, env: str, login: tuple[str, str] | None, save_seconds: int) -> None:
+        self.server, self.port, self.env, self.login = server, port, env, login
+        self.save_seconds = save_seconds
+        self._client: Any = None
+        self._points: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        self._drawn: set[str] = set()
+        self._messages: list[str] = []
+        self._saved = 0.0
+
+    @property
+    def title(self) -> str:
+        return "visdom"
+
+    def where(self) -> str:
+        address = self.server if "://" in self.server else f"http://{self.server}"
+        return f"{address}:{self.port}/env/{self.env}"
+
+    def start(self, facts: RunFacts) -> None:
+        """Connect, and empty the run's environment. Raises whatever the server's absence raises."""
+        self._client = _client(self.server, self.port, self.env, self.login)
+        self._client.close(win=None, env=self.env)  # every pane
+        self._points, self._drawn, self._messages = {}, set(), []
+        self._saved = time.monotonic()
+        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.lines.items())
+        self._client.text(f"<table>{lines}</table>", win="run", opts={"title": facts.name})
+
+    def point(self, point: Point) -> None:
+        for name, value in point.values.items():
+            split, _, metric = name.rpartition("/")
+            trace = split or ("train, steps" if point.kind == "step" else "epoch")
+            self._points.setdefault((metric, trace), []).append((point.step, value))
+
+    def flush(self) -> None:
+        """Send the points that were collected, a call a line; save the environment when it is time."""
+        for (metric, trace), points in self._points.items():
+            steps, values = (np.array(column, float) for column in zip(*points, strict=True))
+            labels = {"title": metric, "xlabel": "step", "ylabel": _UNITS.get(metric, metric), "showlegend": True}
+            update = "append" if metric in self._drawn else None
+            self._client.line(values, steps, win=metric, name=trace, update=update, opts=labels)
+            self._drawn.add(metric)
+        self._points.clear()
+        if self._messages:
+            lines = "".join(f"<div>{html.escape(text)}</div>" for text in self._messages)
+            self._client.text(lines, win="log", append="log" in self._drawn, opts={"title": "log"})
+            self._drawn.add("log")
+            self._messages.clear()
+        if time.monotonic() - self._saved > self.save_seconds:
+            self._client.save([self.env])
+            self._saved = time.monotonic()
+
+    def message(self, text: str) -> None:
+        self._messages.append(text)
+
+    def show(self, exhibit: Exhibit) -> None:
+        client, options = self._client, {"title": f"{exhibit.name}, step {exhibit.step}"}
+        win = exhibit.name.replace("/", "_")
+        if isinstance(exhibit, Picture):
+            picture = np.moveaxis(exhibit.pixels, 2, 0)
+            height, width = picture.shape[1:]
+            size = {"width": max(width, 200) + 20, "height": max(height, 150) + 60}
+            client.image(picture, win=win, opts=options | size | {"caption": exhibit.caption})
+        elif isinstance(exhibit, Histogram):
+            middles = (np.asarray(exhibit.edges)[:-1] + np.asarray(exhibit.edges)[1:]) / 2
+            names = [f"{middle:.3g}" for middle in middles]
+            labels = {"xlabel": "value", "ylabel": "count"}
+            trace = {"type": "bar", "x": middles.tolist(), "y": np.asarray(exhibit.counts).tolist(), "text": names}
+            _plotly(client, win, [trace], options | labels)
+        elif isinstance(exhibit, Curves):
+            traces = [
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": str(label),
+                    "x": list(map(float, x)),
+                    "y": list(map(float, y)),
+                }
+                for label, (x, y) in exhibit.lines.items()
+            ]
+            _plotly(client, win, traces, options | {"xlabel": exhibit.x_label, "ylabel": exhibit.y_label})
+        elif isinstance(exhibit, Embedding):
+            _plotly(client, win, _plane(exhibit), options | {"xlabel": "component 1", "ylabel": "component 2"})
+        elif (text := _html(exhibit)) is not None:
+            client.text(text, win=win, opts=options)
+
+    def close(self, summary: Mapping[str, str]) -> None:
+        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in summary.items())
+        self._client.text(f"<table>{lines}</table>", win="result", opts={"title": "result"})
+        self._client.save([self.env])
+
+
+def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> Any:
+    """Return a client that never waits without end, and raises when the server is away or answers with an error."""
+    import logging
+
+    import requests
+    from visdom import Visdom  # 1.7 s, in the thread of this logger
+
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
+
+    class Session(requests.Session):
+        def request(self, *arguments: Any, **options: Any) -> Any:
+            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
+            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
+                answer.raise_for_status()
+            if answer.text == "win does not exist":
+                raise requests.ConnectionError("the server has lost this run's panes")
+            return answer
+
+    untyped: Any = Visdom
+
+    class Client(untyped):  # type: ignore[misc]
+        _session: Any = None
+
+        @property
+        def session(self) -> Any:
+            if self._session is None:
+                self._session = Session()
+                if login:
+                    data = {"username": self.username, "password": self.password}
+                    self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
+            return self._session
+
+    username, password = login or (None, None)
+    return Client(
+        server=server, port=port, env=env, username=username, password=password,
+        use_incoming_socket=False, raise_exceptions=True,
+    )  # fmt: skip
+
+
+def _plotly(client: Any, win: str, traces: list[dict[str, Any]], options: Mapping[str, str]) -> None:
+    """Send a plot as the client's own calls do, for what they would compute anew (bins) or cannot name."""
+    axes = {f"{axis}axis": {"title": options[f"{axis}label"]} for axis in "xy"}
+    layout = axes | {"title": options["title"], "showlegend": len(traces) > 1}
+    client._send({"data": traces, "win": win, "eid": client.env, "layout": layout, "opts": dict(options)})
+
+
+def _plane(embedding: Embedding) -> list[dict[str, Any]]:
+    """Return a trace a label of the vectors on their two principal components."""
+    centred = embedding.vectors - embedding.vectors.mean(0)
+    flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    if flat.shape[1] < 2:
+        flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
+    labels = np.array([str(label) for label in embedding.labels])
+    return [
+        {"type": "scatter", "mode": "markers", "name": label, "x": at[:, 0].tolist(), "y": at[:, 1].tolist()}
+        for label in sorted(set(labels))
+        for at in [flat[labels == label]]
+    ]
+
+
+def _html(exhibit: Exhibit) -> str | None:
+    if isinstance(exhibit, Table):
+        return _table([exhibit.columns, *exhibit.rows])
+    if isinstance(exhibit, Text):
+        return f"<pre>{html.escape(exhibit.text)}</pre>"
+    if isinstance(exhibit, Graph):
+        rows = [(name, operation, ", ".join(inputs), list(shape)) for name, operation, inputs, shape in exhibit.nodes]
+        return _table([("node", "operation", "from", "shape"), *rows])
+    return None
+
+
+def _table(rows: Any) -> str:
+    cells = ("".join(f"<td>{html.escape(str(value))}</td>" for value in row) for row in rows)
+    return "<table border=1>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+@loggers.register("visdom")
+def visdom(
+    run_name: str,
+    server: str | None = None,
+    port: int | None = None,
+    env: str | None = None,
+    username: str | None = None,
+    save_seconds: int = 60,
+) -> VisdomLogger:
+    """Plots on a Visdom server; what is null comes from VISDOM_SERVER, VISDOM_PORT, VISDOM_USERNAME, VISDOM_PASSWORD.
+
+    env: the environment's name, null for the run's; save_seconds: between saves of the environment on the server.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("visdom") is None:
+        raise ConfigError("logger.visdom: needs the package visdom; install expkit[visdom]")
+    username = username or os.environ.get("VISDOM_USERNAME")
+    password = os.environ.get("VISDOM_PASSWORD")  # never in a config, which the record keeps
+    if username and not password:
+        raise ConfigError("logger.visdom.username: goes with a password in the variable VISDOM_PASSWORD; set it")
+    number = port if port is not None else os.environ.get("VISDOM_PORT", "8097")
+    if not str(number).isdigit() or not 0 < int(number) < 65536:
+        raise ConfigError(f"logger.visdom.port: takes a number from 1 to 65535, got {number!r}")
+    address = server or os.environ.get("VISDOM_SERVER", "localhost")
+    name = re.sub(r"[^\w.-]", "-", env or run_name)  # a slash or blank would be another address
+    return VisdomLogger(
+        address, int(number), name, (username, password) if username and password else None, save_seconds
+    )

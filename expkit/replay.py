@@ -1,0 +1,72 @@
+"""python -m expkit.replay RUN logger=visdom: shows a finished run's points and exhibits to any backend."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from expkit.registry import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 all sent, 1 a backend failed, 2 a user's mistake, 130 Ctrl+C."""
+    parser = argparse.ArgumentParser(prog="python -m expkit.replay", description=__doc__)
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
+    given = parser.parse_args(arguments)
+    try:
+        from expkit.plugins import load_plugins
+
+        load_plugins(given.plugin)
+        failures = replay(Path(given.run), given.overrides)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
+    """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
+    import yaml
+    from rich.progress import track
+
+    from expkit.assembly import check, open_loggers
+    from expkit.config import compose_one, plain
+    from expkit.loggers import RunFacts
+    from expkit.loggers.jsonl import read_points
+    from expkit.loggers.store import read_exhibits
+
+    if not (folder / "metrics.jsonl").is_file():
+        raise ConfigError(f"run: there is no run in '{folder}': it has no metrics.jsonl; give a run folder")
+    for override in overrides:
+        if not override.startswith(("logger=", "logger.", "+logger.")):
+            raise ConfigError(f"{override.partition('=')[0]}: a replay takes overrides of logger only")
+    config = plain(compose_one(list(overrides)))
+    check(config)
+    record = folder / "config.yaml"
+    kept = yaml.safe_load(record.read_text()) if record.is_file() else {}
+    facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})
+    failures = []
+    for logger in open_loggers(config, folder.resolve()):
+        try:
+            logger.start(facts)
+            for point, _ in track(read_points(folder / "metrics.jsonl"), f"{logger.title}: points", total=None):
+                logger.point(point)
+            for exhibit, _ in track(read_exhibits(folder), f"{logger.title}: exhibits", total=None):
+                logger.show(exhibit)
+            logger.flush()
+            logger.close({"replayed": str(folder)})
+        except Exception as error:  # whatever a backend raises, the next one is filled all the same
+            remedy = f"; {logger.remedy}" if logger.remedy else ""
+            failures.append(f"{logger.title}: {type(error).__name__}: {error}{remedy}")
+    return failures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""TensorBoard's event files, read back with TensorBoard's own reader."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expkit.loggers import JsonlLogger, LoggerGuard, Point, RunFacts, TensorBoardLogger
+from expkit.loggers.exhibits import Curves, Embedding, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.store import read_exhibits
+
+PICTURE = Picture("val/worst", 0, 2, np.full((8, 9, 3), 200, np.uint8), "the worst")
+EXHIBITS = [
+    PICTURE,
+    Histogram("weights/conv", 0, 2, np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0])),
+    Curves("val/pr", 0, 2, "recall", "precision", {"cat": ([0.0, 1.0], [1.0, 0.5])}),
+    Table("val/classes", 0, 2, ["class", "recall"], [["cat", 0.5]]),
+    Text("model/summary", 0, 2, "**small**"),
+    Embedding("val/embedding", 0, 2, np.eye(3, 4, dtype=np.float32), ["a", "b", "c"]),
+    Graph("model/graph", 0, 2, [("input", "placeholder", [], [1, 3]), ("conv", "Conv2d", ["input"], [1, 8])]),
+]
+
+
+def read(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
+def guard_of(folder: Path, offset: int | None = None) -> LoggerGuard:
+    return LoggerGuard([JsonlLogger(folder / "metrics.jsonl", offset), TensorBoardLogger(folder, 30)])
+
+
+def test_all_kinds_are_read_back(tmp_path: Path) -> None:
+    guard = guard_of(tmp_path)
+    guard.start(RunFacts("r", str(tmp_path), {"optimizer": {"lr": 0.1}}, {}))
+    guard.point(Point("step", 0, 1, {"loss": 0.5}))
+    guard.point(Point("epoch", 0, 2, {"val/accuracy": 0.75, "lr": 0.1}))
+    for exhibit in EXHIBITS:
+        guard.show(exhibit)
+    guard.message("a sentence")
+    guard.close({})
+    seen = read(tmp_path)
+    assert [(event.step, event.value) for event in seen.Scalars("step/loss")] == [(1, 0.5)]
+    assert seen.Scalars("val/accuracy")[0].value == 0.75
+    assert seen.Scalars("final/val/accuracy")[0].value == 0.75
+    assert set(seen.Tags()["images"]) == {"val/worst", "val/pr"}
+    (image,) = seen.Images("val/worst")
+    assert (image.width, image.height, image.step) == (9, 8, 2)
+    (histogram,) = seen.Histograms("weights/conv")
+    assert histogram.histogram_value.num == 7
+    assert list(histogram.histogram_value.bucket) == [0, 3, 4]
+    tensors = set(seen.Tags()["tensors"])
+    assert {"val/classes/text_summary", "model/summary/text_summary", "log/text_summary"} <= tensors
+    assert seen.Tags()["graph"]
+    assert b"conv" in seen.Graph().SerializeToString()
+    plugins = seen.PluginTagToContent("hparams")
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(plugins)
+    assert (tmp_path / "projector_config.pbtxt").is_file()
+
+
+def test_a_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
+    guard = guard_of(tmp_path)
+    guard.start(RunFacts("r", str(tmp_path), {}, {}))
+    for step in (1, 2):
+        guard.point(Point("step", 0, step, {"loss": float(step)}))
+    guard.show(PICTURE)
+    kept = guard.metrics_bytes()
+    for step in (3, 4):  # after the checkpoint: made again
+        guard.point(Point("step", 0, step, {"loss": -1.0}))
+    guard.show(Text("late", 0, 4, "is made again"))
+    guard.close({})
+    guard = guard_of(tmp_path, kept)
+    guard.start(RunFacts("r", str(tmp_path), {}, {}, first_step=2))
+    for step in (3, 4):
+        guard.point(Point("step", 0, step, {"loss": float(step)}))
+    guard.close({})
+    seen = read(tmp_path)
+    assert [(event.step, event.value) for event in seen.Scalars("step/loss")] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert [event.step for event in seen.Images("val/worst")] == [2]
+    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 4
+    assert [exhibit.name for exhibit, _ in read_exhibits(tmp_path)] == ["val/worst"]
+
+
+@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: type(exhibit).__name__)
+def test_an_exhibit_is_kept_exactly(tmp_path: Path, exhibit: Any) -> None:
+    guard = LoggerGuard([JsonlLogger(tmp_path / "metrics.jsonl")])
+    guard.start(RunFacts("r", str(tmp_path), {}, {}))
+    guard.show(exhibit)
+    guard.close({})
+    ((kept, _),) = read_exhibits(tmp_path)
+    assert type(kept) is type(exhibit)
+    for name, value in vars(exhibit).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(getattr(kept, name), value)
+            assert getattr(kept, name).dtype == value.dtype
+    assert (kept.name, kept.epoch, kept.step) == (exhibit.name, 0, 2)
+
+
+def test_many_points_wait_on_disk_not_in_memory(tmp_path: Path) -> None:
+    from expkit.loggers import courier
+
+    guard = guard_of(tmp_path)
+    most = 3 * courier.MOST_WAITING
+    (waiting,) = guard.couriers
+    for step in range(most):  # before it is started: a backend that hangs from the first moment on
+        guard.point(Point("step", 0, step, {"loss": float(step)}))
+    assert len(waiting._queue) <= courier.MOST_WAITING
+    waiting.begin(RunFacts("r", str(tmp_path), {}, {}), courier.Journal(tmp_path / "metrics.jsonl", tmp_path), 0, 0)
+    waiting.finish({})
+    waiting.join(30)
+    assert [event.step for event in read(tmp_path).Scalars("step/loss")] == list(range(most))
