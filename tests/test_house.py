@@ -27,7 +27,7 @@ ORDER = [
     ("records", "ending"),
     ("trained",),
     ("run", "doctor", "predict", "evaluate", "export"),
-    ("api",),
+    ("api", "reproduce"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
