@@ -13,7 +13,7 @@ from typing import Any
 ELSEWHERE = "<elsewhere>"  # stands for the folders above a path that lies outside the home and the working folder
 SECRET = "<secret>"
 
-_SECRET_NAME = re.compile(r"token|passw(or)?d|passphrase|secret|api_?key|access_?key|credential|private_?key", re.I)
+_SECRET_NAME = re.compile(r"token|passw(?:or)?d|passphrase|secret|api_?key|access_?key|credential|private_?key", re.I)
 _TOKENS = re.compile(
     r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}"
     r"|xox[abeprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
