@@ -16,7 +16,7 @@ from expkit.records import Record
 
 def main() -> None:
     root = Path(sys.argv[1])
-    config = plain(compose_one(["dataset=fake", "dataset.images=20", f"output_dir={root}"]))
+    config = plain(compose_one(["dataset=fake", "dataset.images=100", f"output_dir={root}"]))
     splits = load(config["dataset"])
     for number, _ in enumerate(sys.stdin):
         if child := os.fork():

@@ -22,17 +22,8 @@ def test_kill_at_any_time_leaves_a_valid_record(tmp_path: Path) -> None:
         [sys.executable, str(WRITER), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(WRITER.parents[2])},
     )  # fmt: skip
-    assert writer.stdin
-    assert writer.stdout
-    for number in range(50):
-        print("go", file=writer.stdin, flush=True)
-        child = int(writer.stdout.readline())
-        deadline = time.monotonic() + 20
-        while not (tmp_path / f"run{number}" / "record.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.3))
-        os.kill(child, signal.SIGKILL)
-    writer.communicate("", timeout=20)
+    with writer:
+        kill_its_children(writer, tmp_path, draw)
     for number in range(50):
         faults, _ = check_record(tmp_path / f"run{number}")
         assert faults == [], number
@@ -40,6 +31,20 @@ def test_kill_at_any_time_leaves_a_valid_record(tmp_path: Path) -> None:
     assert len(statuses) == 50
     assert set(statuses) <= {"running", "interrupted"}
     assert "running" in statuses
+
+
+def kill_its_children(writer: subprocess.Popen[str], folder: Path, draw: random.Random) -> None:
+    assert writer.stdin
+    assert writer.stdout
+    for number in range(50):
+        print("go", file=writer.stdin, flush=True)
+        child = int(writer.stdout.readline())
+        deadline = time.monotonic() + 20
+        while not (folder / f"run{number}" / "record.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.3))
+        os.kill(child, signal.SIGKILL)
+    writer.stdin.close()
 
 
 @LONG
