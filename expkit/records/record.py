@@ -13,6 +13,7 @@ import yaml
 from expkit.checkpoints import sweep, write_whole
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
+from expkit.differences import differences
 from expkit.loggers.base import Logger
 from expkit.records import fingerprint, places
 from expkit.records.code import code_facts, package_digest
@@ -54,8 +55,8 @@ class Record:
     def reopen(cls, folder: Path, config: Mapping[str, Any], command: str, **facts: Any) -> "Record":
         """Go on with the record of a folder that a run ended in, however it ended; facts: of the event "resumed".
 
-        The first start, its config, code and environment stay; what is another now is told by the event. Raises
-        ConfigError for a record.json that was changed.
+        The first start, its code and environment stay; what is another now is told by the event. A changed config takes
+        the place of the first, which stays beside it. Raises ConfigError for a record.json that was changed.
         """
         record = cls.__new__(cls)
         record._begin(folder)
@@ -64,10 +65,11 @@ class Record:
         found = unsealed(path.read_bytes()) if path.is_file() else None
         if found is None:
             raise ConfigError(f"{path}: is missing or was changed since it was written; start the run in a new folder")
-        before = {name: found[name] for name in ("status", "ended", "reason") if name in found}
+        before: dict[str, Any] = {name: found[name] for name in ("status", "ended", "reason") if name in found}
         record._facts = {name: value for name, value in found.items() if name not in ("ended", "reason", "checkpoints")}
-        fixed = {name: found["files"][name] for name in found["fixed"]}
+        fixed = {name: found["files"][name] for name in found["fixed"] if name in found["files"]}
         record._facts |= {"status": "running", "files": fixed}
+        before["changed"] = record._change_config(config)
         record._save()  # before any file changes that it vouched for
         sweep(folder)
         (folder / RESULT).unlink(missing_ok=True)
@@ -82,6 +84,29 @@ class Record:
         self.scrubber = Scrubber()
         self._bad_files: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
+
+    def _change_config(self, config: Mapping[str, Any]) -> list[str]:
+        """Take up a config that is another now, and keep the one before beside it; returns what changed."""
+        path = self.folder / "config.yaml"
+        if "config.yaml" not in self._facts["files"]:  # killed before it was written
+            old: dict[str, Any] = {}
+        else:
+            old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        new = self.scrubber.value(config)
+        if "checkpoint" in old:  # what it goes on from is told by the event, and is no part of the recipe
+            new["checkpoint"] |= {
+                key: old["checkpoint"].get(key) for key in ("resume", "force") if key in config["checkpoint"]
+            }
+        if not (changed := [str(one) for one in differences(old, new)]):
+            return []
+        self._facts["files"].pop("config.yaml", None)
+        self._save()
+        if old:
+            kept = sum(name.startswith("config_before_") for name in self._facts["fixed"]) + 1
+            self._fixed(f"config_before_{kept}.yaml", path.read_bytes())
+        self._fixed("config.yaml", _yaml(new))
+        self._facts["config_sha256"] = config_hash(config)
+        return changed if old else []
 
     def data(self, splits: Splits) -> None:
         """Write which data the run has: classes, sizes, fingerprints, and the digest of each file.
@@ -128,7 +153,8 @@ class Record:
         data = content.encode("utf-8", "replace") if isinstance(content, str) else content
         self._write(name, data)
         self._facts["files"][name] = hashlib.sha256(data).hexdigest()
-        self._facts["fixed"].append(name)
+        if name not in self._facts["fixed"]:
+            self._facts["fixed"].append(name)
 
     def _save(self) -> None:
         self._write(NAME, sealed(self._facts))

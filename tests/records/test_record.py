@@ -61,6 +61,20 @@ def test_it_is_gone_on_with(record: Record, config: Config, splits: Splits) -> N
     assert told["resumed"]["before"]["status"] == "interrupted"
 
 
+def test_a_changed_config_takes_the_place_of_the_first(record: Record, config: Config) -> None:
+    record.close("interrupted", {})
+    checkpoint = config["checkpoint"] | {"resume": "auto"}
+    longer = config | {"epochs": 9, "checkpoint": checkpoint}
+    again = Record.reopen(record.folder, longer, "")
+    assert events(record.folder)[-1]["before"]["changed"] == ["epochs: 2 -> 9"]
+    again.close("finished", {})
+    kept = yaml.safe_load((record.folder / "config.yaml").read_text())
+    assert (kept["epochs"], kept["checkpoint"]["resume"]) == (9, None)
+    assert yaml.safe_load((record.folder / "config_before_1.yaml").read_text())["epochs"] == 2
+    assert read(record.folder)["config_sha256"] == config_hash(longer)
+    assert check_record(record.folder) == ([], [])
+
+
 def test_other_data_after_a_resume_are_a_warning(record: Record, config: Config, splits: Splits) -> None:
     record.close("interrupted", {})
     first = splits.train.location(0)
