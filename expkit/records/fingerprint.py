@@ -119,7 +119,8 @@ def _load(store: Path) -> Known:
     try:
         with np.load(store, allow_pickle=False) as found:
             paths = found["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-            times, digests = found["times"].tolist(), found["digests"].tolist()
+            times = found["times"].tolist()
+            digests = found["digests"].tobytes().decode().split("\0")
         return {path: (*row, one) for path, row, one in zip(paths, times, digests, strict=True)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or one that another version wrote
         return {}
@@ -131,7 +132,7 @@ def _save(store: Path, known: Known) -> None:
     arrays: dict[str, Any] = {
         "paths": np.frombuffer("\0".join(known).encode("utf-8", "surrogateescape"), dtype=np.uint8),
         "times": np.array([value[:3] for value in values], dtype=np.int64),
-        "digests": np.array([value[3] for value in values]),
+        "digests": np.frombuffer("\0".join(value[3] for value in values).encode(), dtype=np.uint8),
     }
     with suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def test_a_file_that_is_known_is_not_read_again(tmp_path: Path, cache: Path) -> 
     assert method == "contents"
     (store,) = cache.rglob("*.npz")
     kept = dict(np.load(store))
-    kept["digests"] = np.array(["told by the cache"] * 3)
+    kept["digests"] = np.frombuffer(b"told by the cache\0" * 2 + b"told by the cache", dtype=np.uint8)
     np.savez(store, **kept)
     assert file_digests([str(path) for path in paths])[1] == ["told by the cache"] * 3
     paths[1].write_bytes(b"9.jpg")  # of the same size
@@ -54,7 +54,7 @@ def test_two_splits_of_one_folder_share_the_cache(tmp_path: Path, cache: Path) -
     file_digests(paths[::2])
     file_digests(paths[1::2])
     (store,) = cache.rglob("*.npz")
-    assert len(np.load(store)["digests"]) == 4
+    assert len(np.load(store)["times"]) == 4
 
 
 @pytest.fixture
