@@ -79,6 +79,8 @@ def _repository(root: Path, number: int, output_dir: Path | None, texts: dict[st
     patch = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
     facts: dict[str, Any] = {"name": root.name, "commit": _git(root, "rev-parse", "HEAD").strip() or None}
     facts["remote"] = _git(root, "remote", "get-url", "origin").strip() or None
+    if output_dir and root.is_relative_to(output_dir.resolve()):
+        output_dir = None  # runs begin in the midst of the sources
     untracked = [name for name in _untracked(root) if not _is_below(root / name, output_dir)]
     facts["changed"] = bool(patch or untracked)
     if patch:
