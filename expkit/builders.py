@@ -21,6 +21,7 @@ from expkit.devices import Device
 from expkit.devices.placement import available_cores
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
+from expkit.portable import Scrubber
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
 from expkit.training.averaging import ExponentialAverage
 from expkit.training.divergence import Buffers
@@ -187,7 +188,7 @@ def build_training(
             "task": data.task,
             "model": dict(config["model"]),
             "samples": len(data),
-            "config": config,
+            "config": Scrubber().value(config),
         },
     )
 

@@ -45,7 +45,7 @@ class Place:
         return Path(self.config_path).resolve() if self.config_path else conf_folder()
 
 
-def launch(arguments: list[str], check: Callable[[Config], None], job: Callable[[Config, list[str]], None]) -> None:
+def launch(arguments: list[str], check: Callable[[Config], None], job: Callable[[Config, list[str]], object]) -> None:
     """Compose and check every job first, and only then let Hydra start them: job(config, overrides).
 
     Raises ConfigError for whatever a user can mend; nothing of a config has been acted upon then.
@@ -72,7 +72,7 @@ def _refuse_flags(parsed: argparse.Namespace) -> None:
         raise ConfigError("--resolve: goes with --cfg or --help; add one of them")
 
 
-def _start(arguments: list[str], job: Callable[[Config, list[str]], None]) -> None:
+def _start(arguments: list[str], job: Callable[[Config, list[str]], object]) -> None:
     """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
 
     def task(config: DictConfig) -> None:

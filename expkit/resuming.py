@@ -10,6 +10,7 @@ import yaml
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
 from expkit.checkpoints.keep import find_checkpoint
 from expkit.differences import Difference, differences
+from expkit.portable import Scrubber
 from expkit.registry import ConfigError, checkpoints
 from expkit.vetting import vet
 
@@ -71,7 +72,7 @@ def _latest_run(config: Config) -> Path | None:
     runs = sorted(parent.glob(f"{run_name(config)}_*/config.yaml"), key=lambda path: path.parent.stat().st_mtime_ns)
     for path in reversed(runs):
         theirs = _config_of(path.parent)
-        if theirs is not None and all(one.kind == "free" for one in differences(theirs, config)):
+        if theirs is not None and all(one.kind == "free" for one in differences(theirs, Scrubber().value(config))):
             return path.parent
     return None
 
@@ -127,7 +128,7 @@ def _yaml_or_nothing(path: Path) -> dict[str, Any]:
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
     """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
     within = bool(origin.facts.get("batch"))
-    changed = differences(origin.facts.get("config", {}), config, within)
+    changed = differences(origin.facts.get("config", {}), Scrubber().value(config), within)  # theirs is portable
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
     refused = [*_refusals(changed, within, force)]
     if refused:

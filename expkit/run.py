@@ -4,15 +4,16 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
+Prepare = Callable[[Any], None]  # takes the Job before its run folder is made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,26 +48,29 @@ def _check(config: Config) -> None:
     check(config)
 
 
-def _refuse(error: ConfigError) -> None:
+def _refuse(error: ConfigError) -> NoReturn:
     for fault in error.faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(2)
 
 
-def train(config: Config, overrides: Sequence[str], command: str) -> None:
-    """Assemble, train, and close the record, whatever happens."""
+def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Path:
+    """Assemble, train, and close the record, whatever happens; prepare: takes the Job first. Returns the run folder."""
     began = time.perf_counter()
     try:
-        run = open_run(config, overrides, command)
+        run = open_run(config, overrides, command, prepare)
     except ConfigError as error:
         _refuse(error)
     if isinstance(run, Path):
         print(f"{run}: this run is finished; nothing is left to do")
-        return
+        return run
     run.train(began)
+    return run.folder
 
 
-def open_run(config: Config, overrides: Sequence[str], command: str) -> "_Opened | Path":
+def open_run(
+    config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None
+) -> "_Opened | Path":
     """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
     from expkit import assembly
     from expkit.resuming import find_origin
@@ -78,7 +82,10 @@ def open_run(config: Config, overrides: Sequence[str], command: str) -> "_Opened
         assert origin.folder is not None
         origin.lock.release()
         return origin.folder
-    return _Opened(assembly.assemble(config, origin), overrides, command)
+    job = assembly.assemble(config, origin)
+    if prepare:
+        prepare(job)
+    return _Opened(job, overrides, command)
 
 
 class _Opened:
@@ -88,16 +95,25 @@ class _Opened:
         from expkit.assembly import open_checkpoints, open_loggers
         from expkit.checkpoints import FolderLock
         from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, TextLogger
-        from expkit.records import Record, make_run_folder
+        from expkit.records import EventLog, Record, make_run_folder
 
         self.job, origin = job, job.origin
+        self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
+        self.signals.enter_context(job.parts.interruption.heard())
         self.folder = origin.folder or make_run_folder(job.options.output_dir, job.name)
         self.lock = origin.lock or FolderLock(self.folder)
-        self.record = Record(self.folder, job.config, overrides, command)
+        self.record = (
+            Record.reopen(self.folder, job.config, command, step=job.runner.step)
+            if origin.folder
+            else Record(self.folder, job.config, overrides, command)
+        )
         self.record.data(job.splits)
         job.parts.checkpoints = open_checkpoints(job, self.folder)
         _keep_metrics(origin, self.folder / "metrics.jsonl")
+        if job.parts.checkpoints:
+            job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
+        always.append(EventLog(self.record))
         self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
@@ -111,7 +127,7 @@ class _Opened:
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes)
         self.logger.start(replace(facts, first_step=self.job.runner.step))
         self.ending = Ending("failed", 1)
-        with self.job.parts.interruption.heard():
+        with self.signals:
             try:
                 self.job.runner.run()
                 self.job.close()

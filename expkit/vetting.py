@@ -37,6 +37,11 @@ def vet(path: Path, folder: Path) -> None:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ConfigError(f"{shown}: is larger than {LARGEST:,} bytes; a config is a short text, lists belong in data")
+    vet_text(content, shown)
+
+
+def vet_text(content: bytes, shown: str) -> None:
+    """Refuse the content of a YAML file that is no plain YAML, or would grow when parsed. Raises ConfigError."""
     try:
         _Scan(shown).read(content.decode())
     except UnicodeDecodeError as error:

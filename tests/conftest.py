@@ -1,7 +1,7 @@
 """What every test may ask for: real data where there is some, drawn images, and small configs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def small_multilabel_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on images with none, one or two labels; tests only read it."""
     return multilabel_run(tmp_path_factory.mktemp("small_multilabel_run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What expkit remembers of data on this machine goes to a folder of the tests, in their processes too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,8 @@ def start(overrides: Sequence[str], folder: Path, before: Callable[[], object] =
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
     finally:
         sys.stdout.flush()
         os._exit(code)

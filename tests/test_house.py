@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from itself and from the rooms before it.
 ORDER = [
     ("signature", "registry", "keys", "drawing"),
-    ("plugins", "listing", "references"),
+    ("plugins", "listing", "references", "portable"),
     ("vetting", "drawing", "progress", "command"),
     ("data", "models", "devices", "loggers", "checkpoints"),
     ("training",),
@@ -27,7 +27,7 @@ ORDER = [
     ("records", "ending"),
     ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
-    ("api",),
+    ("api", "reproduce"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 

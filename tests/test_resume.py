@@ -139,7 +139,9 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
         folder = tmp_path / f"{name.name}_{number}"
         overrides = [*recipe, "++dataset.num_workers=2", "epochs=12"]
         child = killed.start(overrides, folder)
-        signal.sigtimedwait([], 0.5 + number % 10 * 0.13)
+        while not [*folder.glob("*/log.txt")]:  # before that there is no run to save
+            signal.sigtimedwait([], 0.02)
+        signal.sigtimedwait([], number % 10 * 0.13)
         os.killpg(child, name)
         began = time.monotonic()
         if number % 2 and name != signal.SIGINT:
@@ -160,7 +162,8 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
 
 def test_a_second_ctrl_c_ends_at_once(recipe: list[str], tmp_path: Path) -> None:
     child = killed.start([*recipe, "epochs=500", "batch_size=32", "accumulate_steps=2"], tmp_path / "run")
-    signal.sigtimedwait([], 1.0)
+    while not [*(tmp_path / "run").glob("*/checkpoints/*.json")]:
+        signal.sigtimedwait([], 0.02)
     os.kill(child, signal.SIGINT)
     os.kill(child, signal.SIGINT)
     assert killed.wait(child) == 130

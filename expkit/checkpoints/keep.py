@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,7 @@ class Checkpoints:
         self.snapshot = Snapshot()
         self.thread = ThreadPoolExecutor(1, "checkpoint") if background else None
         self.writing: Future[None] | None = None
+        self.written: Callable[[Path], None] = lambda path: None  # is told of each that is whole, in its thread
         sweep(folder)
         self._sweep_unfinished()
         self.kept = self._found()  # in the order of their writing
@@ -165,6 +166,7 @@ class Checkpoints:
             self.folder.mkdir()
             sync_folder(self.folder.parent)
         self.snapshot.write(one.path, facts)
+        self.written(one.path)
         self.kept = [*self.kept, one]
         self.best_score = one.best_score
         self._prune()

@@ -1,6 +1,14 @@
-"""Records: what a run leaves behind, as plain files."""
+"""Records: what a run leaves behind, as plain files; written, checked, read, compared and shared."""
 
+from expkit.portable import Scrubber, config_hash
+from expkit.records.check import check_record
+from expkit.records.compare import Verdict, compare
 from expkit.records.folder import make_run_folder
-from expkit.records.record import Record
+from expkit.records.read import Shared, read_record
+from expkit.records.record import EventLog, Record
+from expkit.records.share import export
 
-__all__ = ["Record", "make_run_folder"]
+__all__ = [
+    "EventLog", "Record", "Scrubber", "Shared", "Verdict", "check_record", "compare", "config_hash", "export",
+    "make_run_folder", "read_record",
+]  # fmt: skip

@@ -1,9 +1,9 @@
-"""What was true when a run started: the code, the environment, the data."""
+"""What was true when a run started: the environment, the data; and what it came to, the weights."""
 
 import hashlib
 import os
 import platform
-import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,22 @@ from typing import Any
 import torch
 
 from expkit.data.dataset import ImageDataset, Splits
+from expkit.devices.placement import available_cores
+from expkit.records.fingerprint import content_facts
 
-_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "hydra-core", "omegaconf", "safetensors", "tensorboardX")
-_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
-
-
-def code_facts() -> tuple[dict[str, Any], str]:
-    """Return (commit and whether the tree is changed, the uncommitted diff) of the working folder's repository."""
-    commit = _git("rev-parse", "HEAD").strip()
-    if not commit:
-        return {"commit": None, "changed": None}, ""
-    patch = _git("diff", "HEAD")
-    return {"commit": commit, "changed": bool(patch)}, patch
+# Packages whose version may change a number of the run, and those that only show or carry it.
+COMPUTING = ("torch", "torchvision", "numpy", "pillow", "simplejpeg", "torchmetrics")
+_OTHERS = ("hydra-core", "omegaconf", "pyyaml", "safetensors", "tensorboardX", "expkit")
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
 
 
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace", timeout=20)
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or a huge tree: the record says commit null
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def environment_facts() -> dict[str, Any]:
+def environment_facts(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return versions and hardware; of the environment's variables only a short list of harmless ones."""
     packages: dict[str, str | None] = {}
-    for name in (*_PACKAGES, "expkit"):
+    for name in (*COMPUTING, *_OTHERS):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
@@ -46,30 +36,52 @@ def environment_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": packages,
+        "device": _device(config),
+        "cpu": _cpu_model(),
+        "cores": available_cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
+        "cuda": torch.version.cuda if gpus else None,
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
 
-def data_facts(splits: Splits) -> dict[str, Any]:
-    """Return classes, sizes and fingerprints of the splits; no image is opened."""
+def _device(config: Mapping[str, Any] | None) -> str:
+    """Return the kind of device that a config means here: its word, and what `auto` stands for on this machine."""
+    word = str(config["device"]["name"]) if config else "auto"
+    if word != "auto":
+        return word
+    if torch.cuda.is_available():
+        return "gpu"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def data_facts(splits: Splits) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return (classes, sizes and fingerprints of the splits, the lines of each split's files); no image is decoded."""
     assert splits.val is not None
-    return {
-        "class_names": list(splits.train.class_names),
-        "task": splits.train.task,
-        "train": {"images": len(splits.train), "fingerprint": fingerprint(splits.train)},
-        "val": {"images": len(splits.val), "fingerprint": fingerprint(splits.val)},
-        "notes": list(splits.notes),
-    }
+    facts: dict[str, Any] = {"class_names": list(splits.train.class_names), "task": splits.train.task}
+    lines = {}
+    for split, data in (("train", splits.train), ("val", splits.val)):
+        content, lines[split] = content_facts(data)
+        facts[split] = {"images": len(data), "fingerprint": fingerprint(data), **content}
+    return facts | {"notes": list(splits.notes)}, lines
 
 
 def fingerprint(data: ImageDataset) -> str:
     """Return a sha256 over the names and targets of the samples, in their order."""
     digest = hashlib.sha256()
     for index in range(len(data)):
-        digest.update(data.sample_name(index).encode() + b"\0" + data.targets[index].tobytes())
+        name = data.sample_name(index).encode("utf-8", "surrogateescape")
+        digest.update(name + b"\0" + data.targets[index].tobytes())
     return digest.hexdigest()
 
 

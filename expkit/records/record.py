@@ -1,6 +1,8 @@
-"""The files of a run folder: written when the run starts, closed when it ends."""
+"""The files of a run folder: begun in its first moment, closed when it ends, valid whenever it is killed."""
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,47 +10,180 @@ from typing import Any
 
 import yaml
 
-from expkit.checkpoints import write_whole
-from expkit.data.bad_files import LIST_NAME, write_bad_files
+from expkit.checkpoints import sweep, write_whole
+from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
-from expkit.records.facts import code_facts, data_facts, environment_facts
+from expkit.differences import differences
+from expkit.loggers.base import Logger
+from expkit.portable import Scrubber, config_hash
+from expkit.records import fingerprint, places
+from expkit.records.code import code_facts, package_digest
+from expkit.records.facts import data_facts, environment_facts
+from expkit.records.seal import CHECKPOINTS, NAME, digests, sealed, unsealed
+from expkit.registry import ConfigError
+
+FORMAT = 1
+RESULT = "result.json"
+EVENTS = "events.jsonl"
 
 
 class Record:
-    """One run's record: config, overrides, code, environment, data and result, each a plain file of its own."""
+    """One run's record: config, overrides, code, environment, data and result, each a plain file of its own.
+
+    record.json vouches for the others by their digests: while the run goes on for those that change no more, at its end
+    for all. No secret, user or host name and no path of this machine gets into what is written here.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], overrides: Sequence[str], command: str) -> None:
+        self._begin(folder)
+        self._config = config
+        self._facts |= {"format": FORMAT, "id": folder.name, "status": "running", "started": _now()}
+        self._facts |= {"command": self.scrubber.text(command), "config_sha256": config_hash(config)}
+        self._facts |= {"files": {}, "fixed": []}
+        self._save()  # at once: gathering the rest takes a moment
+        self.event("started", process=os.getpid())
+        self._fixed("config.yaml", _yaml(self.scrubber.value(config)))
+        self._fixed("overrides.yaml", _yaml(self.scrubber.value(list(overrides))))
+        self._fixed("env.json", _json(self.scrubber.value(environment_facts(config))))
+        code, texts = code_facts(folder.parent)
+        for name, text in texts.items():
+            self._fixed(name, self.scrubber.text(text, code=True))
+        self._fixed("code.json", _json(self.scrubber.value(code)))
+        self._save()
+
+    @classmethod
+    def reopen(cls, folder: Path, config: Mapping[str, Any], command: str, **facts: Any) -> "Record":
+        """Go on with the record of a folder that a run ended in, however it ended; facts: of the event "resumed".
+
+        The first start, its code and environment stay; what is another now is told by the event. A changed config takes
+        the place of the first, which stays beside it. Raises ConfigError for a record.json that was changed.
+        """
+        record = cls.__new__(cls)
+        record._begin(folder)
+        record._config = config
+        path = folder / NAME
+        found = unsealed(path.read_bytes()) if path.is_file() else None
+        if found is None:
+            raise ConfigError(f"{path}: is missing or was changed since it was written; start the run in a new folder")
+        before: dict[str, Any] = {name: found[name] for name in ("status", "ended", "reason") if name in found}
+        record._facts = {name: value for name, value in found.items() if name not in ("ended", "reason", "checkpoints")}
+        fixed = {name: found["files"][name] for name in found["fixed"] if name in found["files"]}
+        record._facts |= {"status": "running", "files": fixed}
+        before["changed"] = record._change_config(config)
+        record._save()  # before any file changes that it vouched for
+        sweep(folder)
+        (folder / RESULT).unlink(missing_ok=True)
+        if (folder / LIST_NAME).is_file():
+            record._bad_files = read_bad_files(str(folder))
+        told = facts | {"before": before, "command": command, "process": os.getpid(), "config": config_hash(config)}
+        record.event("resumed", expkit_sha256=package_digest(), environment=environment_facts(config), **told)
+        return record
+
+    def _begin(self, folder: Path) -> None:
         self.folder = folder
+        self.scrubber = Scrubber()
         self._bad_files: dict[str, str] = {}
-        self._facts: dict[str, Any] = {"id": folder.name, "status": "running", "started": _now(), "command": command}
-        self.write_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-        self.write_text("overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
-        code, patch = code_facts()
-        self.write_json("code.json", code)
-        if patch:
-            self.write_text("code.patch", patch)
-        self.write_json("env.json", environment_facts())
-        self.write_json("record.json", self._facts)
+        self._facts: dict[str, Any] = {}
+
+    def _change_config(self, config: Mapping[str, Any]) -> list[str]:
+        """Take up a config that is another now, and keep the one before beside it; returns what changed."""
+        path = self.folder / "config.yaml"
+        if "config.yaml" not in self._facts["files"]:  # killed before it was written
+            old: dict[str, Any] = {}
+        else:
+            old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        new = self.scrubber.value(config)
+        if "checkpoint" in old:  # what it goes on from is told by the event, and is no part of the recipe
+            new["checkpoint"] |= {
+                key: old["checkpoint"].get(key) for key in ("resume", "force") if key in config["checkpoint"]
+            }
+        if not (changed := [str(one) for one in differences(old, new)]):
+            return []
+        self._facts["files"].pop("config.yaml", None)
+        self._save()
+        if old:
+            kept = sum(name.startswith("config_before_") for name in self._facts["fixed"]) + 1
+            self._fixed(f"config_before_{kept}.yaml", path.read_bytes())
+        self._fixed("config.yaml", _yaml(new))
+        self._facts["config_sha256"] = config_hash(config)
+        return changed if old else []
 
     def data(self, splits: Splits) -> None:
-        self.write_json("data.json", data_facts(splits))
+        """Write which data the run has: classes, sizes, fingerprints, and the digest of each file.
+
+        A record that is gone on with keeps what it has; a warning tells where the data are others now.
+        """
+        facts, lines = data_facts(splits)
+        if "data.json" in self._facts["fixed"]:
+            before = json.loads((self.folder / "data.json").read_text())
+            for split in ("train", "val"):
+                if before[split] != facts[split]:
+                    self.event("warning", text=f"the data of {split} are not those of the first start", **facts[split])
+            return
+        shared = self.scrubber.value(self._config)
+        self._fixed(fingerprint.LIST_NAME, fingerprint.list_bytes(lines))
+        self._fixed("data.json", _json(facts | {"notes": self.scrubber.value(facts["notes"])}))
+        places.remember(self._config, shared, facts)
+        self._save()
 
     def bad_file(self, name: str, reason: str) -> None:
         """Add a file that cannot be read to the list, which another run reads as dataset.exclude=THIS_FOLDER."""
-        self._bad_files[name] = reason
+        self._bad_files[name] = self.scrubber.text(reason)
         write_bad_files(self.folder / LIST_NAME, self._bad_files)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Add a line to events.jsonl: started, resumed, checkpoint, warning or ended, with the time."""
+        line = json.dumps({"time": _now(), "event": kind, **self.scrubber.value(facts)}) + "\n"
+        with open(self.folder / EVENTS, "ab", buffering=0) as file:
+            file.write(line.encode())
 
     def close(self, status: str, result: Mapping[str, Any], reason: str = "") -> None:
         """Finish the record. status: finished, failed or interrupted; result: scores and what they belong to."""
-        self.write_json("result.json", result)
-        self._facts |= {"status": status, "ended": _now()} | ({"reason": reason} if reason else {})
-        self.write_json("record.json", self._facts)
+        told = {"reason": self.scrubber.text(reason)} if reason else {}
+        self.event("ended", status=status, **told)
+        self._write(RESULT, _json(dict(result)).encode())
+        found = digests(self.folder)
+        self._facts["files"] = {name: one for name, one in found.items() if not name.startswith(CHECKPOINTS)}
+        self._facts["checkpoints"] = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
+        self._facts |= {"status": status, "ended": _now()} | told
+        self._save()
 
-    def write_json(self, name: str, value: Any) -> None:
-        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    def _fixed(self, name: str, content: str | bytes) -> None:
+        """Write a file that does not change any more; the next save vouches for it."""
+        data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        self._write(name, data)
+        self._facts["files"][name] = hashlib.sha256(data).hexdigest()
+        if name not in self._facts["fixed"]:
+            self._facts["fixed"].append(name)
 
-    def write_text(self, name: str, text: str) -> None:
-        write_whole(self.folder / name, lambda file: file.write(text.encode()))
+    def _save(self) -> None:
+        self._write(NAME, sealed(self._facts))
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: file.write(data))
+
+
+class EventLog(Logger):
+    """Has a record tell of the warnings that a run gives."""
+
+    direct = True
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def message(self, text: str) -> None:
+        if text.startswith("warning"):
+            self.record.event("warning", text=text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
 def _now() -> str:

@@ -277,6 +277,7 @@ class Runner:
         parts = self.parts
         state = {name: part.state_dict() for name, part in parts.stateful().items()}
         state |= {"epoch": self.epoch, "batch": self.batch, "step": self.step, "scores": self.scores}
+        parts.logger.flush()  # metrics.jsonl is cut back to here when a run goes on
         passed_over = [list(place) for place in sorted(self.passed_over)]
         return state | {"passed_over": passed_over, "metrics_bytes": parts.logger.metrics_bytes()}
 

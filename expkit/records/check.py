@@ -1,0 +1,60 @@
+"""Whether a record is as its run wrote it: every byte, by the digests in record.json and by its own."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expkit.records.read import Files, open_files
+from expkit.records.seal import AT_HOME, NAME, unsealed
+from expkit.registry import ConfigError
+
+SEAL_LINE = "# sha256 of all lines above: "
+
+
+def check_record(place: Path) -> tuple[list[str], list[str]]:
+    """Return (what of a record was changed or is missing, notes), one sentence each. Raises ConfigError."""
+    if place.is_file() and place.suffix in (".yaml", ".yml"):
+        return yaml_faults(place.read_bytes(), place.name), []
+    files = open_files(place)
+    content = files.read(NAME)
+    if content is None:
+        return [f"{NAME}: is missing"], []
+    facts = unsealed(content)
+    if facts is None:
+        return [*files.faults, f"{NAME}: was changed: it does not match the digest at its end"], []
+    return _checked(files, facts)
+
+
+def _checked(files: Files, facts: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    faults, notes = list(files.faults), []
+    for name, digest in {**facts["files"], **facts.get("checkpoints", {})}.items():
+        try:
+            found = files.digest(name)
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        if found is None and not name.startswith(AT_HOME):
+            faults.append(f"{name}: is missing")
+        elif found is not None and found != digest:
+            faults.append(f"{name}: was changed")
+    vouched = {*facts["files"], *facts.get("checkpoints", {})}
+    added = [name for name in files.names() if name not in vouched]
+    if facts["status"] == "running":
+        notes.append("the run has not ended, or was killed: what it still wrote to is not vouched for")
+    elif added:
+        notes.append(f"not the run's, or written since: {', '.join(added[:8])}{', …' if len(added) > 8 else ''}")
+    present = {*files.names()}
+    if gone := sorted({name.split("/")[0] for name in vouched if name not in present and name.startswith(AT_HOME)}):
+        notes.append(f"not here, and not needed to run it again: {', '.join(gone)}")
+    return faults, notes
+
+
+def yaml_faults(content: bytes, name: str) -> list[str]:
+    """Say whether a record.yaml matches the digest in its last line."""
+    body, mark, digest = content.rpartition(SEAL_LINE.encode())
+    if not mark:
+        return [f"{name}: has no digest at its end: it was written by hand or cut"]
+    if digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
+        return [f"{name}: was changed: it does not match the digest at its end"]
+    return []

@@ -1,0 +1,113 @@
+"""The code of a run: commit, uncommitted changes, small untracked sources, the plugins, and a digest of the package."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import expkit
+
+_SOURCES = {".py", ".pyi", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".ipynb"}
+LARGEST = 100_000  # bytes of an untracked source, or of a plugin, that a record takes in
+MOST = 200  # of them
+PACKAGE = Path(expkit.__file__).parent
+
+
+def code_facts(output_dir: Path | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return (facts, texts): what code.json says, and name -> text of the patches and sources beside it.
+
+    output_dir: a folder whose files are no sources. The texts are as they are: scrub them before they are written.
+    """
+    texts: dict[str, str] = {}
+    found = [_repository(place, number, output_dir, texts) for number, place in enumerate(_repositories())]
+    first = found[0] if found else {"commit": None, "changed": None}
+    facts: dict[str, Any] = {"commit": first["commit"], "changed": first["changed"], "expkit_sha256": package_digest()}
+    facts["repositories"] = found
+    facts["plugins"] = plugin_facts(texts)
+    facts["installed_plugins"] = {
+        entry.dist.name: entry.dist.version for entry in entry_points(group="expkit.plugins") if entry.dist
+    }
+    return facts, texts
+
+
+def package_digest() -> str:
+    """Return a sha256 over the names and bytes of this package's Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def plugin_facts(texts: dict[str, str] | None = None) -> dict[str, str]:
+    """Return file name -> sha256 of the files given by --plugin, and of modules beside them; fills name -> text."""
+    facts = {}
+    for path in _plugin_files():
+        content = path.read_bytes()
+        facts[path.name] = hashlib.sha256(content).hexdigest()
+        if texts is not None and len(content) <= LARGEST:
+            texts[f"plugins/{path.name}"] = content.decode(errors="replace")
+    return facts
+
+
+def _plugin_files() -> list[Path]:
+    modules = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    given = [Path(file).resolve() for name, file in modules.items() if name.startswith("expkit_plugin_") and file]
+    folders = {path.parent for path in given}
+    beside = (Path(file).resolve() for file in modules.values() if file and file.endswith(".py"))
+    near = [path for path in beside if path.parent in folders and path not in given]
+    return [path for path in [*given, *sorted(set(near))][:MOST] if path.is_file()]
+
+
+def _repositories() -> Iterator[Path]:
+    """Yield the roots of the repositories whose code takes part: the working folder's, and the package's own."""
+    seen = set()
+    for place, file in ((Path.cwd(), None), (PACKAGE, "__init__.py")):
+        if file and not _git(place, "ls-files", "--error-unmatch", file):
+            continue  # installed into some project's environment, which does not track it
+        root = _git(place, "rev-parse", "--show-toplevel").strip()
+        if root and root not in seen:
+            seen.add(root)
+            yield Path(root)
+
+
+def _repository(root: Path, number: int, output_dir: Path | None, texts: dict[str, str]) -> dict[str, Any]:
+    """Return a repository's facts; its patch and untracked sources go into texts."""
+    prefix = "" if number == 0 else f"{root.name}_"
+    patch = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
+    facts: dict[str, Any] = {"name": root.name, "commit": _git(root, "rev-parse", "HEAD").strip() or None}
+    facts["remote"] = _git(root, "remote", "get-url", "origin").strip() or None
+    if output_dir and root.is_relative_to(output_dir.resolve()):
+        output_dir = None  # runs begin in the midst of the sources
+    untracked = [name for name in _untracked(root) if not _is_below(root / name, output_dir)]
+    facts["changed"] = bool(patch or untracked)
+    if patch:
+        texts[f"{prefix}code.patch"] = patch
+        facts |= {"patch": f"{prefix}code.patch", "patch_sha256": hashlib.sha256(patch.encode()).hexdigest()}
+    for name in untracked[:MOST]:
+        path = root / name
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
+            texts[f"{prefix}sources/{name}"] = path.read_bytes().decode(errors="replace")
+    if untracked:
+        facts["untracked"] = untracked[:MOST]
+    return facts
+
+
+def _untracked(root: Path) -> list[str]:
+    names = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    return [name for name in names if Path(name).suffix in _SOURCES]
+
+
+def _is_below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)
+    except (OSError, subprocess.TimeoutExpired):  # no git here, or a huge tree: the record says commit null
+        return ""
+    return done.stdout if done.returncode == 0 else ""

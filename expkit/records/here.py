@@ -1,0 +1,121 @@
+"""What differs between where a record was made and here, and which of it may change the numbers."""
+
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from expkit.records.code import package_digest, plugin_facts
+from expkit.records.facts import COMPUTING
+from expkit.records.read import Shared
+
+Kind = Literal["code", "packages", "hardware", "data"]
+KINDS: tuple[Kind, ...] = ("code", "packages", "hardware", "data")
+_MOST_UNPACKED = 100_000_000  # bytes
+
+
+class Apart(NamedTuple):
+    """One thing that differs. breaks: whether the numbers may differ for it, so that the user must allow it."""
+
+    kind: Kind
+    what: str
+    theirs: str
+    here: str
+    breaks: bool
+
+
+def apart(record: Shared, environment: Mapping[str, Any]) -> list[Apart]:
+    """Return what differs in code, packages and hardware; the data are compared once they are loaded."""
+    return [*_code(record), *_packages(record.environment, environment), *_hardware(record.environment, environment)]
+
+
+def _code(record: Shared) -> Iterator[Apart]:
+    theirs, here = record.code.get("expkit_sha256"), package_digest()
+    if theirs and theirs != here:
+        commit = record.code.get("commit")
+        told = f"{str(theirs)[:12]}{f' (commit {str(commit)[:12]})' if commit else ''}"
+        yield Apart("code", "expkit", told, here[:12], True)
+    plugins = plugin_facts()
+    for name, digest in dict(record.code.get("plugins") or {}).items():
+        if name not in plugins:
+            remedy = f"not given; look at the record's plugins/{name}, then give --plugin FILE"
+            yield Apart("code", f"plugin {name}", str(digest)[:12], remedy, True)
+        elif plugins[name] != digest:
+            yield Apart("code", f"plugin {name}", str(digest)[:12], plugins[name][:12], True)
+
+
+def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
+    own = here["packages"]
+    for name, version in dict(theirs.get("packages") or {}).items():
+        if version != own.get(name):
+            yield Apart("packages", str(name), str(version), str(own.get(name)), name in COMPUTING)
+    if theirs and theirs.get("python") != here["python"]:
+        yield Apart("packages", "python", str(theirs.get("python")), here["python"], False)
+
+
+def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
+    on_gpu = theirs.get("device") != "cpu"
+    breaking = {"device": True, "system": True, "cpu_capability": not on_gpu, "gpus": on_gpu, "cuda": on_gpu}
+    # Libraries choose kernels by the processor's model too, though mostly by its instruction set.
+    for name, breaks in (breaking | {"cpu": False, "cores": False, "threads": False, "variables": False}).items():
+        if name in theirs and theirs[name] != here[name]:
+            pinned = " (set to that of the record)" if name == "threads" else ""
+            yield Apart("hardware", name, _short(theirs[name]), _short(here[name]) + pinned, breaks)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={one}" for name, one in value.items()) or "none"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[Apart]:
+    """Return what differs in the data, file by file where the record lists them."""
+    found = []
+    if record.data and list(record.data.get("class_names", [])) != list(facts["class_names"]):
+        found.append(Apart("data", "classes", _short(record.data.get("class_names", [])[:8]),
+                           _short(facts["class_names"][:8]), True))  # fmt: skip
+    listed = _listed(record.data_files)
+    for split in ("train", "val"):
+        theirs, here = record.data.get(split), facts[split]
+        if not isinstance(theirs, dict):
+            continue
+        keys = ["fingerprint"] + ["content"] * (theirs.get("method") == here["method"])
+        if all(theirs.get(key) == here[key] for key in keys):
+            continue
+        told = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
+        if not told:
+            told = "names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents"
+        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{here['images']} images: {told}", True))
+    return found
+
+
+def _files_apart(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
+    """Return which files were changed, added and removed, each with its first names."""
+    if not theirs or not here:
+        return ""
+    groups = {
+        "changed": [name for name in theirs if name in here and theirs[name] != here[name]],
+        "added": [name for name in here if name not in theirs],
+        "removed": [name for name in theirs if name not in here],
+    }
+    told = [
+        f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for word, names in groups.items() if names
+    ]  # fmt: skip
+    return ", ".join(told)
+
+
+def _listed(data: bytes) -> dict[str, dict[str, str]]:
+    """Return split -> name -> digest of a record's list; nothing where it is none."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(_MOST_UNPACKED).decode("utf-8", "surrogateescape")
+    except (OSError, EOFError, ValueError):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for line in text.split("\n"):
+        words = line.split(" ", 2)
+        if len(words) == 3:
+            found.setdefault(words[0], {})[words[2]] = words[1]
+    return found

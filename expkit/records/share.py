@@ -1,0 +1,73 @@
+"""A record as one file to share: a .zip of its files without checkpoints, or a short record.yaml."""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.checkpoints import write_whole
+from expkit.records.check import SEAL_LINE, check_record
+from expkit.records.read import LARGEST, Shared, open_files, read_record
+from expkit.records.seal import AT_HOME, NAME
+from expkit.registry import ConfigError
+
+_MOST_POINTS = 200  # of each kind in a record.yaml, evenly apart, beside the first ten
+
+
+def export(place: Path, target: Path) -> list[str]:
+    """Write a record's shareable file; returns what was left out. Raises ConfigError, also for an edited record."""
+    if target.suffix not in (".zip", ".yaml"):
+        raise ConfigError(f"--export: '{target}' must end with .zip or .yaml")
+    faults, _ = check_record(place)
+    if faults:
+        raise ConfigError(*(f"--export: {fault}; only a record as its run wrote it is exported" for fault in faults))
+    content, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [])
+    try:
+        write_whole(target, lambda file: file.write(content))
+    except OSError as error:
+        raise ConfigError(f"--export: cannot write '{target}': {error.strerror}") from error
+    return left_out
+
+
+def _zipped(place: Path) -> tuple[bytes, list[str]]:
+    """Return the .zip; its comment is the digest of all bytes before it, and the same record gives the same bytes."""
+    files = open_files(place)
+    buffer, left_out = io.BytesIO(), []
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in [NAME, *files.names()]:
+            if name.startswith(AT_HOME):
+                left_out.append(name)
+                continue
+            data = files.read(name, LARGEST)
+            assert data is not None
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+        archive.comment = b"0" * 64
+    body = buffer.getvalue()[:-64]
+    return body + hashlib.sha256(body).hexdigest().encode(), left_out
+
+
+def _single(record: Shared) -> bytes:
+    """Return a record.yaml: the config, what is expected of it, and what it was true of."""
+    steps = [point for point in record.points if point["kind"] == "step"]
+    epochs = [point for point in record.points if point["kind"] == "epoch"]
+    points = [*steps[:10], *_thinned(steps[10:]), *_thinned(epochs)]
+    data = {name: value for name, value in record.data.items() if name != "notes"}
+    names = ("id", "status", "started", "command", "config_sha256", "digest")
+    code = {
+        name: record.code[name] for name in ("commit", "changed", "expkit_sha256", "plugins") if name in record.code
+    }
+    content: dict[str, Any] = {
+        "facts": {name: record.facts[name] for name in names if name in record.facts},
+        "config": record.config, "code": code, "environment": record.environment, "data": data,
+        "expectations": {"result": record.result, "points": json.loads(json.dumps(points))},
+    }  # fmt: skip
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110).encode()
+    return text + SEAL_LINE.encode() + hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
+def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return points[:: -(-len(points) // _MOST_POINTS) or 1]

@@ -1,0 +1,255 @@
+"""python -m expkit.reproduce: runs a shared record again, and says what differs here and in the result."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.registry import ConfigError, nearest
+
+Config = dict[str, Any]
+
+USAGE = """\
+python -m expkit.reproduce RECORD [--verify] [--steps N] [--allow KIND ...] [--dry] [--plugin FILE.py] [KEY=VALUE ...]
+python -m expkit.reproduce RECORD --check
+python -m expkit.reproduce RECORD --export FILE.zip|FILE.yaml
+
+RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, runs the config again, leaves a record.
+
+--verify     compares step by step: identical, equal to 1e-6, or differs from step N
+--steps N    runs only the first N steps of it
+--allow      code, packages, hardware, data, edited or all: run though this differs from the record
+--dry        says what differs here, and runs nothing
+--check      names every file of the record that was edited
+--export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations)
+KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER
+
+Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
+"""
+
+# What a user may set without it being another run. device.* shows among the differences.
+_FREE = (
+    "name", "output_dir", "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.val_annotations",
+    "dataset.exclude", "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout",
+    "dataset.cache", "dataset.cache_dir", "device.name", "device.index", "checkpoint.resume", "checkpoint.init_from",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(_parse(given), shlex.join(["python", "-m", "expkit.reproduce", *given]))
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parse(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=USAGE)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("--export", metavar="FILE")
+    for flag in ("--verify", "--dry", "--check"):
+        parser.add_argument(flag, action="store_true")
+    try:
+        asked = parser.parse_intermixed_args(given)
+    except SystemExit as error:  # it has said why
+        raise SystemExit(2) from error
+    if asked.help or not asked.words:
+        print(USAGE, end="")
+        sys.exit(0 if asked.help else 2)
+    if asked.steps is not None and asked.steps < 1:
+        raise ConfigError(f"--steps: takes a whole number from 1 up, got {asked.steps}")
+    return asked
+
+
+def _run(asked: argparse.Namespace, command: str) -> None:
+    from expkit.plugins import load_plugins
+
+    place = Path(asked.words[0]).expanduser()
+    if asked.check:
+        sys.exit(_check(place))
+    if asked.export:
+        from expkit.records import export
+
+        left_out = export(place, Path(asked.export))
+        print(f"wrote {asked.export}" + (f", without {_folders(left_out)}" if left_out else ""))
+        return
+    load_plugins(asked.plugin)
+    _reproduce(place, asked, command)
+
+
+def _folders(names: Sequence[str]) -> str:
+    return ", ".join(sorted({name.split("/")[0] for name in names}))
+
+
+def _check(place: Path) -> int:
+    from expkit.records import check_record
+
+    faults, notes = check_record(place)
+    for sentence in [*faults, *(f"note: {note}" for note in notes)]:
+        print(sentence)
+    print(f"{place}: {f'{len(faults)} files are not as the run wrote them' if faults else 'as its run wrote it'}")
+    return 1 if faults else 0
+
+
+def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
+    from expkit import assembly
+    from expkit.records import read_record
+    from expkit.run import train
+
+    allowed = _allowed(asked.allow)
+    record = read_record(place)
+    config = prepared_config(record, asked.words[1:])
+    assembly.check(config)
+    _compare_places(place, record, config, allowed)
+    if asked.dry:
+        return
+    last_step = _last_step(record.points, asked.steps)
+
+    def shorten(job: Any) -> None:
+        if last_step is not None:  # after the schedule was made for the whole run
+            job.runner.last_step = min(job.runner.last_step, last_step)
+
+    folder = train(config, asked.words[1:], command, shorten)
+    if asked.verify:
+        sys.exit(_verify(record, read_record(folder), last_step))
+
+
+def prepared_config(record: Any, words: Sequence[str]) -> Config:
+    """Return a record's config for this machine: its paths found, the threads of the record, no loggers.
+
+    record: a Shared; words: KEY=VALUE of the user. Raises ConfigError for a path that is not known here.
+    """
+    import copy
+
+    from expkit.records import places
+
+    config: Config = copy.deepcopy(record.config)
+    faults = [f"config: {record.place} has no mapping '{name}'" for name in ("dataset", "device", "checkpoint")
+              if not isinstance(config.get(name), dict)]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
+    # Where a stranger's run wrote is no place to write to here.
+    config |= {"logger": {}, "output_dir": "outputs"}
+    if "cache_dir" in config["dataset"]:
+        config["dataset"]["cache_dir"] = "outputs/cache"
+    if config["checkpoint"].get("resume") == "auto":
+        config["checkpoint"]["resume"] = None
+    known = places.recall(record.data)
+    for key in places.missing(config):
+        if key in known and Path(known[key]).exists():
+            _set(config, key, known[key])
+    for word in words:
+        _override(config, word)
+    if lost := places.missing(config):
+        raise ConfigError(*(f"{key}: lay outside the folders of who ran it; give {key}=PATH" for key in lost))
+    if threads := record.environment.get("threads"):
+        config["device"]["threads"] = threads
+    return config
+
+
+def _override(config: Config, word: str) -> None:
+    key, equals, text = word.partition("=")
+    if not equals or key not in _FREE:
+        hint = nearest(key, _FREE)
+        raise ConfigError(
+            f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(_FREE)}{hint}"
+        )
+    try:
+        _set(
+            config, key, yaml.safe_load(text) if key.endswith(("num_workers", "prefetch", "timeout", "index")) else text
+        )
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: cannot read {text!r}; give a number or a word") from error
+
+
+def _set(config: Config, key: str, value: Any) -> None:
+    node = config
+    *groups, name = key.split(".")
+    for group in groups:
+        node = node[group]
+    node[name] = None if value == "null" else value
+
+
+def _allowed(words: Sequence[str]) -> set[str]:
+    from expkit.records.here import KINDS
+
+    known = (*KINDS, "edited")
+    allowed = {word for some in words for word in some.split(",")}
+    if wrong := sorted(allowed - {*known, "all"}):
+        raise ConfigError(f"--allow: takes {', '.join(known)} or all, got '{wrong[0]}'{nearest(wrong[0], known)}")
+    return {*known} if "all" in allowed else allowed
+
+
+def _compare_places(place: Path, record: Any, config: Config, allowed: set[str]) -> None:
+    """Show what differs here. Raises ConfigError where it breaks the promise and was not allowed."""
+    from expkit.data.datasets import load
+    from expkit.records import check_record
+    from expkit.records.facts import data_facts, environment_facts
+    from expkit.records.here import Apart, apart, apart_data
+
+    found = apart(record, environment_facts(config)) + apart_data(record, *data_facts(load(config["dataset"])))
+    edited, _ = check_record(place)
+    _show(found)
+    by_kind: dict[str, list[Apart]] = {}
+    for one in found:
+        if one.breaks:
+            by_kind.setdefault(one.kind, []).append(one)
+    refused = [
+        f"{kind}: {some[0].what} differs ({some[0].theirs} there, {some[0].here} here)"
+        + (f" and {len(some) - 1} more" if len(some) > 1 else "")
+        + f", so the result may differ; --allow {kind} runs it all the same"
+        for kind, some in by_kind.items() if kind not in allowed
+    ]  # fmt: skip
+    by_hand = place.suffix in (".yaml", ".yml") and any("has no digest" in fault for fault in edited)
+    if edited and not by_hand and "edited" not in allowed:
+        refused += [f"edited: {fault}; --allow edited runs it all the same" for fault in edited]
+    if refused:
+        raise ConfigError(*refused)
+
+
+def _show(found: Sequence[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not found:
+        console.print("nothing differs here: code, packages, hardware and data are those of the record")
+        return
+    table = Table("what", "in the record", "here", "may change the result", title="differs here")
+    for one in found:
+        table.add_row(f"{one.kind}: {one.what}", one.theirs, one.here, "yes" if one.breaks else "no")
+    console.print(table)
+
+
+def _last_step(points: Sequence[Mapping[str, Any]], steps: int | None) -> int | None:
+    """Return where to end: at the record's first point from `steps` on, so that there is something to compare."""
+    if steps is None:
+        return None
+    return min((point["step"] for point in points if point["step"] >= steps), default=steps)
+
+
+def _verify(record: Any, ours: Any, last_step: int | None) -> int:
+    from expkit.records.compare import compare, with_weights
+
+    verdict = compare(record.points, ours.points, last_step)
+    if last_step is None:
+        verdict = with_weights(verdict, record.result, ours.result)
+    print(f"{record.name}: {verdict.text}")
+    return 0 if verdict.holds else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The command in processes of its own, and what it prepares and refuses."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expkit.records import Record, read_record
+from expkit.registry import ConfigError
+from expkit.reproduce import main, prepared_config
+
+ROOT = Path(__file__).parents[2]
+LONG = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="EXPKIT_LONG=1 runs it: several minutes")
+PETS = ["dataset=image_folder", "model.width=4", "epochs=2", "batch_size=4", "log_every=1", "transforms.image_size=32"]
+
+
+def python(folder: Path, *arguments: str, code: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": str(code), "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def test_a_shared_record_is_run_again_elsewhere(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+    """Exported, run again in another folder with the data at another place; and refused once a file has changed."""
+    root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(10)))
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    done = python(first, "expkit.run", *PETS, f"dataset.root={root}", "logger=none", "dataset.num_workers=0")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (first / "outputs").iterdir()
+    done = python(first, "expkit.reproduce", str(folder), "--export", str(second / "shared.zip"))
+    assert done.stdout.endswith("without checkpoints, log.txt\n"), done.stderr
+    root.rename(tmp_path / "moved")
+    command = ("expkit.reproduce", "shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1")
+    done = python(second, *command, "--steps", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ": identical (3 points, " in done.stdout
+    assert "nothing differs here" in done.stdout
+    photo = tmp_path / "moved/cat/1.jpg"
+    photo.write_bytes(photo.read_bytes()[:-1] + b"\0")
+    done = python(second, *command)
+    assert done.returncode == 2, done.stdout
+    assert "error: data: " in done.stderr
+    assert "1 changed (cat/1.jpg)" in done.stdout
+    assert len(list((second / "outputs").iterdir())) == 1
+
+
+def test_it_sets_the_threads_and_finds_the_data(record: Record, tmp_path: Path) -> None:
+    record.close("finished", {})
+    shared = read_record(record.folder)
+    shared.environment["threads"] = 7
+    config = prepared_config(shared, ["dataset.num_workers=3"])
+    assert config["device"]["threads"] == 7
+    assert config["dataset"]["num_workers"] == 3
+    assert config["logger"] == {}
+    assert config["dataset"]["root"] == str(tmp_path / "shapes")  # outside of the folder it was begun in
+
+
+def test_a_place_that_is_not_known_is_asked_for(record: Record, cache: Path) -> None:
+    for path in (cache / "expkit/places").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"dataset\.root: lay outside the folders of who ran it"):
+        prepared_config(read_record(record.folder), [])
+    assert prepared_config(read_record(record.folder), ["dataset.root=there"])["dataset"]["root"] == "there"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.width=3"], "model.width: would make another run of it"),
+        (["dataset.roott=3"], "did you mean 'dataset.root'"),
+        (["--allow", "pakages"], "did you mean 'packages'"),
+        (["--steps", "0"], "--steps: takes a whole number"),
+        (["--export", "here.tar"], "must end with .zip or .yaml"),
+    ],
+)
+def test_mistakes_are_named(words: list[str], said: str, record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(record.folder), *words])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_check_names_an_edited_file(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    record.close("finished", {})
+    for edited in (False, True):
+        if edited:
+            (record.folder / "metrics.jsonl").write_text("{}\n")
+        with pytest.raises(SystemExit) as ended:
+            main([str(record.folder), "--check"])
+        assert ended.value.code == int(edited)
+        assert ("metrics.jsonl: was changed\n" in capsys.readouterr().out) is edited
+
+
+def test_differences_are_refused_unless_allowed(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    path = record.folder / "env.json"
+    path.write_text(path.read_text().replace('"torch": "', '"torch": "0.'))
+    with pytest.raises(SystemExit) as ended:
+        main([str(record.folder), "--dry"])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert "error: packages: torch differs (0." in told.err
+    assert "error: edited: env.json: was changed; --allow edited runs it all the same" in told.err
+    assert "packages: torch" in told.out
+    main([str(record.folder), "--dry", "--allow", "packages,edited"])
+
+
+SMALL = ["dataset.size=32", "dataset.train_images=60", "dataset.val_images=20", "epochs=2", "log_every=1"]
+TEN: list[list[str]] = [
+    ["model.width=4"],
+    ["model.width=4", "seed=3", "optimizer=sgd", "schedule=cosine"],
+    ["model=small_cnn", "dataset.num_workers=2"],
+    ["model.width=4", "sampler=class_balanced", "transforms.batch=[{name: MixUp},{name: CutMix}]"],
+    ["model.width=4", "model.dropout=0.3", "accumulate_steps=2", "batch_size=8"],
+    ["model.width=4", "transforms=augment", "transforms.image_size=32", "dataset.num_workers=1"],
+    ["model.width=4", "device.precision=bf16"],
+    ["model.width=4", "device.threads=1", "clip_grad_norm=1"],
+    ["model.width=4", "dataset=fake", "optimizer=adam", "schedule=step"],
+    ["model.width=4", "device.channels_last=false", "dataset.cache=memory", "loss.label_smoothing=0.1"],
+]
+
+
+@LONG
+def test_ten_configs_are_identical_in_another_clone(tmp_path: Path) -> None:
+    """10 of 10: run here, run again from a clone of this repository, in another folder, with other data folders."""
+    clone, first, second = tmp_path / "clone", tmp_path / "first", tmp_path / "second"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    identical = 0
+    told: list[Any] = []
+    for number, words in enumerate(TEN):
+        here, there = first / str(number), second / str(number)
+        here.mkdir(parents=True)
+        there.mkdir(parents=True)
+        shapes = [word for word in SMALL if "dataset=fake" not in words or not word.startswith("dataset.")]
+        done = python(here, "expkit.run", *shapes, *words, "logger=none")
+        assert done.returncode == 0, done.stderr
+        (folder,) = (place for place in (here / "outputs").iterdir() if place.name not in ("data", "cache"))
+        done = python(here, "expkit.reproduce", str(folder), "--export", str(there / "shared.zip"))
+        done = python(there, "expkit.reproduce", "shared.zip", "--verify", code=clone)
+        told.append((words, done.stdout[-300:], done.stderr[-300:]))
+        identical += done.returncode == 0 and ": identical (" in done.stdout and "bit for bit" in done.stdout
+    assert identical == 10, told
