@@ -171,7 +171,7 @@ class _Opened:
             summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}  {relative(kept.best)}"
         if kept and kept.last:
             summary["last"] = relative(kept.last)
-        summary["record"] = relative(self.folder)
+        summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
         if self.ending.status != "finished" and kept and kept.last:
             summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
         self.logger.close(summary)

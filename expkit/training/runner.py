@@ -191,6 +191,7 @@ class Runner:
         values = self.parts.train_metrics.interval()
         now = time.perf_counter()
         values |= {"lr": self.rate, "images_per_second": samples / (now - self.interval_began)}
+        values |= self.parts.watch.values()
         self.interval_began = now
         self.parts.logger.point(Point("step", self.epoch, self.step, values))
 
@@ -279,7 +280,8 @@ class Runner:
         state |= {"epoch": self.epoch, "batch": self.batch, "step": self.step, "scores": self.scores}
         parts.logger.flush()  # metrics.jsonl is cut back to here when a run goes on
         passed_over = [list(place) for place in sorted(self.passed_over)]
-        return state | {"passed_over": passed_over, "metrics_bytes": parts.logger.metrics_bytes()}
+        state |= {"passed_over": passed_over, "watched": dict(parts.watch.pending)}
+        return state | {"metrics_bytes": parts.logger.metrics_bytes()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
@@ -287,7 +289,7 @@ class Runner:
             part.load_state_dict(state[name])
         keep_layout(self.parts.optimizer)
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
-        self.scores = state["scores"]
+        self.scores, self.parts.watch.pending = state["scores"], dict(state["watched"])
         self.passed_over = {(epoch, batch) for epoch, batch in state["passed_over"]}
         self.saved = (self.epoch, self.batch, self.step)
 

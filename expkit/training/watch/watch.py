@@ -28,6 +28,7 @@ class Watch:
         self._steps_per_epoch = self._last_step = 1
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
+        self.pending: dict[str, float] = {}  # values for the next point of steps
         self.next_step = -1  # the update before which somebody wants to see gradients
 
     # ---- what the loop calls -------------------------------------------------------------------------------
@@ -52,6 +53,11 @@ class Watch:
         due = [watcher for watcher, every in self._of("update") if self._next(watcher, every, step - 1) == step]
         self._ask(due, lambda watcher: watcher.update(Where(epoch, step)))
         self._plan(step)
+
+    def values(self) -> dict[str, float]:
+        """Return what was measured since the last point of steps, to be part of the next one."""
+        values, self.pending = self.pending, {}
+        return values
 
     def begin_evaluation(self, epoch: int, step: int, model: nn.Module) -> None:
         """Call before an evaluation. model: the one that is evaluated, e.g. an average of the trained one."""
@@ -99,7 +105,10 @@ class Watch:
             for watcher in due:
                 try:
                     for shown in question(watcher) or ():
-                        self._logger.point(shown) if isinstance(shown, Point) else self._logger.show(shown)
+                        if isinstance(shown, Point):
+                            self.pending |= shown.values
+                        else:
+                            self._logger.show(shown)
                 except Exception as error:  # whatever goes wrong in looking, the run goes on
                     self._leave_out(watcher, error)
 
