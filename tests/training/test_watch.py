@@ -50,7 +50,7 @@ def test_everything_on_or_off_ends_with_the_same_weights_and_random_streams(smal
 
 
 def test_everything_shows_each_kind_in_each_epoch(small_config: Compose) -> None:
-    runner, shown = watched(small_config("watch=everything", "watch.gradient_norm.steps=2"))
+    runner, shown = watched(small_config("watch=everything", "watch.gradient_norm.steps=2", "log_every=2"))
     assert shown.messages == []
     for name, kind in KINDS.items():
         found = shown.of(name)
