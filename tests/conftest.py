@@ -39,12 +39,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What expkit remembers of data on this machine goes to a folder of the tests, in their processes too."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # Of a run's process too: networks this small gain nothing, and on a busy machine threads wait for each other.
+        patched.setenv("OMP_NUM_THREADS", "1")
         yield
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ class DeviceOptions:
     """Options of every device.
 
     precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 (mixed: weights stay float32).
-    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for all cores; sums
-    depend on their number, so the record holds it. keep_memory: the process keeps freed memory instead of giving it
+    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for OMP_NUM_THREADS
+    or else all cores; sums depend on their number, so the record holds it. keep_memory: the process keeps freed memory instead of giving it
     back to the system after each step, which a CPU run would pay for with a third of its time (glibc only).
     """
 
@@ -72,7 +72,7 @@ class Device:
     def __init__(self, torch_device: torch.device, options: DeviceOptions) -> None:
         self.torch_device = torch_device
         self.options = options
-        self.threads = available_cores() if options.threads == "auto" else options.threads
+        self.threads = _chosen_threads() if options.threads == "auto" else options.threads
         self.non_blocking = torch_device.type == "cuda"
         if options.precision == "bf16" and torch_device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise ConfigError("device.precision: this GPU has no bf16; use device.precision=fp32 or tf32")
@@ -151,6 +151,11 @@ def _keep_freed_memory() -> None:
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
     library.mallopt(mmap_threshold, 1 << 30)
     library.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def _chosen_threads() -> int:
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
 
 
 def available_cores() -> int:
