@@ -21,9 +21,10 @@ class DeviceOptions:
     """Options of every device.
 
     precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 (mixed: weights stay float32).
-    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for OMP_NUM_THREADS
-    or else all cores; sums depend on their number, so the record holds it. keep_memory: the process keeps freed memory instead of giving it
-    back to the system after each step, which a CPU run would pay for with a third of its time (glibc only).
+    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for OMP_NUM_THREADS or
+    else all cores; sums depend on their number, so the record holds it. keep_memory: the process keeps freed memory
+    instead of giving it back to the system after each step, which a CPU run would pay for with a third of its time
+    (glibc only).
     """
 
     precision: Precision = "fp32"
