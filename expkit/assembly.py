@@ -12,6 +12,7 @@ from torch import nn
 
 from expkit.builders import (
     add_extras,
+    build_average,
     build_device,
     build_input,
     build_loaders,
@@ -143,6 +144,7 @@ def assemble(config: Config, origin: Origin | None = None) -> Job:
     parts.mixing = mixing
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
+    parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
     parts.watch = build_watch(config["watch"], scene_of(parts, splits, sizes[0]))
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)

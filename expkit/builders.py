@@ -23,11 +23,11 @@ from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
-from expkit.training.averaging import ExponentialAverage
+from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
 from expkit.training.divergence import Buffers
 from expkit.training.losses import WithAuxiliary, chance_level
 from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
-from expkit.training.optimizers import build_optimizer
+from expkit.training.optimizers import build_optimizer, unfreezing
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.stopping import EarlyStopping
@@ -183,6 +183,7 @@ def build_training(
         eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device),
         device=device,
         chance=chance,
+        unfreezing=unfreezing(config["optimizer"], model),
         facts={
             "class_names": list(data.class_names),
             "task": data.task,
@@ -194,15 +195,13 @@ def build_training(
 
 
 def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDataset) -> bool:
-    """Add what a run may do beside plain training: average, early stopping, undoing a step. Raises ConfigError.
+    """Add what a run may do beside plain training: early stopping, undoing a step. Raises ConfigError.
 
     Returns whether a higher monitored score is better.
     """
     parts.monitor, higher = choose_monitor(node, data)
     if options.early_stopping_patience is not None:
         parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
-    if options.ema_decay is not None:
-        parts.average = ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
     if options.on_nan == "skip":
         parts.buffers = Buffers(parts.model)
     if options.on_nan == "roll_back" and node["name"] == "none":
@@ -210,6 +209,22 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
             "on_nan: roll_back goes back to a checkpoint, and checkpoint=none writes none; use on_nan=skip"
         )
     return higher
+
+
+def build_average(parts: Parts, options: RunOptions, steps_per_epoch: int, last_step: int) -> Average | None:
+    """Build the average of the weights that a run keeps, None for none. Raises ConfigError."""
+    if options.swa_from is not None:
+        if options.ema_decay is not None:
+            raise ConfigError("swa_from: a run keeps one average of its weights; set ema_decay=null or swa_from=null")
+        return EqualAverage(parts.model, round(options.swa_from * last_step), steps_per_epoch, last_step)
+    if options.ema_decay is None:
+        return None
+    if options.ema_rule == "bounded":
+        return ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
+    images, copied = options.batch_size * options.accumulate_steps, parts.schedule.warmup.steps / steps_per_epoch
+    return TorchvisionAverage(
+        parts.model, options.ema_decay, options.ema_every, images, options.epochs, steps_per_epoch, copied
+    )
 
 
 def choose_monitor(node: Config, data: ImageDataset) -> tuple[str, bool]:

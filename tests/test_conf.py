@@ -25,6 +25,9 @@ NEEDED = {
     "schedule/torch": ["schedule.name=ExponentialLR", "+schedule.gamma=0.9"],
     "sampler/weighted": ["sampler.class_weights={cat: 2}"],
     "experiment/dogcat_squeezenet": ["dataset.root=x"],
+    "experiment/torchvision_resnet50": ["dataset.root=x"],
+    "experiment/torchvision_resnet50_v1": ["dataset.root=x"],
+    "experiment/torchvision_mobilenet_v3_large": ["dataset.root=x"],
 }
 
 

@@ -50,3 +50,15 @@ def test_too_many_without_replacement_is_refused() -> None:
 def test_a_subset_is_a_share() -> None:
     assert len(order(name="subset", fraction=0.1)) == 10
     assert order(name="subset", indices=[3, 1], shuffle=False).draw(generator(0)).tolist() == [3, 1]
+
+
+def test_repeated_augmentation_is_that_of_torchvision_s_sampler() -> None:
+    """Its RASampler: a shuffled list, each sample `repetitions` times in a row, cut to the length of the data."""
+    order = samplers.build(
+        {"name": "repeated", "repetitions": 3, "round_to": 4}, targets=np.zeros(10, np.int64), class_names=["a"]
+    )
+    generator = torch.Generator().manual_seed(7)
+    shuffled = torch.randperm(10, generator=torch.Generator().manual_seed(7)).tolist()
+    expected = [index for index in shuffled for _ in range(3)][: 10 // 4 * 4]
+    assert order.draw(generator).tolist() == expected
+    assert len(order) == 8
