@@ -24,7 +24,7 @@ ORDER = [
     ("assembly",),
     ("report",),
     ("compare",),
-    ("records", "ending"),
+    ("records", "ending", "folds"),
     ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),

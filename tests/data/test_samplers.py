@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from expkit.data.samplers import Order
 from expkit.keys import generator
@@ -54,11 +55,6 @@ def test_a_subset_is_a_share() -> None:
 
 def test_repeated_augmentation_is_that_of_torchvision_s_sampler() -> None:
     """Its RASampler: a shuffled list, each sample `repetitions` times in a row, cut to the length of the data."""
-    order = samplers.build(
-        {"name": "repeated", "repetitions": 3, "round_to": 4}, targets=np.zeros(10, np.int64), class_names=["a"]
-    )
-    generator = torch.Generator().manual_seed(7)
-    shuffled = torch.randperm(10, generator=torch.Generator().manual_seed(7)).tolist()
-    expected = [index for index in shuffled for _ in range(3)][: 10 // 4 * 4]
-    assert order.draw(generator).tolist() == expected
-    assert len(order) == 8
+    drawn = order(name="repeated", repetitions=3, round_to=64).draw(generator(7))
+    shuffled = torch.randperm(100, generator=generator(7)).tolist()
+    assert drawn.tolist() == [index for index in shuffled for _ in range(3)][: 100 // 64 * 64]
