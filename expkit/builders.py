@@ -1,5 +1,6 @@
 """One function per group of the config: from its checked node to the objects that a run is made of."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
 from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.dataset import ImageDataset, Splits
@@ -23,6 +25,7 @@ from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
+from expkit.trained import load_trained
 from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
 from expkit.training.divergence import Buffers
 from expkit.training.losses import WithAuxiliary, chance_level
@@ -31,6 +34,7 @@ from expkit.training.optimizers import build_optimizer, unfreezing
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.stopping import EarlyStopping
+from expkit.training.teacher import Teacher
 
 Config = Mapping[str, Any]
 
@@ -98,6 +102,34 @@ def build_loss(node: Config, data: ImageDataset, model: nn.Module) -> nn.Module:
     loss: nn.Module = losses.build(node, class_names=data.class_names, class_counts=class_counts(data), task=data.task)
     weight = auxiliary_weight(model)
     return WithAuxiliary(loss, weight) if weight else loss
+
+
+def build_teacher(node: Config, data: ImageDataset, device: Device, normalize: pixels.Normalize) -> Teacher | None:
+    """Read the trained model that loss=distill learns from, None for other losses. Raises ConfigError."""
+    if "teacher" not in node:
+        return None
+    try:
+        trained = load_trained(node["teacher"], "best", "cpu", "fp32")
+    except ConfigError as error:
+        raise ConfigError(*(f"loss.teacher: {fault}" for fault in error.faults)) from error
+    device.activate()  # reading it has set the threads and precision that it was trained with
+    if sorted(trained.classes) != sorted(data.class_names):
+        shown = f"{', '.join(trained.classes[:8])}; the data has {', '.join(data.class_names[:8])}"
+        raise ConfigError(f"loss.teacher: {trained.path} knows other classes ({shown}); give one of the same")
+    order = [trained.classes.index(name) for name in data.class_names]
+    mean, std, its_mean, its_std = map(
+        torch.tensor, (normalize.mean, normalize.std, trained.normalize.mean, trained.normalize.std)
+    )
+    scale, shift = (one.to(device.torch_device) for one in (std / its_std, (mean - its_mean) / its_std))
+    return Teacher(device.place(trained.model), order, scale, shift, read_manifest(trained.path)["sha256"])
+
+
+def add_teacher(parts: Parts, node: Config, data: ImageDataset, normalize: pixels.Normalize) -> None:
+    """Add the trained model that loss=distill learns from, if it is that. Raises ConfigError."""
+    parts.teacher = build_teacher(node, data, parts.device, normalize)
+    if parts.teacher is not None:
+        parts.chance = math.nan  # part of the loss is a distance to the teacher
+        parts.facts["teacher_sha256"] = parts.teacher.digest
 
 
 def check_mixing(mixing: Mixing | None, loss: nn.Module, name: str, num_classes: int) -> None:

@@ -20,6 +20,7 @@ NEEDED = {
     "dataset/torchvision": ["dataset.name=svhn", "dataset.root=x"],
     "model/torchvision": ["model.name=resnet34"],
     "model/timm": ["model.name=timm/resnet18"],
+    "loss/distill": ["loss.teacher=x"],
     "loss/torch": ["loss.name=MultiMarginLoss"],
     "optimizer/torch": ["optimizer.name=radam"],
     "schedule/torch": ["schedule.name=ExponentialLR", "+schedule.gamma=0.9"],

@@ -20,12 +20,12 @@ ORDER = [
     ("config",),
     ("differences",),
     ("resuming",),
+    ("trained",),
     ("builders",),
     ("assembly",),
     ("report",),
     ("compare",),
     ("records", "ending", "folds"),
-    ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
 ]

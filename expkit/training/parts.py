@@ -18,6 +18,7 @@ from expkit.training.interruption import Interruption
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.schedules import Schedule
 from expkit.training.stopping import EarlyStopping
+from expkit.training.teacher import Teacher
 from expkit.training.unfreezing import GradualUnfreezing
 from expkit.training.watch import Watch
 
@@ -38,6 +39,7 @@ class Parts:
     device: Device
     monitor: str = "loss"  # the validation score that says which epoch is best
     mixing: Mixing | None = None  # MixUp, CutMix: of each training batch
+    teacher: Teacher | None = None  # whose answers the loss takes too
     average: Average | None = None
     stopping: EarlyStopping | None = None
     unfreezing: GradualUnfreezing | None = None  # which layers are trained in an epoch

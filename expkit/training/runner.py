@@ -14,14 +14,7 @@ from expkit.data.samples import Batch
 from expkit.keys import key
 from expkit.loggers import Point
 from expkit.models import training_mode
-from expkit.training.divergence import (
-    MOST_ROLL_BACKS,
-    REMEDIES,
-    RollBack,
-    TrainingDiverged,
-    describe,
-    gradient_norm,
-)
+from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, gradient_norm
 from expkit.training.interruption import Interrupted
 from expkit.training.losses import at_chance_warning, stays_at_chance
 from expkit.training.metrics import main_logits
@@ -121,7 +114,8 @@ class Runner:
         parts.device.seed(step_key)
         with parts.device.autocast():
             outputs = parts.model(images)
-            loss = parts.loss(outputs, targets)
+            taught = () if parts.teacher is None else (parts.teacher(images),)
+            loss = parts.loss(outputs, targets, *taught)
         (loss / window if window > 1 else loss).backward()
         if parts.mixing is not None:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
