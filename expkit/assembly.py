@@ -12,6 +12,8 @@ from torch import nn
 
 from expkit.builders import (
     add_extras,
+    add_teacher,
+    build_average,
     build_device,
     build_input,
     build_loaders,
@@ -141,8 +143,10 @@ def assemble(config: Config, origin: Origin | None = None) -> Job:
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train)
     parts.facts["transforms"] = pixels.resolved(config["transforms"], sizes, normalize)
     parts.mixing = mixing
+    add_teacher(parts, config["loss"], splits.train, normalize)
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
+    parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
     parts.watch = build_watch(config["watch"], scene_of(parts, splits, sizes[0]))
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
@@ -186,6 +190,8 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{facts['samples']:,} images to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
+    if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):
+        raise ConfigError(f"checkpoint.resume: {path} was taught by another teacher; give its loss.teacher")
     if problem := _weights_problem(job.parts.model, state["model"]):
         raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
     try:

@@ -1,5 +1,6 @@
 """One function per group of the config: from its checked node to the objects that a run is made of."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
 from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.dataset import ImageDataset, Splits
@@ -23,14 +25,16 @@ from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
-from expkit.training.averaging import ExponentialAverage
+from expkit.trained import load_trained
+from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
 from expkit.training.divergence import Buffers
 from expkit.training.losses import WithAuxiliary, chance_level
 from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
-from expkit.training.optimizers import build_optimizer
+from expkit.training.optimizers import build_optimizer, unfreezing
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.stopping import EarlyStopping
+from expkit.training.teacher import Teacher
 
 Config = Mapping[str, Any]
 
@@ -98,6 +102,34 @@ def build_loss(node: Config, data: ImageDataset, model: nn.Module) -> nn.Module:
     loss: nn.Module = losses.build(node, class_names=data.class_names, class_counts=class_counts(data), task=data.task)
     weight = auxiliary_weight(model)
     return WithAuxiliary(loss, weight) if weight else loss
+
+
+def build_teacher(node: Config, data: ImageDataset, device: Device, normalize: pixels.Normalize) -> Teacher | None:
+    """Read the trained model that loss=distill learns from, None for other losses. Raises ConfigError."""
+    if "teacher" not in node:
+        return None
+    try:
+        trained = load_trained(node["teacher"], "best", "cpu", "fp32")
+    except ConfigError as error:
+        raise ConfigError(*(f"loss.teacher: {fault}" for fault in error.faults)) from error
+    device.activate()  # reading it has set the threads and precision that it was trained with
+    if sorted(trained.classes) != sorted(data.class_names):
+        shown = f"{', '.join(trained.classes[:8])}; the data has {', '.join(data.class_names[:8])}"
+        raise ConfigError(f"loss.teacher: {trained.path} knows other classes ({shown}); give one of the same")
+    order = [trained.classes.index(name) for name in data.class_names]
+    mean, std, its_mean, its_std = map(
+        torch.tensor, (normalize.mean, normalize.std, trained.normalize.mean, trained.normalize.std)
+    )
+    scale, shift = (one.to(device.torch_device) for one in (std / its_std, (mean - its_mean) / its_std))
+    return Teacher(device.place(trained.model), order, scale, shift, read_manifest(trained.path)["sha256"])
+
+
+def add_teacher(parts: Parts, node: Config, data: ImageDataset, normalize: pixels.Normalize) -> None:
+    """Add the trained model that loss=distill learns from, if it is that. Raises ConfigError."""
+    parts.teacher = build_teacher(node, data, parts.device, normalize)
+    if parts.teacher is not None:
+        parts.chance = math.nan  # part of the loss is a distance to the teacher
+        parts.facts["teacher_sha256"] = parts.teacher.digest
 
 
 def check_mixing(mixing: Mixing | None, loss: nn.Module, name: str, num_classes: int) -> None:
@@ -183,6 +215,7 @@ def build_training(
         eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device),
         device=device,
         chance=chance,
+        unfreezing=unfreezing(config["optimizer"], model),
         facts={
             "class_names": list(data.class_names),
             "task": data.task,
@@ -194,15 +227,13 @@ def build_training(
 
 
 def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDataset) -> bool:
-    """Add what a run may do beside plain training: average, early stopping, undoing a step. Raises ConfigError.
+    """Add what a run may do beside plain training: early stopping, undoing a step. Raises ConfigError.
 
     Returns whether a higher monitored score is better.
     """
     parts.monitor, higher = choose_monitor(node, data)
     if options.early_stopping_patience is not None:
         parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
-    if options.ema_decay is not None:
-        parts.average = ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
     if options.on_nan == "skip":
         parts.buffers = Buffers(parts.model)
     if options.on_nan == "roll_back" and node["name"] == "none":
@@ -210,6 +241,22 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
             "on_nan: roll_back goes back to a checkpoint, and checkpoint=none writes none; use on_nan=skip"
         )
     return higher
+
+
+def build_average(parts: Parts, options: RunOptions, steps_per_epoch: int, last_step: int) -> Average | None:
+    """Build the average of the weights that a run keeps, None for none. Raises ConfigError."""
+    if options.swa_from is not None:
+        if options.ema_decay is not None:
+            raise ConfigError("swa_from: a run keeps one average of its weights; set ema_decay=null or swa_from=null")
+        return EqualAverage(parts.model, round(options.swa_from * last_step), steps_per_epoch, last_step)
+    if options.ema_decay is None:
+        return None
+    if options.ema_rule == "bounded":
+        return ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
+    images, copied = options.batch_size * options.accumulate_steps, parts.schedule.warmup.steps / steps_per_epoch
+    return TorchvisionAverage(
+        parts.model, options.ema_decay, options.ema_every, images, options.epochs, steps_per_epoch, copied
+    )
 
 
 def choose_monitor(node: Config, data: ImageDataset) -> tuple[str, bool]:

@@ -11,6 +11,7 @@ _FREE = (
     "name", "output_dir", "epochs", "max_steps", "log_every", "logger", "watch", "checkpoint", "experiment",
     "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout", "dataset.cache",
     "dataset.cache_dir", "dataset.decoder", "dataset.root", "dataset.val_root", "dataset.max_bad",
+    "loss.teacher",  # its weights are compared instead
     "device.keep_memory",
 )  # fmt: skip
 _FREE_NO_MORE = ("checkpoint.monitor",)  # it says when early stopping ends the run, and which checkpoint is best

@@ -35,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         from expkit.config import launch
 
-        launch(overrides, _check, lambda config, changed: train(config, changed, command))
+        runs: list[Path] = []
+        launch(overrides, _check, lambda config, changed: runs.append(train(config, changed, command)))
+        if len(runs) > 1:
+            from expkit.folds import show_folds
+
+            show_folds(runs)
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:

@@ -20,11 +20,15 @@ NEEDED = {
     "dataset/torchvision": ["dataset.name=svhn", "dataset.root=x"],
     "model/torchvision": ["model.name=resnet34"],
     "model/timm": ["model.name=timm/resnet18"],
+    "loss/distill": ["loss.teacher=x"],
     "loss/torch": ["loss.name=MultiMarginLoss"],
     "optimizer/torch": ["optimizer.name=radam"],
     "schedule/torch": ["schedule.name=ExponentialLR", "+schedule.gamma=0.9"],
     "sampler/weighted": ["sampler.class_weights={cat: 2}"],
     "experiment/dogcat_squeezenet": ["dataset.root=x"],
+    "experiment/torchvision_resnet50": ["dataset.root=x"],
+    "experiment/torchvision_resnet50_v1": ["dataset.root=x"],
+    "experiment/torchvision_mobilenet_v3_large": ["dataset.root=x"],
 }
 
 

@@ -75,6 +75,69 @@ def test_five_stops_in_one_epoch(chain: int, go: Go, tmp_path: Path) -> None:
     assert killed.outcome(tmp_path / "chain") == killed.outcome(tmp_path / "whole")
 
 
+EXTRAS = {
+    "taught, unfrozen by layers, averaged equally": [
+        "ema_decay=null", "swa_from=0.3", "loss=distill", "optimizer.layer_decay=0.7", "optimizer.unfreeze_every=1",
+        "dataset.fold=1", "dataset.folds=4", "dataset.label_noise=0.2", "epochs=3",
+    ],
+    "torchvision's recipe": [
+        "ema_rule=torchvision", "ema_every=2", "sampler=repeated", "schedule.unit=epoch",
+        "optimizer=rmsprop", "optimizer.no_decay=[norm_layers]", "schedule.warmup_steps=0", "schedule.warmup_epochs=1",
+        "schedule.warmup_unit=epoch", "epochs=3",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_is_added_to_a_recipe_goes_on_too(extra: str, recipe: list[str], go: Go, tmp_path: Path) -> None:
+    overrides = EXTRAS[extra]
+    if "sampler=repeated" in overrides:
+        recipe[:] = [word for word in recipe if not word.startswith("sampler.class_weights")]
+    if "loss=distill" in overrides:
+        assert go("teacher", "epochs=1") == 0
+        (teacher,) = (tmp_path / "teacher").iterdir()
+        overrides = [*overrides, f"loss.teacher={teacher}"]
+    assert go("whole", *overrides) == 0
+    expected = killed.outcome(tmp_path / "whole")
+    assert expected["steps"] == 15
+    for step in range(1, 15) if IS_LONG else (3, 5, 12):  # 5 is the end of the first epoch
+        assert go(f"at_{step}", *overrides, at=step) == 143
+        assert go(f"at_{step}", *overrides, "checkpoint.resume=auto") == 0
+        assert killed.outcome(tmp_path / f"at_{step}") == expected, step
+
+
+def test_stopped_while_the_statistics_of_an_average_are_found(
+    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["ema_decay=null", "swa_from=0.3", "epochs=3"]
+    assert go("whole", *overrides) == 0
+    again = Runner.images_again
+
+    def stopping(runner: Runner) -> Any:
+        for number, images in enumerate(again(runner)):
+            if number == 2:
+                signal.raise_signal(signal.SIGTERM)
+            yield images
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runner, "images_again", stopping)
+        assert go("stopped", *overrides) == 143
+        assert go("stopped", *overrides, "checkpoint.resume=auto") == 143
+    assert go("stopped", *overrides, "checkpoint.resume=auto") == 0
+    assert killed.outcome(tmp_path / "stopped") == killed.outcome(tmp_path / "whole")
+
+
+def test_another_teacher_is_refused(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teachers = []
+    for name in ("one", "other"):
+        assert go(name, "epochs=1", f"seed={len(name)}") == 0
+        teachers += (tmp_path / name).iterdir()
+    assert go("run", "loss=distill", f"loss.teacher={teachers[0]}", at=3) == 143
+    (folder,) = (tmp_path / "run").iterdir()
+    assert go("run", "loss=distill", f"loss.teacher={teachers[1]}", f"checkpoint.resume={folder}") == 2
+    assert "was taught by another teacher; give its loss.teacher" in capsys.readouterr().err
+
+
 SETTINGS = [
     ["++dataset.num_workers=1"], ["++dataset.num_workers=2", "++dataset.prefetch=4"], ["++dataset.cache=memory"],
     ["++dataset.num_workers=2", "++dataset.cache=disk"], ["checkpoint.every_steps=1"], ["checkpoint.every_steps=null"],

@@ -66,6 +66,23 @@ def class_balanced(targets: NDArray[Any], class_names: Sequence[str], num_sample
     return _weighted_order(weights, len(targets) if num_samples is None else num_samples, replacement=True)
 
 
+@samplers.register("repeated")
+def repeated(targets: NDArray[Any], repetitions: int = 3, round_to: int = 1) -> Order:
+    """Each sample several times in a row, to be augmented in several ways (Hoffer et al. 2020, arXiv 1901.09335).
+
+    An epoch has as many samples as without, rounded down to a multiple of round_to, and so fewer images; ranks that
+    take turns see the same image in the same step, as by torchvision's RASampler (with round_to 256).
+    """
+    if repetitions < 1 or round_to < 1:
+        raise ConfigError("sampler.repetitions: takes a whole number from 1 up, and round_to too")
+    length = len(targets) // round_to * round_to or len(targets)
+
+    def draw(generator: torch.Generator) -> Indices:
+        return torch.randperm(len(targets), generator=generator).numpy().repeat(repetitions)[:length]
+
+    return Order(length, draw)
+
+
 @samplers.register("subset")
 def subset(
     targets: NDArray[Any], indices: list[int] | None = None, fraction: float | None = None, shuffle: bool = True

@@ -24,7 +24,7 @@ _LEFT_OUT = {
     "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "SanitizeBoundingBoxes", "SanitizeKeyPoints",
     "SetClampingMode", "RandomIoUCrop", "FiveCrop", "TenCrop", "UniformTemporalSubsample", "LinearTransformation",
     "ConvertImageDtype", "ToDtype", "ToImage", "ToPILImage", "ToTensor", "ToPureTensor", "PILToTensor", "Normalize",
-    "GaussianNoise", "RandomResize", "RandomShortestSize", "ScaleJitter", "RGB",
+    "GaussianNoise", "RandomResize", "RandomShortestSize", "ScaleJitter", "RGB", "RandomErasing",
 }  # fmt: skip
 
 for _name, _class in inspect.getmembers(v2, inspect.isclass):
@@ -48,6 +48,14 @@ def random_choice(transforms: list[Any], p: list[float] | None = None) -> Transf
 def random_order(transforms: list[Any]) -> Transform:
     """Apply a list of transforms in a random order."""
     return v2.RandomOrder(_build_all(transforms))  # type: ignore[no-any-return]
+
+
+@transforms.register("RandomErasing")
+def random_erasing(
+    p: float = 0.5, scale: list[float] | None = None, ratio: list[float] | None = None, value: float | list[float] = 0.0
+) -> Transform:
+    """Paint over a rectangle with a grey value or colour of 0 to 255 (Zhong et al. 2017, arXiv 1708.04896)."""
+    return v2.RandomErasing(p, scale or (0.02, 0.33), ratio or (0.3, 3.3), value)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

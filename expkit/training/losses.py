@@ -66,6 +66,22 @@ def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0
     return BalancedSoftmax(class_counts, label_smoothing)
 
 
+@losses.register("distill")
+def distill(
+    task: str, teacher: str, temperature: float = 4.0, weight: float = 0.9, label_smoothing: float = 0.0
+) -> nn.Module:
+    """Cross entropy with the labels, and with a teacher's softened answers; teacher: a run folder or checkpoint."""
+    if task != "single_label":
+        raise ConfigError("loss.name: distill needs one class per image, this data has several; use loss=bce")
+    if temperature <= 0:
+        raise ConfigError(f"loss.temperature: takes a number above 0, got {temperature}")
+    if not 0 <= weight <= 1:
+        raise ConfigError(f"loss.weight: takes a number from 0 to 1, got {weight}")
+    if not 0 <= label_smoothing < 1:
+        raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
+    return Distillation(temperature, weight, label_smoothing)
+
+
 def _class_weights(
     path: str, given: list[float] | Literal["balanced"] | None, class_names: Sequence[str], class_counts: Counts
 ) -> Tensor | None:
@@ -159,6 +175,27 @@ class BalancedSoftmax(nn.Module):
         return nn.functional.cross_entropy(logits + self.prior, targets, label_smoothing=self.label_smoothing)
 
 
+class Distillation(nn.Module):
+    """weight * T**2 * KL(teacher || student) of the softmaxes at temperature T + (1 - weight) * cross entropy.
+
+    Hinton, Vinyals & Dean 2015 (arXiv 1503.02531), section 2: the factor T**2 keeps the gradients of the soft answers
+    as large as those of the labels at any temperature. Without a teacher's answers, in evaluation, the cross entropy.
+    """
+
+    def __init__(self, temperature: float, weight: float, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.temperature, self.weight, self.label_smoothing = temperature, weight, label_smoothing
+
+    def forward(self, logits: Tensor, targets: Tensor, taught: Tensor | None = None) -> Tensor:
+        """logits, taught (the teacher's): (N, C); targets: (N,) classes or (N, C) shares."""
+        hard = nn.functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if taught is None:
+            return hard
+        ours, theirs = ((one.float() / self.temperature).log_softmax(1) for one in (logits, taught))
+        soft = nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        return self.weight * self.temperature**2 * soft + (1 - self.weight) * hard
+
+
 class WithAuxiliary(nn.Module):
     """Adds a share of the loss of auxiliary heads, which some models (inception_v3, googlenet) have in training."""
 
@@ -166,11 +203,11 @@ class WithAuxiliary(nn.Module):
         super().__init__()
         self.loss, self.weight = loss, weight
 
-    def forward(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
-        """outputs: (N, C) logits, or a tuple of them with the main head's first."""
+    def forward(self, outputs: Tensor | tuple[Tensor, ...], targets: Tensor, *taught: Tensor) -> Tensor:
+        """outputs: (N, C) logits, or a tuple of them with the main head's first; taught: a teacher's, for that one."""
         if isinstance(outputs, Tensor):
-            return self.loss(outputs, targets)  # type: ignore[no-any-return]
-        total: Tensor = self.loss(outputs[0], targets)
+            return self.loss(outputs, targets, *taught)  # type: ignore[no-any-return]
+        total: Tensor = self.loss(outputs[0], targets, *taught)
         for auxiliary in outputs[1:]:
             total = total + self.weight * self.loss(auxiliary, targets)
         return total

@@ -17,6 +17,11 @@ def metric_names(task: str, num_classes: int) -> dict[str, bool]:
     return {"accuracy": True, "loss": False} | ({"top5": True} if num_classes > 5 else {})
 
 
+def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the (N, C) logits of the main head; models with auxiliary heads give a tuple in training."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
 def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the number of right decisions: (N, C) logits against (N,) classes, or against (N, C) of 0 and 1.
 

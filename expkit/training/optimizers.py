@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from expkit.registry import ConfigError, nearest, optimizers
+from expkit.training.layers import layers_of
+from expkit.training.unfreezing import GradualUnfreezing
 
 # torch's optimizers that step on dense gradients without a closure. Left out: LBFGS (needs a closure), SparseAdam
 # (sparse gradients only), Muon (refuses biases and norms, so it cannot train a whole network by itself).
@@ -16,6 +18,7 @@ _WORDS = {
     "sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad", "adadelta": "Adadelta",
     "adamax": "Adamax", "nadam": "NAdam", "radam": "RAdam", "rprop": "Rprop", "asgd": "ASGD", "adafactor": "Adafactor",
 }  # fmt: skip
+NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 @optimizers.share
@@ -24,17 +27,35 @@ class OptimizerOptions:
     """Options of every optimizer.
 
     no_decay: patterns of parameter names without weight decay; the word `norm` means every one-dimensional parameter,
-    `bias` every bias. groups: [{pattern: 'features.*', lr: 0.0001}, ...], options of their own for parameters by
-    name; the first pattern that matches counts; lr_scale multiplies the common lr.
+    `bias` every bias, `norm_layers` the parameters of normalisation layers alone. groups:
+    [{pattern: 'features.*', lr: 0.0001}, ...], options of their own for parameters by name; the first pattern that
+    matches counts; lr_scale multiplies the common lr.
+    layer_decay: each layer's lr is that of the next one towards the head times this (0.65 to 0.9 for fine-tuning), null
+    for the same in all. unfreeze_every: epochs after which one more layer is trained, from the head down, null for all
+    from the start.
     """
 
     no_decay: list[str] = field(default_factory=list)
     groups: list[dict[str, Any]] = field(default_factory=list)
+    layer_decay: float | None = None
+    unfreeze_every: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"optimizer.layer_decay: takes a number above 0 and up to 1, got {self.layer_decay}")
+        if self.unfreeze_every is not None and self.unfreeze_every <= 0:
+            raise ConfigError(f"optimizer.unfreeze_every: takes epochs above 0 or null, got {self.unfreeze_every}")
 
 
 for _word, _class_name in _WORDS.items():
     _class = getattr(torch.optim, _class_name)
     optimizers.add(_word, _class, "torch", _class)
+
+
+def unfreezing(node: Mapping[str, Any], model: nn.Module) -> GradualUnfreezing | None:
+    """Return what frees the layers of a model one after the other, None where all are trained from the start."""
+    options: OptimizerOptions = optimizers.shared(node)
+    return GradualUnfreezing(model, options.unfreeze_every) if options.unfreeze_every is not None else None
 
 
 def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
@@ -43,14 +64,16 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not parameters:
         raise ConfigError("model.freeze: every parameter is frozen, so there is nothing to train; free some")
-    grouped: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    grouped: dict[tuple[int, bool, float], list[nn.Parameter]] = {}
+    scales, in_norms = _layer_scales(model, options.layer_decay), _in_norm_layers(model)
     for name, parameter in parameters.items():
-        place = (_group_of(name, options), any(_exempt(word, name, parameter) for word in options.no_decay))
+        is_exempt = any(_exempt(word, name, parameter, in_norms) for word in options.no_decay)
+        place = (_group_of(name, options), is_exempt, scales.get(name, 1.0))
         grouped.setdefault(place, []).append(parameter)
     _check_patterns(options, parameters)
     groups = [
-        {"params": chosen} | _group_options(options, number, node) | ({"weight_decay": 0.0} if exempt else {})
-        for (number, exempt), chosen in sorted(grouped.items(), key=lambda item: item[0])
+        {"params": chosen} | _group_options(options, number, node, scale) | ({"weight_decay": 0.0} if exempt else {})
+        for (number, exempt, scale), chosen in sorted(grouped.items(), key=lambda item: item[0])
     ]
     optimizer: torch.optim.Optimizer = optimizers.build(node, params=groups)
     return optimizer
@@ -63,19 +86,34 @@ def _group_of(name: str, options: OptimizerOptions) -> int:
     return len(options.groups)
 
 
-def _exempt(word: str, name: str, parameter: nn.Parameter) -> bool:
-    if word == "norm":
-        return parameter.ndim <= 1
+def _exempt(word: str, name: str, parameter: nn.Parameter, in_norms: set[str]) -> bool:
+    if word in ("norm", "norm_layers"):
+        return parameter.ndim <= 1 if word == "norm" else name in in_norms
     return name.endswith(".bias") if word == "bias" else fnmatchcase(name, word)
 
 
-def _group_options(options: OptimizerOptions, number: int, node: Mapping[str, Any]) -> dict[str, Any]:
+def _in_norm_layers(model: nn.Module) -> set[str]:
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS)}
+    return {f"{name}.{own}" for name, layer in layers.items() for own, _ in layer.named_parameters(recurse=False)}
+
+
+def _layer_scales(model: nn.Module, decay: float | None) -> dict[str, float]:
+    """Return what each parameter's rate is multiplied by: 1 in the head, less by a factor with each layer below it.
+
+    Layer-wise learning-rate decay (Clark et al. 2020, ELECTRA; Bao et al. 2021, BEiT).
+    """
+    layers = layers_of(model) if decay is not None else []
+    return {name: (decay or 1.0) ** (len(layers) - 1 - depth) for depth, layer in enumerate(layers) for name in layer}
+
+
+def _group_options(options: OptimizerOptions, number: int, node: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    common = node.get("lr", optimizers.options(node["name"])["lr"].default)
     if number == len(options.groups):
-        return {}
+        return {"lr": common * scale} if scale != 1 else {}
     own = {key: value for key, value in options.groups[number].items() if key != "pattern"}
     if "lr_scale" in own:
-        own["lr"] = own.pop("lr_scale") * node.get("lr", optimizers.options(node["name"])["lr"].default)
-    return own
+        own["lr"] = own.pop("lr_scale") * common
+    return own | ({"lr": own.get("lr", common) * scale} if scale != 1 else {})
 
 
 def _check_patterns(options: OptimizerOptions, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -89,7 +127,7 @@ def _check_patterns(options: OptimizerOptions, parameters: Mapping[str, nn.Param
         matches = any(fnmatchcase(name, group["pattern"]) for name in parameters)
         _check_matches(f"{path}.pattern", group["pattern"], matches, parameters)
     for word in options.no_decay:
-        matches = word in ("norm", "bias") or any(fnmatchcase(name, word) for name in parameters)
+        matches = word in ("norm", "norm_layers", "bias") or any(fnmatchcase(name, word) for name in parameters)
         _check_matches("optimizer.no_decay", word, matches, parameters)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from expkit.registry import nearest
 from expkit.signature import Misfit, fit, options_of
@@ -20,7 +20,9 @@ class RunOptions:
     between points. early_stopping_patience: epochs without a better score (that of checkpoint.monitor) after which the
     run ends, null for never; early_stopping_min_delta: what counts as better, in the score's units. ema_decay: keeps an
     exponential moving average of the weights, which is then what is evaluated, null for none; ema_every: steps between
-    its updates. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
+    its updates; ema_rule: how its decay is adapted, "bounded" at the start, or as "torchvision" does. swa_from: share
+    of the run after which the weights at each epoch's end are averaged equally (stochastic weight averaging), null for
+    none. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
     each step), or roll_back to the last checkpoint and pass over the batch. limit_train_batches, limit_eval_batches:
     null for all. output_dir: where run folders are made.
     """
@@ -37,6 +39,8 @@ class RunOptions:
     early_stopping_min_delta: float = 0.0
     ema_decay: float | None = None
     ema_every: int = 1
+    ema_rule: Literal["bounded", "torchvision"] = "bounded"
+    swa_from: float | None = None
     on_nan: OnNan = "stop"
     log_every: int = 50
     limit_train_batches: int | None = None
@@ -79,6 +83,9 @@ def _range_fault(key: str, value: Any) -> list[str]:
     if key == "ema_decay":
         fine = value is None or 0 < value < 1
         return [] if fine else [f"ema_decay: takes a number between 0 and 1 or null, e.g. 0.999, got {value}"]
+    if key == "swa_from":
+        fine = value is None or 0 <= value < 1
+        return [] if fine else [f"swa_from: takes a share of the run from 0 up to, not including, 1, got {value}"]
     if isinstance(value, int) and value < 1:
         return [f"{key}: takes a whole number from 1 up, got {value}"]
     return []

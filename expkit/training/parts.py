@@ -12,12 +12,14 @@ from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
 from expkit.devices import Device
 from expkit.loggers import LoggerGuard
-from expkit.training.averaging import ExponentialAverage
+from expkit.training.averaging import Average
 from expkit.training.divergence import Buffers
 from expkit.training.interruption import Interruption
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.schedules import Schedule
 from expkit.training.stopping import EarlyStopping
+from expkit.training.teacher import Teacher
+from expkit.training.unfreezing import GradualUnfreezing
 from expkit.training.watch import Watch
 
 
@@ -37,8 +39,10 @@ class Parts:
     device: Device
     monitor: str = "loss"  # the validation score that says which epoch is best
     mixing: Mixing | None = None  # MixUp, CutMix: of each training batch
-    average: ExponentialAverage | None = None
+    teacher: Teacher | None = None  # whose answers the loss takes too
+    average: Average | None = None
     stopping: EarlyStopping | None = None
+    unfreezing: GradualUnfreezing | None = None  # which layers are trained in an epoch
     buffers: Buffers | None = None  # the model's, to undo a step that is skipped
     checkpoints: Checkpoints | None = None
     logger: LoggerGuard = field(default_factory=LoggerGuard)

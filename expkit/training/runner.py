@@ -14,16 +14,10 @@ from expkit.data.samples import Batch
 from expkit.keys import key
 from expkit.loggers import Point
 from expkit.models import training_mode
-from expkit.training.divergence import (
-    MOST_ROLL_BACKS,
-    REMEDIES,
-    RollBack,
-    TrainingDiverged,
-    describe,
-    gradient_norm,
-)
+from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, gradient_norm
 from expkit.training.interruption import Interrupted
 from expkit.training.losses import at_chance_warning, stays_at_chance
+from expkit.training.metrics import main_logits
 from expkit.training.optimizers import keep_layout
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -80,6 +74,8 @@ class Runner:
     def train_epoch(self) -> Scores:
         """Train on each batch of the epoch that is left; returns the mean loss and scores over its samples."""
         parts, options = self.parts, self.options
+        if parts.unfreezing:
+            parts.unfreezing.before_epoch(self.epoch)
         training_mode(parts.model)
         if not self.batch:
             parts.train_metrics.start_epoch()
@@ -118,7 +114,8 @@ class Runner:
         parts.device.seed(step_key)
         with parts.device.autocast():
             outputs = parts.model(images)
-            loss = parts.loss(outputs, targets)
+            taught = () if parts.teacher is None else (parts.teacher(images),)
+            loss = parts.loss(outputs, targets, *taught)
         (loss / window if window > 1 else loss).backward()
         if parts.mixing is not None:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
@@ -150,6 +147,8 @@ class Runner:
     def evaluate(self) -> Scores:
         """Return the scores over every validation sample, each counted once; those of the average if there is one."""
         parts = self.parts
+        if parts.average:
+            parts.average.before_evaluation(self.images_again)
         model = parts.average.model if parts.average else parts.model
         model.eval()
         parts.eval_metrics.reset()
@@ -168,15 +167,22 @@ class Runner:
         parts.watch.end_evaluation()
         return parts.eval_metrics.compute()
 
+    def images_again(self) -> Iterator[Tensor]:
+        """Yield this epoch's training images once more, as the model sees them but unmixed; dropout is keyed."""
+        for number, batch in enumerate(self.batches_of("statistics", self.parts.train, 0, self.batches)):
+            if len(batch.indices):
+                self.parts.device.seed(key(self.options.seed, "statistics", self.epoch, number))
+                yield self.parts.normalize(self.parts.device.images(batch.images))
+
     def batches_of(self, stage: str, loader: Loader, start: int, end: int) -> Iterator[Batch]:
         """Yield batches `start` to `end` of this epoch; keeps the progress, and the time spent waiting for data."""
         progress = self.parts.logger.progress
         progress.stage, progress.epoch, progress.done, progress.total = stage, self.epoch, start, end
         # Evaluation draws, if a user's transform draws at all, the same in every epoch.
-        batches = loader.epoch(self.epoch if stage == "train" else 0, start)
+        batches = loader.epoch(0 if stage == "val" else self.epoch, start)
         for _ in range(start, end):
             asked = time.perf_counter()
-            with self.parts.interruption.waiting(stage == "val" or self.batch % self.options.accumulate_steps == 0):
+            with self.parts.interruption.waiting(stage != "train" or self.batch % self.options.accumulate_steps == 0):
                 batch = next(batches)
             self.wait += time.perf_counter() - asked
             yield batch
@@ -292,8 +298,3 @@ class Runner:
         self.scores, self.parts.watch.pending = state["scores"], dict(state["watched"])
         self.passed_over = {(epoch, batch) for epoch, batch in state["passed_over"]}
         self.saved = (self.epoch, self.batch, self.step)
-
-
-def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Return the (N, C) logits of the main head; models with auxiliary heads give a tuple in training."""
-    return outputs if isinstance(outputs, Tensor) else outputs[0]

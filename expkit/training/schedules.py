@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch.optim import Optimizer, lr_scheduler
 
@@ -19,13 +19,14 @@ class ScheduleOptions:
 
     unit: when the rate moves, after each "step" or "epoch"; null: the schedule's habit (our words: step, torch's
     classes: epoch). warmup_steps, warmup_epochs: a linear rise before it (give one of them), from warmup_start times
-    the rate.
+    the rate; warmup_unit: whether it rises after each "step" or each "epoch".
     """
 
     unit: Literal["step", "epoch"] | None = None
     warmup_steps: int = 0
     warmup_epochs: float = 0.0
     warmup_start: float = 0.01
+    warmup_unit: Literal["step", "epoch"] = "step"
 
 
 @schedules.register("constant")
@@ -84,8 +85,22 @@ for _name in _TORCH:
     schedules.add(_name, _class, "torch", _class)
 
 
+class WarmUp(NamedTuple):
+    """A linear rise from `start` times the rate over so many steps; every: steps between changes."""
+
+    steps: int = 0
+    start: float = 0.01
+    every: int = 1
+
+    def factor_at(self, step: int) -> float:
+        """Return the factor that the update number `step` (from 0), one of the warm-up, is done with."""
+        return self.start + (1 - self.start) * (step // self.every * self.every) / self.steps
+
+
 class Schedule(Protocol):
-    """What the runner asks of a schedule."""
+    """What the runner asks of a schedule; warmup: how the rate rises first."""
+
+    warmup: WarmUp
 
     def after_step(self) -> None: ...
 
@@ -99,15 +114,15 @@ class Schedule(Protocol):
 class FactorSchedule:
     """A rate in closed form: a pure function of the step, so that going on from any step is exact.
 
-    factor: progress 0..1 -> factor; total: steps in the run; warmup: steps of linear rise from `start` times the rate;
+    factor: progress 0..1 -> factor; total: steps in the run; warmup: how the rate rises first;
     every: steps between changes (1, or an epoch's).
     """
 
-    def __init__(
-        self, optimizer: Optimizer, factor: Factor, total: int, warmup: int = 0, start: float = 0.01, every: int = 1
-    ) -> None:
-        self.optimizer, self.factor, self.total = optimizer, factor, total
-        self.warmup, self.start, self.every = warmup, start, every
+    def __init__(self, optimizer: Optimizer, factor: Factor, total: int, warmup: WarmUp, every: int = 1) -> None:
+        self.optimizer, self.factor, self.warmup, self.every = optimizer, factor, warmup, every
+        # The last update is number total - 1: it sees progress 1, as in torch's OneCycleLR. By epochs the last one sees
+        # less, and 1 is where the next would begin, as in torch's CosineAnnealingLR with T_max epochs.
+        self.length = max(total - warmup.steps - (every == 1), 1)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.step = 0
         self._applied: float | None = None
@@ -138,32 +153,30 @@ class FactorSchedule:
 
     def factor_at(self, step: int) -> float:
         """Return the factor that the update number `step` (from 0) is done with."""
-        if step < self.warmup:
-            return self.start + (1 - self.start) * step / self.warmup
-        step = (step - self.warmup) // self.every * self.every
-        # The last update is number total - 1: it sees progress 1, as in torch's OneCycleLR.
-        return self.factor(min(step / max(self.total - self.warmup - 1, 1), 1.0))
+        if step < self.warmup.steps:
+            return self.warmup.factor_at(step)
+        step = (step - self.warmup.steps) // self.every * self.every
+        return self.factor(min(step / self.length, 1.0))
 
 
 class TorchSchedule:
     """One of torch's schedulers, stepped after each step or each epoch, with an optional warm-up before it."""
 
-    def __init__(self, scheduler: Any, optimizer: Optimizer, unit: str, warmup: int, start: float) -> None:
-        self.scheduler, self.optimizer, self.unit = scheduler, optimizer, unit
-        self.warmup, self.start = warmup, start
+    def __init__(self, scheduler: Any, optimizer: Optimizer, unit: str, warmup: WarmUp) -> None:
+        self.scheduler, self.optimizer, self.unit, self.warmup = scheduler, optimizer, unit, warmup
         self.step = 0
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self._warm()
 
     def after_step(self) -> None:
         self.step += 1
-        if self.step <= self.warmup:
+        if self.step <= self.warmup.steps:
             self._warm()
         elif self.unit == "step" and not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step()
 
     def after_epoch(self, score: float) -> None:
-        if self.step <= self.warmup:
+        if self.step <= self.warmup.steps:
             return
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(score)
@@ -179,8 +192,8 @@ class TorchSchedule:
         self.scheduler.load_state_dict(state["scheduler"])
 
     def _warm(self) -> None:
-        if self.warmup:
-            factor = self.start + (1 - self.start) * self.step / self.warmup
+        if self.warmup.steps:
+            factor = self.warmup.factor_at(self.step) if self.step < self.warmup.steps else 1.0
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * factor
 
@@ -188,12 +201,13 @@ class TorchSchedule:
 def build_schedule(node: Mapping[str, Any], optimizer: Optimizer, steps_per_epoch: int, total_steps: int) -> Schedule:
     """Build the schedule of a checked node for a run of so many steps. Raises ConfigError."""
     options: ScheduleOptions = schedules.shared(node)
-    warmup = _warmup_steps(options, steps_per_epoch, total_steps)
-    built = schedules.build(node, optimizer=optimizer, total_steps=total_steps - warmup)
+    every = {"step": 1, "epoch": steps_per_epoch}
+    steps = _warmup_steps(options, steps_per_epoch, total_steps)
+    warmup = WarmUp(steps, options.warmup_start, every[options.warmup_unit])
+    built = schedules.build(node, optimizer=optimizer, total_steps=total_steps - steps)
     if isinstance(built, lr_scheduler.LRScheduler):
-        return TorchSchedule(built, optimizer, options.unit or "epoch", warmup, options.warmup_start)
-    every = steps_per_epoch if options.unit == "epoch" else 1
-    return FactorSchedule(optimizer, built, total_steps, warmup, options.warmup_start, every)
+        return TorchSchedule(built, optimizer, options.unit or "epoch", warmup)
+    return FactorSchedule(optimizer, built, total_steps, warmup, every[options.unit or "step"])
 
 
 def _warmup_steps(options: ScheduleOptions, steps_per_epoch: int, total_steps: int) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from expkit.data.samplers import Order
 from expkit.keys import generator
@@ -50,3 +51,10 @@ def test_too_many_without_replacement_is_refused() -> None:
 def test_a_subset_is_a_share() -> None:
     assert len(order(name="subset", fraction=0.1)) == 10
     assert order(name="subset", indices=[3, 1], shuffle=False).draw(generator(0)).tolist() == [3, 1]
+
+
+def test_repeated_augmentation_is_that_of_torchvision_s_sampler() -> None:
+    """Its RASampler: a shuffled list, each sample `repetitions` times in a row, cut to the length of the data."""
+    drawn = order(name="repeated", repetitions=3, round_to=64).draw(generator(7))
+    shuffled = torch.randperm(100, generator=generator(7)).tolist()
+    assert drawn.tolist() == [index for index in shuffled for _ in range(3)][: 100 // 64 * 64]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from expkit.registry import ConfigError
 from expkit.training.optimizers import build_optimizer
@@ -22,6 +23,32 @@ def decays(optimizer: torch.optim.Optimizer) -> dict[float, int]:
 def test_norms_and_biases_go_without_decay(model: nn.Module) -> None:
     node: dict[str, Any] = {"name": "sgd", "lr": 0.1, "weight_decay": 0.01, "no_decay": ["norm", "bias"]}
     assert decays(build_optimizer(node, model)) == {0.01: 2, 0.0: 4}
+
+
+def test_norm_layers_alone_go_without_decay(model: nn.Module) -> None:
+    node: dict[str, Any] = {"name": "sgd", "lr": 0.1, "weight_decay": 0.01, "no_decay": ["norm_layers"]}
+    assert decays(build_optimizer(node, model)) == {0.01: 4, 0.0: 2}
+
+
+def test_layer_decay_is_beit_s() -> None:
+    """Layer n of N has the rate of the head times decay ** (N - n), head and embeddings being layers too."""
+    model = VisionTransformer(32, 16, num_layers=4, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=3)
+    node = {"name": "adamw", "lr": 0.01, "no_decay": ["norm", "bias"], "layer_decay": 0.65}
+    optimizer = build_optimizer(node, model)
+    rates = {id(value): group["lr"] for group in optimizer.param_groups for value in group["params"]}
+    for name, value in model.named_parameters():
+        layer = 5 if name.startswith("heads") else 0
+        if name.startswith("encoder.layers"):
+            layer = 1 + int(name.removeprefix("encoder.layers.encoder_layer_")[0])
+        if not name.startswith("encoder.ln"):  # of the last block, by our count
+            assert rates[id(value)] == pytest.approx(0.01 * 0.65 ** (5 - layer)), name
+
+
+def test_layer_decay_multiplies_the_rates_of_groups(model: nn.Module) -> None:
+    groups = [{"pattern": "0.*", "lr_scale": 0.1}, {"pattern": "3.*", "lr": 0.5}]
+    optimizer = build_optimizer({"name": "adamw", "lr": 0.01, "groups": groups, "layer_decay": 0.5}, model)
+    # the convolution and its normalisation are one layer below the head
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0005, 0.5, 0.005])
 
 
 def test_groups_have_rates_of_their_own(model: nn.Module) -> None:

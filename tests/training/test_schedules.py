@@ -73,3 +73,21 @@ def test_torch_s_own_move_by_epoch() -> None:
 def test_a_warm_up_longer_than_the_run_is_refused() -> None:
     with pytest.raises(ConfigError, match="do not fit"):
         rates({"name": "constant", "warmup_steps": 40})
+
+
+def test_by_epochs_it_is_torchvision_s_warm_up_and_cosine() -> None:
+    def torchvision(optimizer: SGD) -> lr_scheduler.LRScheduler:
+        rise = lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=2)
+        fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=6)
+        return lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[2])
+
+    node = {"name": "cosine", "unit": "epoch", "warmup_epochs": 2, "warmup_unit": "epoch"}
+    found = rates(node, steps=80, per_epoch=10)
+    assert found == [rate for rate in found[::10] for _ in range(10)]  # it moves between epochs alone
+    assert found[::10] == pytest.approx(torch_rates(torchvision, 8), abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")
+def test_torch_s_own_follow_a_warm_up_by_epochs() -> None:
+    node = {"name": "StepLR", "step_size": 1, "gamma": 0.5, "warmup_epochs": 2, "warmup_unit": "epoch"}
+    assert rates(node)[::10] == pytest.approx([0.005, 0.2525, 0.5, 0.25])

@@ -13,7 +13,7 @@ from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.decode import MAX_PIXELS, Decoder
 from expkit.data.loader import StartMethod
 from expkit.data.samples import OnBad
-from expkit.data.split import hold_out
+from expkit.data.split import hold_out, take_fold, with_label_noise
 from expkit.registry import ConfigError, datasets
 
 
@@ -23,7 +23,9 @@ class DataOptions:
     """Options of every dataset.
 
     val_fraction: share held out for validation where the data has no such split; split_seed: which share.
-    drop_last: leave out an epoch's last, smaller batch.
+    fold, folds: hold out this fold (from 0) of so many, for k-fold cross-validation; the data's own validation split is
+    then left aside; null: no fold. label_noise: share of the training labels that become another class, by key;
+    label_noise_seed: which ones. drop_last: leave out an epoch's last, smaller batch.
     on_bad: what becomes of a sample that cannot be read: fail, skip (a smaller batch) or replace (another one of its
     class; evaluation skips). max_bad: how many may be so, a count or a share of the split, null for any number.
     exclude: a list of files to leave out, as the doctor and every run write it. max_pixels: larger images are refused.
@@ -36,6 +38,10 @@ class DataOptions:
 
     val_fraction: float = 0.2
     split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
+    label_noise: float = 0.0
+    label_noise_seed: int = 0
     drop_last: bool = False
     on_bad: OnBad = "fail"
     max_bad: int | float | None = 0.2
@@ -53,6 +59,12 @@ class DataOptions:
         workers, bad = self.num_workers, self.max_bad
         wanted = {
             "val_fraction": (0 < self.val_fraction < 1, "a number between 0 and 1"),
+            "folds": (self.folds >= 2, "a whole number from 2 up"),
+            "fold": (
+                self.fold is None or 0 <= self.fold < self.folds,
+                f"a whole number from 0 up to dataset.folds - 1, {self.folds - 1}, or null",
+            ),
+            "label_noise": (0 <= self.label_noise < 1, "a share from 0 up to, not including, 1"),
             "num_workers": (workers == "auto" or workers >= 0, "a whole number from 0 up or auto"),
             "timeout": (self.timeout > 0, "seconds above 0"),
             "prefetch": (self.prefetch >= 1, "a whole number from 1 up"),
@@ -83,15 +95,42 @@ def load(node: Mapping[str, Any]) -> Splits:
     classes = splits.train.class_names
     if len(classes) < 2 and splits.train.task == "single_label":
         raise ConfigError(f"dataset: there is only one class ({', '.join(classes)}); training needs two or more")
-    if splits.val is None:
-        train, val = hold_out(splits.train, options.val_fraction, options.split_seed)
-        if not len(val):
-            raise ConfigError("dataset.val_fraction: every class has one image only, so none can be held out")
-        note = f"held out {len(val)} of {len(splits.train)} images for validation (stratified, by name)"
-        splits = replace(splits, train=train, val=val, notes=[*splits.notes, note], held_out=True)
+    if options.fold is not None:
+        splits = _folded(splits, options.fold, options)
+    elif splits.val is None:
+        splits = _held_out(splits, options)
     if splits.train.task == "single_label" and (absent := _absent(splits)):
         raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
-    return splits
+    return _noisy(splits, options) if options.label_noise else splits
+
+
+def _held_out(splits: Splits, options: DataOptions) -> Splits:
+    train, val = hold_out(splits.train, options.val_fraction, options.split_seed)
+    if not len(val):
+        raise ConfigError("dataset.val_fraction: every class has one image only, so none can be held out")
+    note = f"held out {len(val)} of {len(splits.train)} images for validation (stratified, by name)"
+    return replace(splits, train=train, val=val, notes=[*splits.notes, note], held_out=True)
+
+
+def _folded(splits: Splits, fold: int, options: DataOptions) -> Splits:
+    if options.folds > len(splits.train):
+        raise ConfigError(f"dataset.folds: {len(splits.train)} images do not fill {options.folds} folds; take fewer")
+    train, val = take_fold(splits.train, fold, options.folds, options.split_seed)
+    note = f"held out fold {fold} of {options.folds}, {len(val)} of {len(splits.train)} images (stratified, by name)"
+    aside = (
+        f"; the data's own validation split ({len(splits.val)} images) is left aside" if splits.val is not None else ""
+    )
+    return replace(splits, train=train, val=val, notes=[*splits.notes, note + aside], held_out=True)
+
+
+def _noisy(splits: Splits, options: DataOptions) -> Splits:
+    """Return the splits with some wrong training labels; those of validation stay as they are."""
+    if splits.train.task != "single_label":
+        raise ConfigError("dataset.label_noise: needs one class per image, this data has several; set it to 0")
+    train = with_label_noise(splits.train, options.label_noise, options.label_noise_seed)
+    changed = int((train.targets != splits.train.targets).sum())
+    note = f"gave {changed} of {len(train)} training images another class (dataset.label_noise={options.label_noise})"
+    return replace(splits, train=train, notes=[*splits.notes, note])
 
 
 def _without(splits: Splits, exclude: str | None) -> Splits:

@@ -1,0 +1,52 @@
+"""Folds and label noise as options of any data set."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expkit.data.datasets import load
+from expkit.registry import ConfigError
+
+FAKE: dict[str, Any] = {"name": "fake", "images": 60, "image_size": 8, "num_classes": 3}
+
+
+def test_a_fold_replaces_the_data_s_own_validation_split() -> None:
+    whole = load(FAKE)
+    splits = load(FAKE | {"fold": 1, "folds": 3})
+    assert splits.val is not None
+    assert len(splits.train) + len(splits.val) == len(whole.train) + (0 if not whole.held_out else len(whole.val or ()))
+    assert any(note.startswith("held out fold 1 of 3") for note in splits.notes)
+
+
+def test_validation_labels_stay_as_they_are() -> None:
+    clean, noisy = load(FAKE), load(FAKE | {"label_noise": 0.5})
+    assert clean.val is not None
+    assert noisy.val is not None
+    assert (clean.val.targets == noisy.val.targets).all()
+    changed = int((clean.train.targets != noisy.train.targets).sum())
+    assert changed == round(0.5 * len(clean.train))
+    assert f"gave {changed} of {len(clean.train)} training images another class" in noisy.notes[-1]
+    assert np.array_equal(noisy.train.image(3), clean.train.image(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"fold": 5}, r"dataset\.fold: takes a whole number from 0 up to dataset\.folds - 1, 4, or null, got 5"),
+        ({"folds": 1}, r"dataset\.folds: takes a whole number from 2 up, got 1"),
+        ({"fold": 0, "folds": 2000}, r"dataset\.folds: \d+ images do not fill 2000 folds"),
+        ({"label_noise": 1.0}, r"dataset\.label_noise: takes a share from 0 up to, not including, 1, got 1"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(FAKE | options)
+
+
+def test_a_run_trains_on_a_fold(small_config: Callable[..., Any]) -> None:
+    from expkit.assembly import assemble
+
+    job = assemble(small_config("dataset.fold=4", "dataset.label_noise=0.1"))
+    assert any(note.startswith("held out fold 4 of 5, 8 of 40") for note in job.notes)
