@@ -10,8 +10,6 @@ from expkit.registry import ConfigError
 
 Config = dict[str, Any]
 
-_NO_LOG = "hydra/job_logging=disabled"  # or Hydra would begin a log file where the command is given
-
 USAGE = """\
 python -m expkit.doctor [--plugin FILE.py] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         def job(config: Config, changed: list[str]) -> None:
             healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *plugins, *changed])))
 
-        launch([*overrides, _NO_LOG], _check, job)
+        launch(overrides, _check, job)
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:
