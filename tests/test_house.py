@@ -26,7 +26,7 @@ ORDER = [
     ("report",),
     ("compare",),
     ("records", "ending", "folds"),
-    ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
+    ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
