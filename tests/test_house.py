@@ -17,6 +17,8 @@ ORDER = [
     ("training",),
     ("guard",),
     ("composing",),
+    ("onejob",),
+    ("jobs",),
     ("config",),
     ("differences",),
     ("resuming",),
@@ -25,9 +27,15 @@ ORDER = [
     ("report",),
     ("compare",),
     ("records", "ending"),
+<<<<<<< HEAD
     ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
+=======
+    ("sweeps",),
+    ("run", "doctor"),
+    ("reproduce",),
+>>>>>>> 5e02dd5 (Sweeps: checked and frozen before the first job, a pool of forked processes, resumable, ranked)
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -61,7 +69,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_only_config_knows_hydra() -> None:
     for path in (ROOT / "expkit").rglob("*.py"):
-        if path.name not in ("config.py", "composing.py"):
+        if path.name not in ("config.py", "composing.py", "onejob.py", "jobs.py"):
             assert "hydra" not in {line.split()[1].split(".")[0] for line in _import_lines(path)}, path
 
 
