@@ -27,15 +27,10 @@ ORDER = [
     ("report",),
     ("compare",),
     ("records", "ending"),
-<<<<<<< HEAD
+    ("sweeps",),
     ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
-=======
-    ("sweeps",),
-    ("run", "doctor"),
-    ("reproduce",),
->>>>>>> 5e02dd5 (Sweeps: checked and frozen before the first job, a pool of forked processes, resumable, ranked)
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
