@@ -22,10 +22,10 @@ def test_a_sweep_over_folds_ends_with_its_table(
     monkeypatch.chdir(tmp_path)
     main(["-m", *SMALL, "dataset.fold=range(3)", "seed=0,1", f"output_dir={tmp_path}/runs"])
     said = capsys.readouterr().out
-    results = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/result.json")]
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("runs/**/result.json")]
     assert len(results) == 6
     for seed in (0, 1):
-        runs = [path for path in tmp_path.glob("runs/*/config.yaml") if f"\nseed: {seed}\n" in path.read_text()]
+        runs = [path for path in tmp_path.glob("runs/**/config.yaml") if f"\nseed: {seed}\n" in path.read_text()]
         scores = [json.loads((path.parent / "result.json").read_text())["scores"]["val/loss"] for path in runs]
         assert f"3 folds: seed={seed}" in said
         assert f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}" in said

@@ -29,7 +29,6 @@ ORDER = [
     ("compare",),
     ("records", "ending", "folds"),
     ("sweeps",),
-    ("trained",),
     ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
 ]
