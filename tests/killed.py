@@ -80,7 +80,7 @@ def wait(child: int) -> int:
 
 def outcome(folder: Path) -> dict[str, Any]:
     """Return what must be equal: weights, average, every point but its times, the best checkpoint and its score."""
-    (found,) = folder.iterdir()
+    (found,) = (path.parent for path in folder.glob("*/result.json"))  # one killed before its config leaves a husk
     result = json.loads((found / "result.json").read_text())
     lines = [json.loads(line) for line in (found / "metrics.jsonl").read_text().splitlines()]
     points = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]

@@ -31,11 +31,12 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested: int | None = None
-        self._is_whole = False
+        self._is_whole, self._process = False, 0
 
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Answer the signals while this lasts; to be used in the main thread."""
+        self._process = os.getpid()
         before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
         try:
             yield
@@ -44,6 +45,8 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that has just been forked, and ignores signals in a moment
+            return
         if self.requested is not None:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt

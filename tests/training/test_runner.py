@@ -91,7 +91,7 @@ def test_a_logger_that_fails_is_named_once_and_changes_nothing(small_config: Com
     without.run()
     assert torch.equal(weights(with_it), weights(without))
     assert [text for text in heard.messages if "Broken failed" in text] == [
-        "warning: Broken failed and is left out from here on: OSError: disk full"
+        "warning: Broken failed and is left out: OSError: disk full"
     ]
 
 
