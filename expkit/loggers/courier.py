@@ -116,6 +116,11 @@ class Courier(threading.Thread):
         since = self._busy_since
         return bool(since) and time.monotonic() - since > PATIENCE
 
+    def slowness(self) -> str:
+        """Return what is said of a backend that hangs, or answers so slowly that nobody can tell."""
+        remedy = f"; {self.backend.remedy}" if self.backend.remedy else ""
+        return f"warning: {self.title} has not answered for {PATIENCE:.0f} s{remedy}. The run goes on without waiting"
+
     # ---- the thread ----------------------------------------------------------------------------------------
 
     def run(self) -> None:

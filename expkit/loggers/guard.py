@@ -57,7 +57,7 @@ class LoggerGuard:
                 courier.put(item)
                 if courier.hangs() and not courier.warned:
                     courier.warned = True
-                    self._report(f"warning: {courier.title} does not answer; the run goes on without waiting for it")
+                    self._report(courier.slowness())
 
     def cut_metrics(self, size: int) -> None:
         """Cut metrics.jsonl back to the points that a checkpoint knows of."""

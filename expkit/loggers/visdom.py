@@ -120,7 +120,9 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
     import requests
     from visdom import Visdom  # 1.7 s, in the thread of this logger
 
-    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
+    log: Any = logging.getLogger("visdom")
+    log.setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
+    log.warn = log.warning  # which it calls by a name that Python has deprecated: an error under `python -W error`
 
     class Session(requests.Session):
         def request(self, *arguments: Any, **options: Any) -> Any:
