@@ -14,6 +14,7 @@ from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram
 from expkit.registry import ConfigError, loggers
 
 ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
+LOST = "the server has lost this run's panes"
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
 
@@ -130,7 +131,7 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
             if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
                 answer.raise_for_status()
             if answer.text == "win does not exist":
-                raise requests.ConnectionError("the server has lost this run's panes")
+                raise ConnectionError(LOST)
             return answer
 
     untyped: Any = Visdom
@@ -146,6 +147,12 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
                     data = {"username": self.username, "password": self.password}
                     self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
             return self._session
+
+        def win_exists(self, win: str, env: str | None = None) -> bool:
+            """Asked before points are appended; where the client itself would begin a new pane with these alone."""
+            if self._win_exists_wrap(win, env) != "true":
+                raise ConnectionError(LOST)
+            return True
 
     username, password = login or (None, None)
     return Client(

@@ -46,12 +46,16 @@ def visdom_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         server.wait()
 
 
+def post(port: int, endpoint: str, content: dict[str, Any]) -> bytes:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{endpoint}", json.dumps(content).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        read: bytes = answer.read()
+    return read
+
+
 def panes(port: int, env: str) -> dict[str, Any]:
     """Return the windows that a Visdom server holds of an environment."""
-    body = json.dumps({"eid": env, "win": None}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/win_data", body)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        found: dict[str, Any] = json.loads(answer.read())
+    found: dict[str, Any] = json.loads(post(port, "win_data", {"eid": env, "win": None}))
     return found
 
 

@@ -29,7 +29,7 @@ from expkit.loggers import (
 from expkit.loggers import visdom as visdom_logger
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
-from tests.loggers.servers import bad_server, free_port, hung_server, panes, start_visdom, visdom_server
+from tests.loggers.servers import bad_server, free_port, hung_server, panes, post, start_visdom, visdom_server
 
 
 class Heard(Logger):
@@ -139,9 +139,9 @@ def visdom(port: int) -> VisdomLogger:
     return VisdomLogger("localhost", port, "r", None, 60)
 
 
-def loss_points(port: int) -> int:
+def loss_points(port: int, env: str = "r") -> int:
     """Return how many points of the training loss a server holds."""
-    traces = panes(port, "r")["loss"]["content"]["data"]
+    traces = panes(port, env)["loss"]["content"]["data"]
     return sum(len(trace["x"]) for trace in traces if trace["name"] == "train, steps")
 
 
@@ -174,10 +174,29 @@ def test_visdom_dies_midway_and_comes_back(
     outcome.train()
     outcome.waits_for(lambda: bool(outcome.warnings))
     with visdom_server(tmp_path / "another", port):  # one that knows nothing of the run
-        outcome.waits_for(lambda: any("is back" in text for text in outcome.heard.texts))
+        outcome.waits_for(lambda: any("visdom is back" in text for text in outcome.heard.texts))
         assert loss_points(port) == 20
         outcome.close()
     check(outcome, expected)
+
+
+def test_somebody_closes_the_panes_midway(
+    config: dict[str, Any], expected: list[torch.Tensor], tmp_path: Path, visdom_port: int
+) -> None:
+    outcome = Outcome(config, tmp_path / "r", VisdomLogger("localhost", visdom_port, "closed", None, 60))
+
+    def close() -> None:
+        outcome.waits_for(lambda: not outcome.guard.couriers[0].undelivered())
+        post(visdom_port, "close", {"eid": "closed", "win": None})
+        assert panes(visdom_port, "closed") == {}
+
+    outcome.midway = close
+    outcome.train()
+    outcome.waits_for(lambda: any("visdom is back" in text for text in outcome.heard.texts))
+    outcome.close()
+    assert loss_points(visdom_port, "closed") == 20
+    check(outcome, expected)
+    assert "lost this run's panes" in outcome.warnings[0]
 
 
 def test_visdom_hangs(
