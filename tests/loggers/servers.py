@@ -20,10 +20,10 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def start_visdom(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     """Start visdom's server without its page, and return when it answers."""
-    program = "from visdom.server.run_server import main; main()"
-    arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local"]
+    program = "import sys; sys.modules['torch'] = None; from visdom.server.run_server import main; main()"
+    arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local", *more]
     folder.mkdir(exist_ok=True)
     with open(folder / "server.log", "ab") as log:
         server = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=log, stderr=log)
