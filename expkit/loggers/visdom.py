@@ -47,8 +47,7 @@ class VisdomLogger(Logger):
         self._client.close(win=None, env=self.env)  # every pane
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
-        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.lines.items())
-        self._client.text(f"<table>{lines}</table>", win="run", opts={"title": facts.name})
+        self._client.text(_table(facts.lines.items()), win="run", opts={"title": facts.name})
 
     def point(self, point: Point) -> None:
         for name, value in point.values.items():
@@ -109,8 +108,7 @@ class VisdomLogger(Logger):
             client.text(text, win=win, opts=options)
 
     def close(self, summary: Mapping[str, str]) -> None:
-        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in summary.items())
-        self._client.text(f"<table>{lines}</table>", win="result", opts={"title": "result"})
+        self._client.text(_table(summary.items()), win="result", opts={"title": "result"})
         self._client.save([self.env])
 
 
@@ -194,8 +192,9 @@ def _html(exhibit: Exhibit) -> str | None:
 
 
 def _table(rows: Any) -> str:
-    cells = ("".join(f"<td>{html.escape(str(value))}</td>" for value in row) for row in rows)
-    return "<table border=1>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    apart = "<td style='padding: 1px 12px 1px 0'>"  # the page's own style leaves cells no room
+    cells = ("".join(f"{apart}{html.escape(str(value))}</td>" for value in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
 @loggers.register("visdom")

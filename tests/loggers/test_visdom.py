@@ -174,8 +174,6 @@ def test_a_browser_shows_the_panes(page_port: int, tmp_path: Path) -> None:
         page.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(EXHIBITS)}")
         shown = {title.split("\n")[-1] for title in page.locator(".react-grid-item .bar").all_inner_texts()}
         assert {"loss", "accuracy", "lr", "seen", "log", "result"} <= shown
-            titles
-        )
         loss = page.locator(".react-grid-item", has=page.locator("text=train, steps")).first
         assert loss.locator(".scatterlayer .trace").count() == 3
         assert page.locator(".react-grid-item img").count() >= 1
