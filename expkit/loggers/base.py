@@ -55,7 +55,8 @@ class Logger:
     """A backend; override what it can show.
 
     It is fed from a thread of its own, in order. What it raises is told once, and what it did not take is offered
-    again, later and later, until it takes it or the run ends.
+    again, later and later, until it takes it or the run ends. What it draws at random comes from generators of its
+    own: those of torch, random and numpy belong to the whole process, and so to the run.
     """
 
     direct: ClassVar[bool] = False  # called at once by the run itself: local files and the terminal
