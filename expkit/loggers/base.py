@@ -91,6 +91,20 @@ class Logger:
         """Finish; summary: what is worth showing at the end, in order, as heading -> text."""
 
 
+def tag(name: str, kind: str) -> str:
+    """Return what backends call a value: val/loss as it is, and lr as step/lr or epoch/lr."""
+    return name if "/" in name else f"{kind}/{name}"
+
+
+def flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    """Return a nested config as (dotted name, value)."""
+    found: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        below = f"{path}.{name}" if path else str(name)
+        found += flat(value, below) if isinstance(value, Mapping) else [(below, value)]
+    return found
+
+
 def epoch_line(point: Point, progress: Progress) -> str:
     """Return an epoch in a line: losses, scores, rate, time and speed."""
     values = dict(point.values)

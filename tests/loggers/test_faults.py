@@ -29,19 +29,8 @@ from expkit.loggers import (
 from expkit.loggers import visdom as visdom_logger
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
+from tests.loggers.heard import Heard
 from tests.loggers.servers import bad_server, free_port, hung_server, panes, post, start_visdom, visdom_server
-
-
-class Heard(Logger):
-    """Keeps the messages."""
-
-    direct = True
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.texts.append(text)
 
 
 class Outcome:
@@ -325,7 +314,7 @@ FULL_DISK = """
 import sys, time
 from pathlib import Path
 from expkit.loggers import JsonlLogger, LoggerGuard, Point, RunFacts, TensorBoardLogger
-from tests.loggers.test_faults import Heard
+from tests.loggers.heard import Heard
 from tests.loggers.test_tensorboard import read
 
 disk = Path(sys.argv[1])
