@@ -116,21 +116,11 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
     """Return a client that never waits without end, and raises when the server is away or answers with an error."""
     import logging
 
-    import requests
     from visdom import Visdom  # 1.7 s, in the thread of this logger
 
     log: Any = logging.getLogger("visdom")
     log.setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
     log.warn = log.warning  # which it calls by a name that Python has deprecated: an error under `python -W error`
-
-    class Session(requests.Session):
-        def request(self, *arguments: Any, **options: Any) -> Any:
-            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
-            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
-                answer.raise_for_status()
-            if answer.text == "win does not exist":
-                raise ConnectionError(LOST)
-            return answer
 
     untyped: Any = Visdom
 
@@ -140,7 +130,7 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
         @property
         def session(self) -> Any:
             if self._session is None:
-                self._session = Session()
+                self._session = _session()
                 if login:
                     data = {"username": self.username, "password": self.password}
                     self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
@@ -157,6 +147,22 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
         server=server, port=port, env=env, username=username, password=password,
         use_incoming_socket=False, raise_exceptions=True,
     )  # fmt: skip
+
+
+def _session() -> Any:
+    """Return a session whose requests end in time, and raise for an answer that is an error."""
+    import requests
+
+    class Session(requests.Session):
+        def request(self, *arguments: Any, **options: Any) -> Any:
+            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
+            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
+                answer.raise_for_status()
+            if answer.text == "win does not exist":
+                raise ConnectionError(LOST)
+            return answer
+
+    return Session()
 
 
 def _plotly(client: Any, win: str, traces: list[dict[str, Any]], options: Mapping[str, str]) -> None:
