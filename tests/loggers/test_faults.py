@@ -197,7 +197,8 @@ def test_visdom_hangs(
         outcome = Outcome(config, tmp_path / "r", visdom(port))
         outcome.train()
         outcome.close()
-    check(outcome, expected, warnings=0)  # as in a run that ends before a hung server can be told from a slow one
+        # While the server still hangs: none, as in a run that ends before it can be told from a slow one.
+        check(outcome, expected, warnings=0)
     assert outcome.closing > guard.CLOSING - 1
     assert any("has not got everything" in text for text in outcome.heard.texts)
 
@@ -252,7 +253,7 @@ def test_visdom_answers_badly(
         outcome.train()
         outcome.waits_for(lambda: len(outcome.warnings) >= warnings)
         outcome.close()
-    check(outcome, expected, warnings)
+        check(outcome, expected, warnings)
 
 
 def test_tensorboard_cannot_write(
