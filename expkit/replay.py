@@ -49,6 +49,8 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
             raise ConfigError(f"{override.partition('=')[0]}: a replay takes overrides of logger only")
     config = plain(compose_one(list(overrides)))
     check(config)
+    if not config["logger"]:
+        raise ConfigError("logger: names no backend to fill; choose one, e.g. logger=visdom")
     record = folder / "config.yaml"
     kept = yaml.safe_load(record.read_text()) if record.is_file() else {}
     facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})

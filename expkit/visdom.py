@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "expkit" / "visdom"
     parser.add_argument("--page", default=str(cache), help="where the page's scripts are kept")
     given = parser.parse_args(arguments)
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # its client would import it: seconds, for nothing
     try:
         import visdom
         from visdom.server import app, run_server

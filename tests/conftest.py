@@ -11,6 +11,7 @@ from PIL import Image
 
 from expkit.api import Run
 from expkit.config import Config, compose_one, plain
+from tests.loggers.servers import free_port, visdom_server
 from tests.trained.runs import multilabel_run, trained_run
 
 
@@ -32,6 +33,14 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def small_multilabel_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on images with none, one or two labels; tests only read it."""
     return multilabel_run(tmp_path_factory.mktemp("small_multilabel_run"))
+
+
+@pytest.fixture(scope="session")
+def visdom_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Visdom server for all tests that do not end it; each has environments of its own."""
+    port = free_port()
+    with visdom_server(tmp_path_factory.mktemp("visdom"), port):
+        yield port
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,9 +5,11 @@ from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.guard import LoggerGuard
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.late import LateLogger
+from expkit.loggers.mlflow import MlflowLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.text import TextLogger
 from expkit.loggers.visdom import VisdomLogger
+from expkit.loggers.wandb import WandbLogger
 
 __all__ = [
     "ConsoleLogger",
@@ -15,10 +17,12 @@ __all__ = [
     "LateLogger",
     "Logger",
     "LoggerGuard",
+    "MlflowLogger",
     "Point",
     "Progress",
     "RunFacts",
     "TensorBoardLogger",
     "TextLogger",
     "VisdomLogger",
+    "WandbLogger",
 ]

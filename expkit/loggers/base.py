@@ -55,7 +55,8 @@ class Logger:
     """A backend; override what it can show.
 
     It is fed from a thread of its own, in order. What it raises is told once, and what it did not take is offered
-    again, later and later, until it takes it or the run ends.
+    again, later and later, until it takes it or the run ends. What it draws at random comes from generators of its
+    own: those of torch, random and numpy belong to the whole process, and so to the run.
     """
 
     direct: ClassVar[bool] = False  # called at once by the run itself: local files and the terminal
@@ -88,6 +89,20 @@ class Logger:
 
     def close(self, summary: Mapping[str, str]) -> None:
         """Finish; summary: what is worth showing at the end, in order, as heading -> text."""
+
+
+def tag(name: str, kind: str) -> str:
+    """Return what backends call a value: val/loss as it is, and lr as step/lr or epoch/lr."""
+    return name if "/" in name else f"{kind}/{name}"
+
+
+def flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    """Return a nested config as (dotted name, value)."""
+    found: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        below = f"{path}.{name}" if path else str(name)
+        found += flat(value, below) if isinstance(value, Mapping) else [(below, value)]
+    return found
 
 
 def epoch_line(point: Point, progress: Progress) -> str:

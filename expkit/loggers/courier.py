@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from expkit.loggers.base import Logger, Point, RunFacts
-from expkit.loggers.exhibits import Exhibit, Picture
+from expkit.loggers.exhibits import Exhibit
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.store import read_exhibits
 
 MOST_WAITING = 5_000  # items in memory; beyond it they are read back from the run folder
-MOST_BYTES = 64 * 2**20  # of pictures in memory
+MOST_BYTES = 64 * 2**20  # of pictures, embeddings, ... in memory
 _PAUSE = 0.25  # seconds between deliveries: many points go in one call
 _LONGEST_PAUSE = 5.0  # seconds between attempts
 MOST_ATTEMPTS = 3  # at one exhibit, before it is passed over
@@ -64,6 +66,7 @@ class Courier(threading.Thread):
         self._queue: deque[Item] = deque()
         self._bytes = 0
         self._behind = False
+        self._cuts = 0  # how often the journal was cut back
         self._points_to = self._exhibits_to = 0  # delivered, as offsets in the journal
         self._waiting = 0  # items given and not delivered
         self._closing = False
@@ -103,6 +106,17 @@ class Courier(threading.Thread):
         self._queue = deque(kept)
         self._bytes = sum(map(_size, kept))
 
+    def cut(self, points_to: int, exhibits_to: int) -> None:
+        """Forget what the run makes anew: all beyond two offsets, to which the journal has been cut back."""
+        with self._lock:
+            ends = {True: points_to, False: exhibits_to}
+            kept = [item for item in self._queue if (item.end or 0) <= ends[isinstance(item.content, Point)]]
+            self._waiting -= len(self._queue) - len(kept)
+            self._queue, self._bytes = deque(kept), sum(map(_size, kept))
+            self._points_to, self._exhibits_to = min(self._points_to, points_to), min(self._exhibits_to, exhibits_to)
+            self._cuts += 1
+            self.again = True
+
     def finish(self, summary: Mapping[str, str]) -> None:
         """Ask it to deliver the rest and close the backend."""
         self.summary, self._closing = summary, True
@@ -115,6 +129,11 @@ class Courier(threading.Thread):
         """Say whether a call has been going on for longer than a backend may take."""
         since = self._busy_since
         return bool(since) and time.monotonic() - since > PATIENCE
+
+    def slowness(self) -> str:
+        """Return what is said of a backend that hangs, or answers so slowly that nobody can tell."""
+        remedy = f"; {self.backend.remedy}" if self.backend.remedy else ""
+        return f"warning: {self.title} has not answered for {PATIENCE:.0f} s{remedy}. The run goes on without waiting"
 
     # ---- the thread ----------------------------------------------------------------------------------------
 
@@ -152,12 +171,13 @@ class Courier(threading.Thread):
             if self.backend.refills and (self._points_to or self._exhibits_to):
                 self._from_the_start()
         delivered = 0
+        cuts = self._cuts
         while (item := self._next()) is not None:
             self._at = item
             if self._refused.get(_name(item), 0) < MOST_ATTEMPTS:
                 _give(self.backend, item)
-            self._delivered(item)
-            self._at = None
+            self._delivered(item, cuts)
+            self._at, cuts = None, self._cuts
             delivered += 1
         if delivered:
             self.backend.flush()
@@ -181,12 +201,12 @@ class Courier(threading.Thread):
                 return item
             return self._queue[0] if self._queue else None
 
-    def _delivered(self, item: Item) -> None:
+    def _delivered(self, item: Item, cuts: int) -> None:
         with self._lock:
             if self._queue and self._queue[0] is item:
                 self._queue.popleft()
                 self._bytes -= _size(item)
-            if item.end is None:
+            if item.end is None or cuts != self._cuts:  # cut meanwhile, its end is no place in the journal any more
                 return
             if isinstance(item.content, Point):
                 self._points_to = item.end
@@ -241,4 +261,17 @@ def _name(item: Item) -> str:
 
 
 def _size(item: Item) -> int:
-    return item.content.pixels.nbytes if isinstance(item.content, Picture) else 200
+    """Return about how many bytes of memory an item takes."""
+    if isinstance(item.content, Exhibit):
+        return 200 + sum(map(_bytes, vars(item.content).values()))
+    return 200
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes, value))
+    return 50 + (len(value) if isinstance(value, str) else 0)

@@ -76,3 +76,9 @@ class Graph(Exhibit):
     """A model's graph: nodes as (name, operation, names of its inputs, output shape)."""
 
     nodes: Sequence[tuple[str, str, Sequence[str], Sequence[int]]] = field(default_factory=list)
+
+
+def markdown(table: Table) -> str:
+    """Return a table in Markdown."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)

@@ -57,15 +57,17 @@ class LoggerGuard:
                 courier.put(item)
                 if courier.hangs() and not courier.warned:
                     courier.warned = True
-                    self._report(f"warning: {courier.title} does not answer; the run goes on without waiting for it")
+                    self._report(courier.slowness())
 
-    def cut_metrics(self, size: int) -> None:
-        """Cut metrics.jsonl back to the points that a checkpoint knows of."""
+    def cut_metrics(self, size: int, step: int) -> None:
+        """Cut metrics.jsonl back to `size` bytes and the exhibits to those up to `step`: later ones are made anew."""
         with self._lock:
             if self._metrics:
                 self._metrics.cut(size)
+            if self._store:
+                self._store.cut(step)
             for courier in self.couriers:
-                courier.again = True
+                courier.cut(self.metrics_bytes(), self._store.end if self._store else 0)
 
     def show(self, exhibit: Exhibit) -> None:
         """Keep an exhibit in the run folder and queue it."""

@@ -24,8 +24,7 @@ class ExhibitStore:
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         self.folder = folder
-        _forget(folder / LIST_NAME, first_step)
-        self._file = LineFile(folder / LIST_NAME)
+        self._file = LineFile(folder / LIST_NAME, _end_of(folder / LIST_NAME, first_step))
 
     @property
     def end(self) -> int:
@@ -50,6 +49,10 @@ class ExhibitStore:
         Image.fromarray(picture.pixels).save(self.folder / path, compress_level=1)
         return str(path)
 
+    def cut(self, step: int) -> None:
+        """Drop the exhibits of later steps, which are made again."""
+        self._file.cut(_end_of(self.folder / LIST_NAME, step))
+
     def close(self) -> None:
         self._file.close()
 
@@ -73,11 +76,16 @@ def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]
             yield kind(**{name: restored(value) for name, value in values.items()}), start
 
 
-def _forget(events: Path, first_step: int) -> None:
-    """Drop the exhibits of steps that are made again."""
-    if events.is_file():
-        lines = [line for line in events.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        events.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= first_step))
+def _end_of(path: Path, step: int) -> int:
+    """Return where the lines of steps up to `step` end: they lie in the order in which they were made."""
+    end = 0
+    if path.is_file():
+        with open(path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                    break
+                end += len(line)
+    return end
 
 
 def _plain(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from expkit.loggers.base import Logger, Point, RunFacts
-from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
+from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text, markdown
 from expkit.registry import ConfigError, loggers
 
 
@@ -54,8 +54,7 @@ class TensorBoardLogger(Logger):
 
     def point(self, point: Point) -> None:
         for name, value in point.values.items():
-            tag = name if "/" in name else f"{point.kind}/{name}"
-            self._writer.add_scalar(tag, value, point.step)
+            self._writer.add_scalar(tag(name, point.kind), value, point.step)
             if point.kind == "epoch" and "/" in name:
                 self._scores[name] = value
 
@@ -68,7 +67,7 @@ class TensorBoardLogger(Logger):
         elif isinstance(exhibit, Curves):
             writer.add_image(name, _drawn(exhibit), step, dataformats="HWC")
         elif isinstance(exhibit, Table):
-            writer.add_text(name, _markdown(exhibit), step)
+            writer.add_text(name, markdown(exhibit), step)
         elif isinstance(exhibit, Text):
             writer.add_text(name, exhibit.text, step)
         elif isinstance(exhibit, Embedding):
@@ -103,7 +102,7 @@ class TensorBoardLogger(Logger):
 
         if not self._scores:
             return
-        chosen = {name: value for name, value in _flat(self._config) if isinstance(value, bool | int | float | str)}
+        chosen = {name: value for name, value in flat(self._config) if isinstance(value, bool | int | float | str)}
         finals = {f"final/{name}": value for name, value in self._scores.items()}
         for one in hparams(chosen, finals):
             self._writer.file_writer.add_summary(one)
@@ -190,11 +189,6 @@ def _drawn(curves: Curves) -> Any:
     return np.asarray(image)
 
 
-def _markdown(table: Table) -> str:
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)
-
-
 def _add_graph(writer: Any, graph: Graph) -> None:
     from tensorboardX.proto.attr_value_pb2 import AttrValue
     from tensorboardX.proto.event_pb2 import Event
@@ -210,14 +204,6 @@ def _add_graph(writer: Any, graph: Graph) -> None:
         nodes.append(NodeDef(name=name, op=operation, input=list(inputs), attr={"_output_shapes": shapes}))
     graph_def = GraphDef(node=nodes, versions=VersionDef(producer=22)).SerializeToString()
     writer.file_writer.add_event(Event(graph_def=graph_def))
-
-
-def _flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in config.items():
-        below = f"{path}.{name}" if path else str(name)
-        found += _flat(value, below) if isinstance(value, Mapping) else [(below, value)]
-    return found
 
 
 @loggers.register("tensorboard")

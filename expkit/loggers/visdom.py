@@ -14,6 +14,7 @@ from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram
 from expkit.registry import ConfigError, loggers
 
 ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
+LOST = "the server has lost this run's panes"
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
 
@@ -46,8 +47,7 @@ class VisdomLogger(Logger):
         self._client.close(win=None, env=self.env)  # every pane
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
-        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.lines.items())
-        self._client.text(f"<table>{lines}</table>", win="run", opts={"title": facts.name})
+        self._client.text(_table(facts.lines.items()), win="run", opts={"title": facts.name})
 
     def point(self, point: Point) -> None:
         for name, value in point.values.items():
@@ -108,8 +108,7 @@ class VisdomLogger(Logger):
             client.text(text, win=win, opts=options)
 
     def close(self, summary: Mapping[str, str]) -> None:
-        lines = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in summary.items())
-        self._client.text(f"<table>{lines}</table>", win="result", opts={"title": "result"})
+        self._client.text(_table(summary.items()), win="result", opts={"title": "result"})
         self._client.save([self.env])
 
 
@@ -117,19 +116,11 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
     """Return a client that never waits without end, and raises when the server is away or answers with an error."""
     import logging
 
-    import requests
     from visdom import Visdom  # 1.7 s, in the thread of this logger
 
-    logging.getLogger("visdom").setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
-
-    class Session(requests.Session):
-        def request(self, *arguments: Any, **options: Any) -> Any:
-            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
-            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
-                answer.raise_for_status()
-            if answer.text == "win does not exist":
-                raise requests.ConnectionError("the server has lost this run's panes")
-            return answer
+    log: Any = logging.getLogger("visdom")
+    log.setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
+    log.warn = log.warning  # which it calls by a name that Python has deprecated: an error under `python -W error`
 
     untyped: Any = Visdom
 
@@ -139,17 +130,39 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
         @property
         def session(self) -> Any:
             if self._session is None:
-                self._session = Session()
+                self._session = _session()
                 if login:
                     data = {"username": self.username, "password": self.password}
                     self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
             return self._session
+
+        def win_exists(self, win: str, env: str | None = None) -> bool:
+            """Asked before points are appended; where the client itself would begin a new pane with these alone."""
+            if self._win_exists_wrap(win, env) != "true":
+                raise ConnectionError(LOST)
+            return True
 
     username, password = login or (None, None)
     return Client(
         server=server, port=port, env=env, username=username, password=password,
         use_incoming_socket=False, raise_exceptions=True,
     )  # fmt: skip
+
+
+def _session() -> Any:
+    """Return a session whose requests end in time, and raise for an answer that is an error."""
+    import requests
+
+    class Session(requests.Session):
+        def request(self, *arguments: Any, **options: Any) -> Any:
+            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
+            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
+                answer.raise_for_status()
+            if answer.text == "win does not exist":
+                raise ConnectionError(LOST)
+            return answer
+
+    return Session()
 
 
 def _plotly(client: Any, win: str, traces: list[dict[str, Any]], options: Mapping[str, str]) -> None:
@@ -185,8 +198,9 @@ def _html(exhibit: Exhibit) -> str | None:
 
 
 def _table(rows: Any) -> str:
-    cells = ("".join(f"<td>{html.escape(str(value))}</td>" for value in row) for row in rows)
-    return "<table border=1>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    apart = "<td style='padding: 1px 12px 1px 0'>"  # the page's own style leaves cells no room
+    cells = ("".join(f"{apart}{html.escape(str(value))}</td>" for value in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
 @loggers.register("visdom")

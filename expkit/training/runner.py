@@ -238,7 +238,7 @@ class Runner:
             raise TrainingDiverged(f"{asked}, after {self.roll_backs - 1} times of going back; {REMEDIES}")
         self.load_state_dict(found.state)
         checkpoints.go_on(found.facts)
-        self.parts.logger.cut_metrics(found.state["metrics_bytes"])
+        self.parts.logger.cut_metrics(found.state["metrics_bytes"], self.step)
         if asked.batch is not None:
             self.passed_over.add((epoch, asked.batch))
         self.parts.logger.message(f"warning: {asked}; goes back to step {self.step}, and will pass over that batch")

@@ -20,10 +20,10 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def start_visdom(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     """Start visdom's server without its page, and return when it answers."""
-    program = "from visdom.server.run_server import main; main()"
-    arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local"]
+    program = "import sys; sys.modules['torch'] = None; from visdom.server.run_server import main; main()"
+    arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local", *more]
     folder.mkdir(exist_ok=True)
     with open(folder / "server.log", "ab") as log:
         server = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=log, stderr=log)
@@ -46,12 +46,16 @@ def visdom_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         server.wait()
 
 
+def post(port: int, endpoint: str, content: dict[str, Any]) -> bytes:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{endpoint}", json.dumps(content).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        read: bytes = answer.read()
+    return read
+
+
 def panes(port: int, env: str) -> dict[str, Any]:
     """Return the windows that a Visdom server holds of an environment."""
-    body = json.dumps({"eid": env, "win": None}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/win_data", body)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        found: dict[str, Any] = json.loads(answer.read())
+    found: dict[str, Any] = json.loads(post(port, "win_data", {"eid": env, "win": None}))
     return found
 
 

@@ -1,5 +1,6 @@
 """TensorBoard's event files, read back with TensorBoard's own reader."""
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expkit.loggers import JsonlLogger, LoggerGuard, Point, RunFacts, TensorBoardLogger
-from expkit.loggers.exhibits import Curves, Embedding, Graph, Histogram, Picture, Table, Text
-from expkit.loggers.store import read_exhibits
-
-PICTURE = Picture("val/worst", 0, 2, np.full((8, 9, 3), 200, np.uint8), "the worst")
-EXHIBITS = [
-    PICTURE,
-    Histogram("weights/conv", 0, 2, np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0])),
-    Curves("val/pr", 0, 2, "recall", "precision", {"cat": ([0.0, 1.0], [1.0, 0.5])}),
-    Table("val/classes", 0, 2, ["class", "recall"], [["cat", 0.5]]),
-    Text("model/summary", 0, 2, "**small**"),
-    Embedding("val/embedding", 0, 2, np.eye(3, 4, dtype=np.float32), ["a", "b", "c"]),
-    Graph("model/graph", 0, 2, [("input", "placeholder", [], [1, 3]), ("conv", "Conv2d", ["input"], [1, 8])]),
-]
+from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger, courier
+from expkit.loggers.exhibits import Embedding, Text
+from expkit.loggers.store import ExhibitStore, read_exhibits
+from tests.loggers.shown import EXHIBITS, PICTURE
 
 
 def read(folder: Path) -> Any:
@@ -102,8 +93,6 @@ def test_an_exhibit_is_kept_exactly(tmp_path: Path, exhibit: Any) -> None:
 
 
 def test_many_points_wait_on_disk_not_in_memory(tmp_path: Path) -> None:
-    from expkit.loggers import courier
-
     guard = guard_of(tmp_path)
     most = 3 * courier.MOST_WAITING
     (waiting,) = guard.couriers
@@ -114,3 +103,67 @@ def test_many_points_wait_on_disk_not_in_memory(tmp_path: Path) -> None:
     waiting.finish({})
     waiting.join(30)
     assert [event.step for event in read(tmp_path).Scalars("step/loss")] == list(range(most))
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.6], ids=["queued", "already written"])
+def test_a_run_that_goes_back_has_no_step_twice(tmp_path: Path, pause: float) -> None:
+    """As with on_nan=roll_back; pause: seconds, in which the backend gets what is made again, or does not."""
+    guard = guard_of(tmp_path)
+    guard.start(RunFacts("r", str(tmp_path), {}, {}))
+    for step in range(1, 11):
+        guard.point(Point("step", 0, step, {"loss": float(step) if step < 4 else -1.0}))
+        if step == 3:
+            guard.show(PICTURE)
+            kept = guard.metrics_bytes()
+    guard.show(Text("late", 0, 9, "is made again"))
+    time.sleep(pause)
+    guard.cut_metrics(kept, 3)
+    for step in range(4, 11):
+        guard.point(Point("step", 0, step, {"loss": float(step)}))
+    guard.show(Text("later", 0, 9, "was made again"))
+    guard.close({})
+    seen = read(tmp_path)
+    assert [(event.step, event.value) for event in seen.Scalars("step/loss")] == [(step, step) for step in range(1, 11)]
+    assert [event.step for event in seen.Images("val/worst")] == [2]
+    assert "later/text_summary" in seen.Tags()["tensors"]
+    assert [exhibit.name for exhibit, _ in read_exhibits(tmp_path)] == ["val/worst", "later"]
+
+
+class Keeps(Logger):
+    """A user's logger, which cannot be emptied; its first point takes it long."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def point(self, point: Point) -> None:
+        time.sleep(0 if self.steps else 0.5)
+        self.steps.append(point.step)
+
+
+def test_a_logger_that_cannot_be_emptied_gets_no_step_that_was_cut(tmp_path: Path) -> None:
+    logger = Keeps()
+    guard = LoggerGuard([JsonlLogger(tmp_path / "metrics.jsonl"), logger])
+    for step in range(1, 11):
+        guard.point(Point("step", 0, step, {"loss": 1.0}))
+        if step == 3:
+            kept = guard.metrics_bytes()
+    guard.start(RunFacts("r", str(tmp_path), {}, {}))
+    time.sleep(0.2)  # it is at its first point
+    guard.cut_metrics(kept, 3)
+    for step in range(4, 7):
+        guard.point(Point("step", 0, step, {"loss": 1.0}))
+    guard.close({})
+    assert logger.steps == list(range(1, 7))
+
+
+def test_embeddings_that_wait_take_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = guard_of(tmp_path)
+    guard._store = ExhibitStore(tmp_path)
+    (waiting,) = guard.couriers
+    vectors = np.zeros((1000, 1024), np.float32)  # 4 MB
+    monkeypatch.setattr(courier, "MOST_BYTES", 8 * 2**20)
+    for step in range(6):  # the backend does not even start
+        guard.show(Embedding("val/embedding", 0, step, vectors + step, ["a"] * 1000))
+    held = sum(item.content.vectors.nbytes for item in waiting._queue)  # type: ignore[union-attr]
+    assert held <= courier.MOST_BYTES + vectors.nbytes
+    assert len(list(read_exhibits(tmp_path))) == 6

@@ -10,8 +10,10 @@ import pytest
 
 
 @contextmanager
-def opened(path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[tuple[Any, list[str]]]:
-    """Yield (the page, whatever it logged, asked the network for, or failed at)."""
+def opened(
+    place: Path | str, width: int = 1280, height: int = 900, dark: bool = False
+) -> Iterator[tuple[Any, list[str]]]:
+    """Yield (the page, whatever it logged, asked the network for, or failed at). place: a file, or an address."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -25,8 +27,9 @@ def opened(path: Path, width: int = 1280, height: int = 900, dark: bool = False)
         heard: list[str] = []
         page.on("console", lambda message: heard.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        local = ("file:", "data:", "blob:")
+        address = place if isinstance(place, str) else place.absolute().as_uri()
+        local = ("file:", "data:", "blob:", *([address.partition("/env")[0]] if isinstance(place, str) else []))
         page.on("request", lambda request: None if request.url.startswith(local) else heard.append(request.url))
-        page.goto(path.absolute().as_uri())
+        page.goto(address)
         yield page, heard
         browser.close()

@@ -1,0 +1,15 @@
+"""A logger that keeps what the user is told."""
+
+from expkit.loggers import Logger
+
+
+class Heard(Logger):
+    """Keeps the messages."""
+
+    direct = True
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.texts.append(text)

@@ -1,0 +1,181 @@
+"""Visdom: what a real server holds of a run, and what a real browser shows of it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from expkit.config import Config
+from expkit.loggers import Logger, Point, RunFacts
+from expkit.loggers.visdom import VisdomLogger
+from expkit.registry import ConfigError, loggers
+from tests.loggers.servers import free_port, panes, start_visdom
+from tests.loggers.shown import EXHIBITS
+from tests.report.browser import opened
+from tests.test_visdom import served_page
+
+Compose = Callable[..., Config]
+
+
+def logged(port: int, env: str) -> VisdomLogger:
+    """Show points, every kind of exhibit, and text, in an environment."""
+    logger = VisdomLogger("localhost", port, env, None, 60)
+    logger.start(RunFacts(env, "f", {}, {"run": env, "model": "<small>"}))
+    for step in range(1, 5):
+        logger.point(Point("step", 0, step, {"loss": 1 / step, "lr": 0.1}))
+    logger.point(Point("epoch", 0, 4, {"train/loss": 0.5, "val/loss": 0.625, "val/accuracy": 0.75, "lr": 0.1}))
+    logger.flush()
+    logger.point(Point("epoch", 1, 8, {"train/loss": 0.25, "val/loss": 0.5, "val/accuracy": 0.8, "lr": 0.1}))
+    logger.message("first <line>")
+    logger.flush()
+    for exhibit in EXHIBITS:
+        logger.show(exhibit)
+    logger.message("second line")
+    logger.flush()
+    logger.close({"record": "f"})
+    return logger
+
+
+def test_a_server_holds_every_kind(visdom_port: int) -> None:
+    logged(visdom_port, "kinds")
+    held = panes(visdom_port, "kinds")
+    assert set(held) == {
+        "run",
+        "log",
+        "result",
+        "loss",
+        "accuracy",
+        "lr",
+        *(one.name.replace("/", "_") for one in EXHIBITS),
+    }
+    loss = {trace["name"]: (trace["x"], trace["y"]) for trace in held["loss"]["content"]["data"]}
+    assert loss == {
+        "train, steps": ([1, 2, 3, 4], [1, 1 / 2, 1 / 3, 1 / 4]),
+        "train": ([4, 8], [0.5, 0.25]),
+        "val": ([4, 8], [0.625, 0.5]),
+    }
+    layout = held["loss"]["content"]["layout"]
+    assert (held["loss"]["title"], layout["xaxis"]["title"], layout["yaxis"]["title"]) == ("loss", "step", "loss")
+    assert held["lr"]["content"]["layout"]["yaxis"]["title"] == "learning rate"
+    log = held["log"]["content"]
+    assert log.index("first &lt;line&gt;") < log.index("second line")
+    assert "&lt;small&gt;" in held["run"]["content"]
+    assert held["weights_conv"]["content"]["data"][0]["y"] == [3, 4]
+    assert held["val_pr"]["content"]["data"][0]["x"] == [0, 1]
+    assert held["val_worst"]["type"] == "image"
+    assert len(held["val_embedding"]["content"]["data"]) == 3
+
+
+def test_a_run_that_goes_on_has_its_environment_once(visdom_port: int) -> None:
+    for _ in range(2):
+        logged(visdom_port, "twice")
+    traces = panes(visdom_port, "twice")["loss"]["content"]["data"]
+    assert [len(trace["x"]) for trace in traces] == [4, 2, 2]
+
+
+def test_the_environment_is_saved(tmp_path: Path) -> None:
+    port = free_port()
+    server = start_visdom(tmp_path / "kept", port)
+    try:
+        logged(port, "saved")
+        saved = json.loads((tmp_path / "kept" / "saved.json").read_text())
+        assert "loss" in saved["jsons"]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_server_with_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISDOM_USE_ENV_CREDENTIALS", "1")
+    monkeypatch.setenv("VISDOM_USERNAME", "ada")
+    monkeypatch.setenv("VISDOM_PASSWORD", "engine")
+    monkeypatch.setenv("VISDOM_COOKIE", "a cookie's secret")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the server keeps the secret
+    (tmp_path / ".visdom").mkdir()
+    port = free_port()
+    server = start_visdom(tmp_path / "kept", port, "-enable_login")
+    facts = RunFacts("r", "f", {}, {"run": "r"})
+    try:
+        known: Logger = loggers.build({"name": "visdom", "port": port}, "logger.visdom", folder=tmp_path, run_name="r")
+        known.start(facts)
+        known.close({"record": "f"})
+        assert "result" in json.loads((tmp_path / "kept" / "r.json").read_text())["jsons"]
+        with pytest.raises(ConnectionError):
+            VisdomLogger("localhost", port, "r", ("ada", "wrong"), 60).start(facts)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def build(**options: Any) -> VisdomLogger:
+    built: VisdomLogger = loggers.build(
+        {"name": "visdom", **options}, "logger.visdom", folder=Path("f"), run_name="a b/c"
+    )
+    return built
+
+
+def test_the_environment_variables_stand_in_for_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VISDOM_SERVER", "VISDOM_PORT", "VISDOM_USERNAME", "VISDOM_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    assert build().where() == "http://localhost:8097/env/a-b-c"
+    monkeypatch.setenv("VISDOM_SERVER", "https://plots.example.org")
+    monkeypatch.setenv("VISDOM_PORT", "9000")
+    assert build().where() == "https://plots.example.org:9000/env/a-b-c"
+    assert build(server="here", port=1, env="mine").where() == "http://here:1/env/mine"
+    monkeypatch.setenv("VISDOM_USERNAME", "ada")
+    with pytest.raises(ConfigError, match="VISDOM_PASSWORD; set it"):
+        build()
+    monkeypatch.setenv("VISDOM_PASSWORD", "engine")
+    assert build().login == ("ada", "engine")
+
+
+@pytest.mark.parametrize("port", [0, 70_000, "eight"])
+def test_a_port_that_is_none_is_refused(port: int | str) -> None:
+    with pytest.raises(ConfigError, match=re.escape("logger.visdom.port")):
+        build(port=port)
+
+
+def test_the_command_fills_both(visdom_port: int, tmp_path: Path) -> None:
+    small = ["dataset.size=32", "dataset.train_images=40", "dataset.val_images=10", "model.width=4", "epochs=2"]
+    command = ["logger=[tensorboard,visdom]", f"logger.visdom.port={visdom_port}", "log_every=1", "batch_size=8"]
+    done = subprocess.run(
+        [sys.executable, "-m", "expkit.run", *small, *command, "dataset.num_workers=0"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, env=os.environ | {"COLUMNS": "300"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs").glob("*/record.json")
+    name = run.parent.name
+    assert f"localhost:{visdom_port}/env/{name}" in done.stdout
+    assert "tensorboard --logdir" in done.stdout
+    assert "warning" not in done.stdout
+    traces = {trace["name"]: trace["x"] for trace in panes(visdom_port, name)["loss"]["content"]["data"]}
+    assert traces == {"train, steps": list(range(1, 11)), "train": [5, 10], "val": [5, 10]}
+    seen = EventAccumulator(str(run.parent)).Reload()
+    assert [event.step for event in seen.Scalars("step/loss")] == list(range(1, 11))
+
+
+@pytest.fixture
+def page_port(tmp_path: Path) -> Iterator[int]:
+    with served_page(tmp_path) as port:
+        yield port
+
+
+def test_a_browser_shows_the_panes(page_port: int, tmp_path: Path) -> None:
+    where = logged(page_port, "seen").where()
+    with opened(where) as (page, _):
+        page.wait_for_selector(".react-grid-item .js-plotly-plot .main-svg", timeout=60_000)
+        page.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(EXHIBITS)}")
+        shown = {title.split("\n")[-1] for title in page.locator(".react-grid-item .bar").all_inner_texts()}
+        assert {"loss", "accuracy", "lr", "seen", "log", "result"} <= shown
+        loss = page.locator(".react-grid-item", has=page.locator("text=train, steps")).first
+        assert loss.locator(".scatterlayer .trace").count() == 3
+        assert page.locator(".react-grid-item img").count() >= 1
+        assert page.locator(".barlayer .point").count() == 2
+        page.screenshot(path=os.environ.get("EXPKIT_SCREENSHOT") or tmp_path / "visdom.png", full_page=True)
