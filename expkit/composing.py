@@ -1,9 +1,10 @@
 """How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on."""
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra._internal.hydra as hydra_entry
 import yaml
@@ -26,6 +27,9 @@ from expkit.registry import ConfigError
 from expkit.vetting import shown_path, vet
 
 Config = dict[str, Any]
+
+POOL = "hydra._internal.core_plugins.expkit_pool.PoolLauncher"  # the class is in config.py
+ConfigStore.instance().store("pool", {"_target_": POOL, "n_jobs": None}, "hydra/launcher", provider="expkit")
 
 MOST_FILES = 200  # of a config, through its defaults lists
 
@@ -56,10 +60,26 @@ class Refused(ConfigError, ConfigCompositionException):
 class FileConfigSource(file_config_source.FileConfigSource):
     """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known.
 
-    It bears the name of Hydra's own, for a process that a launcher starts takes no reader of another name.
+    It bears the name of Hydra's own, for a process that a launcher starts takes no reader of another name. Each file
+    is read once: editing it in the midst of a sweep changes nothing.
     """
 
+    files: ClassVar[dict[tuple[str, str], ConfigResult]] = {}
+    read_all: ClassVar[bool] = False  # at the first composing, since nobody knows what a sweeper will choose later
+
     def load_config(self, config_path: str) -> ConfigResult:
+        place = (self.path, self._normalize_file_name(config_path))
+        if place not in self.files:
+            self.files[place] = self._load(config_path)
+        return copy.deepcopy(self.files[place])
+
+    def freeze(self) -> None:
+        """Read every file there is, so that what is chosen later is as it is now; those that cannot be are passed."""
+        for path in sorted(Path(self.path).rglob("*.yaml")):
+            with suppress(HydraException, ConfigError, OSError):
+                self.load_config(path.relative_to(self.path).as_posix())
+
+    def _load(self, config_path: str) -> ConfigResult:
         folder = Path(self.path)
         path = folder / self._normalize_file_name(config_path)
         if folder.resolve() == conf_folder() and ".." not in Path(config_path).parts:
@@ -109,6 +129,11 @@ class GuardedLoader(ConfigLoaderImpl):
         parsed = OverridesParser.create().parse_overrides(overrides)
         files = CountedFiles(self.repository)
         self._process_config_searchpath(config_name, parsed, files)
+        if FileConfigSource.read_all:
+            FileConfigSource.read_all = False
+            for source in files.get_sources():
+                if isinstance(source, FileConfigSource):
+                    source.freeze()
         return parsed, files
 
 
@@ -119,6 +144,7 @@ def guarded() -> Iterator[None]:
     readers: dict[str, Any] = SourcesRegistry.instance().types
     names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
     reader, loader = readers["file"], names["ConfigLoaderImpl"]
+    FileConfigSource.files, FileConfigSource.read_all = {}, False
     readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
     try:
         yield

@@ -19,6 +19,7 @@ CODE = frozenset(
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra.experimental.callbacks.LogJobReturnCallback",
         "hydra.experimental.callbacks.PickleJobInfoCallback",
+        "hydra._internal.core_plugins.expkit_pool.PoolLauncher",  # ours: config.py
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
         "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",

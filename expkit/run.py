@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    for flag in ("--dry", "--new", "--frozen"):
+        parser.add_argument(flag, action="store_true")
     own, overrides = parser.parse_known_args(given)
     command = shlex.join(["python", "-m", "expkit.run", *given])
     try:
@@ -35,12 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         from expkit.config import launch
 
-        runs: list[Path] = []
-        launch(overrides, _check, lambda config, changed: runs.append(train(config, changed, command)))
-        if len(runs) > 1:
-            from expkit.folds import show_folds
-
-            show_folds(runs)
+        sweep = _Sweep(command, {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")})
+        launch(overrides, _check, partial(_score, command=command), sweep, own.dry)
+        if sweep.code:
+            sys.exit(sweep.code)
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:
@@ -51,6 +52,32 @@ def _check(config: Config) -> None:
     from expkit.assembly import check  # torch comes with it: not for --help
 
     check(config)
+
+
+class _Sweep:
+    """The jobs of a sweep, run side by side; what it needs is imported when there are some."""
+
+    def __init__(self, command: str, flags: dict[str, bool]) -> None:
+        self.command, self.flags = command, flags
+        self._run: Any = None
+
+    def __call__(self, plan: Any) -> Sequence[float | None]:
+        from expkit.sweeps import SweepFlags, SweepRun
+
+        self._run = self._run or SweepRun(partial(_score, command=self.command), self.command, SweepFlags(**self.flags))
+        scores: Sequence[float | None] = self._run(plan)
+        return scores
+
+    @property
+    def code(self) -> int:
+        return self._run.code if self._run else 0
+
+
+def _score(config: Config, overrides: Sequence[str], command: str) -> float | None:
+    """Train; returns the best score of checkpoint.monitor, which a sweeper searches by."""
+    from expkit.sweeps.results import score_of
+
+    return score_of(train(config, overrides, command))
 
 
 def _refuse(error: ConfigError) -> NoReturn:

@@ -425,10 +425,12 @@ def test_flags_that_exclude_each_other_are_named(arguments: list[str], folder: P
 
 # ---- the same in processes of their own, and what they would do without a guard --------------------------------------
 UNGUARDED = """
+import sys
 from hydra.core.plugins import Plugins
 from hydra.main import main
 from expkit.composing import OwnConf, conf_folder
 Plugins.instance().register(OwnConf)
+sys.argv.append("hydra/launcher=basic")
 main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(lambda config: None)()
 """
 
@@ -483,7 +485,7 @@ def test_the_command_ends_with_2_and_one_sentence(name: str, folder: Path) -> No
 UNFORESEEN = """
 import sys
 from expkit import config
-config._jobs = lambda *anything: iter(())  # as under a sweeper that chooses its jobs one after the other
+config.plan_jobs = lambda *anything: config.Plan(True)  # as under a sweeper that chooses its jobs one after the other
 config.launch(sys.argv[1:], print, print)
 """
 

@@ -159,6 +159,16 @@ def _chosen_threads() -> int:
     return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
 
 
+_share: int | None = None  # of the machine's cores, where several runs go on side by side
+
+
+def share_cores(count: int) -> None:
+    """Have this process count on so many cores, and leave the others to its siblings."""
+    global _share
+    _share = count
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _share or cores)

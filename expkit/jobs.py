@@ -1,0 +1,241 @@
+"""The jobs that a command line stands for: every combination of a sweep, paired and excluded values, composed fast."""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, RangeSweep
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.composing import Config
+from expkit.onejob import Place, compose_all, first_lines, in_our_words, plain, without_hydra
+from expkit.registry import ConfigError, nearest
+
+MOST_JOBS = 10_000  # of a sweep
+_BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+_SWEEP_WORDS = ("sweep.zip", "sweep.exclude")
+_FOLDER = "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}"  # conf/config.yaml's, which stands for a folder of ours
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """One job: what of the command line made it (model=resnet18), and its plain config."""
+
+    overrides: list[str]
+    config: Config
+
+
+@dataclass
+class Plan:
+    """What a command line asks for.
+
+    is_sweep: whether it is several jobs; jobs: all of them, None where a sweeper chooses them as it goes. words: the
+    command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
+    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours.
+    """
+
+    is_sweep: bool = False
+    jobs: Iterator[JobConfig] | None = None
+    words: list[str] = field(default_factory=list)
+    launcher: dict[str, Any] = field(default_factory=dict)
+    folder: str | None = None
+    varied: list[str] = field(default_factory=list)  # the keys that differ from job to job, in the typed order
+    is_batch: bool = False  # whether a sweeper chose these jobs, and will choose others later
+
+
+def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
+    """Return the jobs that a command line stands for. Raises ConfigError, as does going through the jobs."""
+    try:
+        overrides, ours = _split_off(overrides)
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        told = [override for override in parsed if override.is_discrete_sweep() or not override.is_sweep_override()]
+        first = compose_all(_first(_axes(told)) if multirun else overrides, place)
+        if not multirun and first.hydra.mode != RunMode.MULTIRUN:
+            if ours:
+                raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
+            return Plan(jobs=iter([JobConfig(overrides, plain(without_hydra(first)))]))
+        return _sweep(overrides, ours, first, place)
+    except ConfigError:
+        raise
+    except HydraException as error:
+        raise ConfigError(f"command line: {first_lines(error)}") from error
+
+
+def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place: Place) -> Plan:
+    launcher = OmegaConf.to_container(first.hydra.launcher)
+    assert isinstance(launcher, dict)
+    typed = OmegaConf.to_container(first.hydra.sweep, resolve=False)
+    assert isinstance(typed, dict)
+    folder = None if typed["dir"] == _FOLDER else str(first.hydra.sweep.dir)
+    of_place = [f"--config-{name}={value}" for name, value in vars(place).items() if value is not None]
+    words = sorted([word for word in overrides if not word.startswith("hydra")] + of_place)
+    words += [f"{key}={value}" for key, value in sorted(ours.items())]
+    plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
+    if OmegaConf.select(first, "hydra.sweeper._target_") != _BASIC:  # another one chooses as it goes
+        if ours:
+            raise ConfigError(f"{next(iter(ours))}: works with Hydra's own sweeper; this one chooses its jobs itself")
+        return plan
+    in_files = [f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()]
+    axes = _axes(OverridesParser.create().parse_overrides([*in_files, *overrides]))
+    plan.varied = [key for key, values in axes.items() if len(values) > 1]
+    plan.jobs = _composed(_combinations(axes, ours), place)
+    return plan
+
+
+def split_words(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides for Hydra, and those of ours that say how values go together."""
+    ours = [word for word in overrides if word.lstrip("+~").startswith("sweep.")]
+    return [word for word in overrides if word not in ours], ours
+
+
+def _split_off(overrides: list[str]) -> tuple[list[str], dict[str, Any]]:
+    kept, ours = split_words(overrides)
+    found = {}
+    for one in OverridesParser.create().parse_overrides(ours):
+        key = one.key_or_group
+        if key not in _SWEEP_WORDS:
+            raise ConfigError(f"{key}: there is {' and '.join(_SWEEP_WORDS)}{nearest(key, _SWEEP_WORDS)}")
+        found[key] = one.value()
+    return kept, found
+
+
+def _axes(overrides: list[Override]) -> dict[str, list[str]]:
+    """Return the values of every key, as the overrides that set them; a later one takes an earlier one's place."""
+    total = math.prod(_choices_of(override) for override in overrides)
+    axes: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            axes[key] = [override.input_line or ""] if override.is_delete() else [
+                f"{key}={override.get_value_element_as_str()}"
+            ]  # fmt: skip
+        elif not override.is_discrete_sweep():
+            raise ConfigError(f"{key}: Hydra's own sweeper takes lists, choice() and range(); a search takes intervals")
+        elif total > 1_000 * MOST_JOBS:  # zip and exclude may leave few of many, and yet nobody means as many as that
+            raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
+        else:
+            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return axes
+
+
+def _choices_of(override: Override) -> int:
+    value = override.value() if override.is_discrete_sweep() else None
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        return max(math.ceil((value.stop - value.start) / value.step), 1) if value.step else MOST_JOBS**2
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
+
+
+def _first(axes: Mapping[str, list[str]]) -> list[str]:
+    return [values[0] for values in axes.values()]
+
+
+def _combinations(axes: dict[str, list[str]], ours: Mapping[str, Any]) -> list[list[str]]:
+    """Return the overrides of every job, those excluded left out. Raises ConfigError where they are too many."""
+    pairs = _pairs(ours.get("sweep.zip", []))
+    bundles: list[list[tuple[str, ...]]] = []
+    for key, values in axes.items():
+        pair = next((pair for pair in pairs if key in pair), [key])
+        if unknown := [one for one in pair if one not in axes]:
+            raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
+        if len({len(axes[one]) for one in pair}) > 1:
+            counts = ", ".join(f"{one} {len(axes[one])}" for one in pair)
+            raise ConfigError(f"sweep.zip: takes as many values of each key; there are of {counts}")
+        if key == min(pair, key=list(axes).index):
+            bundles.append(list(zip(*(axes[one] for one in pair), strict=True)))
+        assert values
+    if unknown := [one for pair in pairs for one in pair if one not in axes]:
+        raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
+    if math.prod(map(len, bundles)) > (MOST_JOBS if "sweep.exclude" not in ours else 100 * MOST_JOBS):
+        raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
+    excluded = _exclusions(ours.get("sweep.exclude", []), axes)
+    jobs = []
+    for bundle in itertools.product(*bundles):
+        job = [word for words in bundle for word in words]
+        if not any(rule <= set(job) for rule in excluded):
+            jobs.append(sorted(job, key=lambda word: list(axes).index(word.partition("=")[0])) if pairs else job)
+    if not jobs:
+        raise ConfigError("sweep.exclude: leaves no job; exclude fewer")
+    return jobs
+
+
+def _pairs(given: Any) -> list[list[str]]:
+    """Return the groups of keys whose values go together: [a,b], or [[a,b],[c,d]]."""
+    groups = given if isinstance(given, list) and given and isinstance(given[0], list) else [given] if given else []
+    if any(not isinstance(group, list) or len(group) < 2 for group in groups):
+        raise ConfigError(f"sweep.zip: takes a list of two keys or more, e.g. [model,optimizer.lr], got {given!r}")
+    return [[str(key) for key in group] for group in groups]
+
+
+def _exclusions(given: Any, axes: Mapping[str, list[str]]) -> list[set[str]]:
+    """Return the sets of overrides that no job may hold together."""
+    rules = []
+    for rule in given if isinstance(given, list) else [given]:
+        if not isinstance(rule, Mapping) or not rule:
+            raise ConfigError(
+                "sweep.exclude: takes a list of mappings, e.g. [{model:vgg16,optimizer.lr:0.1}], got {rule!r}"
+            )
+        words = {f"{key}={_as_typed(value)}" for key, value in rule.items()}
+        for word in words:
+            key = word.partition("=")[0]
+            if word not in axes.get(key, []):
+                raise ConfigError(f"sweep.exclude: no job has {word}{nearest(word, axes.get(key, []))}")
+        rules.append(words)
+    return rules
+
+
+def _as_typed(value: Any) -> str:
+    return Override._get_value_element_as_str(value)
+
+
+def _composed(jobs: Sequence[list[str]], place: Place) -> Iterator[JobConfig]:
+    sharing = _Sharing(place)
+    for job in jobs:
+        yield JobConfig(job, sharing.compose(job))
+
+
+class _Sharing:
+    """Composes jobs that differ in values alone from one composed config: files are merged once per choice of files."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._parsed: dict[str, Override] = {}
+
+    def compose(self, words: list[str]) -> Config:
+        overrides = [self._parse(word) for word in words]
+        values = [one for one in overrides if _is_value(one)]
+        rest = tuple(one.input_line or "" for one in overrides if not _is_value(one))
+        if rest not in self._bases:
+            self._bases[rest] = without_hydra(compose_all(list(rest), self.place))
+        config = copy.deepcopy(self._bases[rest])
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(in_our_words(error)) from error
+        return plain(config)
+
+    def _parse(self, word: str) -> Override:
+        if word not in self._parsed:
+            self._parsed[word] = OverridesParser.create().parse_override(word)
+        return self._parsed[word]
+
+
+def _is_value(override: Override) -> bool:
+    """Say whether an override sets a value in the job's config, and chooses no file."""
+    key = override.key_or_group
+    if key.startswith("hydra") or "/" in key or override.package is not None:
+        return False
+    return "." in key or (override.type == OverrideType.CHANGE and key in _SCALARS)
+
+
+# The keys at the top of conf/config.yaml without a dot that are no group: what is not listed is composed in full.
+_SCALARS = frozenset({"seed", "epochs", "max_steps", "batch_size", "accumulate_steps", "clip_grad_norm", "ema_decay"})

@@ -1,0 +1,114 @@
+"""One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.composing import Config, conf_folder, guarded, to_plain
+from expkit.guard import guard_job
+from expkit.registry import GROUPS, ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command line says its config lies; the package's conf/config.yaml where it says nothing."""
+
+    config_name: str | None = None
+    config_dir: str | None = None
+    config_path: str | None = None
+
+    def folder(self) -> Path:
+        """Return the folder of the primary config. Raises ConfigError where a named folder is missing."""
+        for option, folder in (("--config-dir", self.config_dir), ("--config-path", self.config_path)):
+            if folder is not None and not Path(folder).is_dir():
+                raise ConfigError(f"{option}: there is no folder '{folder}'")
+        return Path(self.config_path).resolve() if self.config_path else conf_folder()
+
+
+def compose_one(overrides: list[str], config_name: str | None = None, config_dir: str | None = None) -> DictConfig:
+    """Return one job's config, guarded, with Hydra's own node left out. Raises ConfigError."""
+    with guarded():
+        return without_hydra(compose_all(overrides, Place(config_name, config_dir)))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return config
+
+
+def compose_all(overrides: list[str], place: Place) -> DictConfig:
+    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra thinks of the config."""
+    try:
+        with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
+            more = _search_path(overrides, place.config_dir) if place.config_dir else []
+            return compose(place.config_name or "config", [*more, *overrides], return_hydra_config=True)
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(in_our_words(error)) from error
+
+
+def _search_path(overrides: list[str], config_dir: str) -> list[str]:
+    """Return the override that has Hydra search --config-dir too, and what the person typed after it."""
+    folders = [f"file://{Path(config_dir).resolve()}"]
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = override.value()
+        if override.key_or_group == "hydra.searchpath" and isinstance(value, list):
+            folders += value
+    quoted = (folder.replace("\\", "\\\\").replace('"', '\\"') for folder in folders)
+    return ["hydra.searchpath=[" + ",".join(f'"{folder}"' for folder in quoted) + "]"]
+
+
+def plain(config: DictConfig) -> Config:
+    """Return a job's config as plain dicts and lists, references resolved. Raises ConfigError.
+
+    Code, and resolvers such as that of environment variables, are refused before anything is resolved.
+    """
+    guard_job(to_plain(config))
+    try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError(*(f"{key}: is needed; give it as {key}=…" for key in missing))
+        return to_plain(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {first_lines(error)}") from error
+
+
+def in_our_words(error: Exception) -> str:
+    """Return an error of composing in a sentence that names the override and the nearest right one."""
+    text = first_lines(error)
+    if "Could not override '" in text:
+        key = text.split("Could not override '", 1)[1].split("'", 1)[0]
+        return _unknown_key(key)
+    if "Could not find '" in text:
+        choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
+        group, _, word = choice.rpartition("/")
+        choices = _choices(group)
+        hint = nearest(word, choices) or f"; there is {', '.join(choices)}"
+        return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
+    return text
+
+
+def _unknown_key(key: str) -> str:
+    group, _, option = key.partition(".")
+    if not option:
+        words = [*GROUPS, "experiment", "name", "seed", "epochs", "batch_size"]
+        return f"{key}: the config has no such key{nearest(key, words)}"
+    known = set(GROUPS[group].options_of_all()) if group in GROUPS else set()
+    hint = nearest(option, known)
+    return f"{key}: the chosen conf/{group} lists no such option{hint}{'' if hint else f'; +{key}=… adds one'}"
+
+
+def _choices(group: str) -> list[str]:
+    folders = [Path.cwd() / "conf" / group, conf_folder() / group]
+    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__

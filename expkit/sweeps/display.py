@@ -1,0 +1,173 @@
+"""A sweep on the terminal: a live table where there is a terminal, plain lines where there is none; the ranking."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group as Together, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from expkit.records.facts import relative
+from expkit.sweeps.job import Outcome, SweepJob
+from expkit.sweeps.rehearsal import Facts
+from expkit.sweeps.results import Group, grouped
+
+_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "waiting": "dim"}
+_MOST_ROWS = 40  # of the ranking on the terminal; the CSV has all
+
+
+class Display:
+    """Shows how far the jobs are; nothing runs in a thread, for the pool forks this process."""
+
+    def __init__(self, console: Console, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
+        self.console, self.jobs, self.outcomes = console, jobs, outcomes
+        self.began = time.perf_counter()
+        self.expected = 0.0  # jobs that were done before this command
+        self.live: Live | None = None
+
+    def start(self) -> None:
+        self.done_before = sum(one.status == "finished" for one in self.outcomes.values())
+        if self.console.is_terminal:
+            self.live = Live(self._table(), console=self.console, auto_refresh=False, transient=True)
+            self.live.start()
+
+    def tick(self) -> None:
+        if self.live:
+            self.live.update(self._table(), refresh=True)
+
+    def ended(self, job: SweepJob) -> None:
+        one = self.outcomes[job.number]
+        score = "" if one.score is None else f"  val/{job.monitor} {one.score:.4f}"
+        reason = f"  {one.reason}" if one.status != "finished" else ""
+        counted = f"[{self._done()}/{len(self.jobs)}]"
+        text = f"{counted} job {job.number}  {job.label}  {one.status}{score}  {one.seconds:.1f} s{reason}"
+        if not self.live or one.status != "finished":
+            self.console.print(Text(text, style="" if one.status == "finished" else "yellow"), soft_wrap=True)
+
+    def stop(self) -> None:
+        if self.live:
+            self.live.stop()
+
+    def _done(self) -> int:
+        return sum(one.status in ("finished", "failed", "interrupted") for one in self.outcomes.values())
+
+    def _table(self) -> RenderableType:
+        shown = [job for job in self.jobs if self.outcomes[job.number].status == "running"]
+        room = max(self.console.height - len(shown) - 8, 3)
+        done = [job for job in self.jobs if self.outcomes[job.number].status not in ("running", "waiting")]
+        table = Table(box=None, pad_edge=False)
+        for name in ("job", "", "status", "epoch", f"val/{self.jobs[0].monitor}", "time"):
+            table.add_column(name, justify="left" if name in ("", "status") else "right", no_wrap=True)
+        for job in [*done[-room:], *shown]:
+            one = self.outcomes[job.number]
+            value = one.score if one.score is not None else one.scores.get(f"val/{job.monitor}")
+            epochs = f"{one.epoch}/{job.config['epochs']}"
+            status = Text(one.status, style=_STYLES[one.status])
+            table.add_row(
+                str(job.number), Text(job.label, overflow="ellipsis"), status, epochs,
+                "" if value is None else f"{value:.4f}", f"{one.seconds:.0f} s",
+            )  # fmt: skip
+        return Together(table, self._line())
+
+    def _line(self) -> Text:
+        passed, done = time.perf_counter() - self.began, self._done()
+        newly = done - self.done_before
+        part = sum(
+            one.epoch / max(job.config["epochs"], 1)
+            for job in self.jobs
+            if (one := self.outcomes[job.number]).status == "running"
+        )
+        left = passed / (newly + part) * (len(self.jobs) - done - part) if newly + part > 0 else math.nan
+        failed = sum(one.status == "failed" for one in self.outcomes.values())
+        words = f"{done} of {len(self.jobs)} jobs done" + (f", {failed} failed" if failed else "")
+        return Text(f"{words}  {duration(passed)}" + ("" if math.isnan(left) else f"  left {duration(left)}"), "bold")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter: 48 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts], n_jobs: int) -> None:
+    """Print the jobs that there would be, and about how long they would take."""
+    table = Table(box=None, pad_edge=False)
+    keys = list(dict.fromkeys(key for job in jobs for key in job.differs))
+    for name in ("job", *keys, "parameters", "steps", "about"):
+        table.add_column(name, justify="left" if name in keys else "right")
+    for job, fact in zip(jobs, facts, strict=True):
+        values = [job.differs.get(key, "") for key in keys]
+        table.add_row(
+            str(job.number), *values, f"{fact.parameters:,}", f"{fact.steps:,}", duration(fact.seconds or 0.0)
+        )
+    console.print(table)
+    total = sum(fact.seconds or 0.0 for fact in facts)
+    longest = max(fact.seconds or 0.0 for fact in facts)
+    wall = max(total / n_jobs, longest)
+    told = f"{len(jobs)} jobs, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
+    console.print(f"{told}, from a few batches of each kind; nothing was started)", soft_wrap=True)
+
+
+def show_results(console: Console, folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
+    """Print what did not finish, the ranking of what did, and where the best lies."""
+    failed = [job for job in jobs if outcomes[job.number].status in ("failed", "interrupted")]
+    for job in failed:
+        one = outcomes[job.number]
+        console.print(
+            Text(f"job {job.number}  {job.label}  {one.status}: {one.reason}", style="yellow"), soft_wrap=True
+        )
+    groups = grouped(jobs, outcomes)
+    if groups:
+        console.print(_ranking(jobs, groups, outcomes))
+        if len(groups) > _MOST_ROWS:
+            console.print(f"... and {len(groups) - _MOST_ROWS} more in results.csv")
+        best = _best_member(groups[0], outcomes)
+        place = outcomes[best.number].folder
+        console.print(f"best     {best.label}  {relative(place) if place else ''}", soft_wrap=True)
+        console.print(f"recipe   {relative(folder / 'best.yaml')}  (copy it to conf/experiment/)", soft_wrap=True)
+    console.print(f"table    {relative(folder / 'results.csv')}, results.json", soft_wrap=True)
+    waiting = sum(outcomes[job.number].status != "finished" for job in jobs)
+    if waiting:
+        console.print(f"go on    the same command runs the {waiting} jobs that are not finished", soft_wrap=True)
+
+
+def _best_member(group: Group, outcomes: Mapping[int, Outcome]) -> SweepJob:
+    pick = max if group.members[0].higher else min
+    return pick(group.members, key=lambda job: outcomes[job.number].score or 0.0)
+
+
+def _ranking(jobs: Sequence[SweepJob], groups: Sequence[Group], outcomes: Mapping[int, Outcome]) -> Table:
+    monitor, seeds = jobs[0].monitor, max(len(group.scores) for group in groups)
+    keys = list(dict.fromkeys(key for group in groups for key in group.differs))
+    others = sorted({name for one in outcomes.values() for name in one.scores if name.startswith("val/")})
+    others = [name for name in others if name != f"val/{monitor}"]
+    spread = ["± std", "± 95 %", "seeds"] if seeds > 1 else []
+    table = Table(box=None, pad_edge=False)
+    for name in ("rank", *keys, f"best val/{monitor}", *spread, *others, "time"):
+        table.add_column(name, justify="left" if name in keys else "right")
+    rank = 1
+    for place, group in enumerate(groups[:_MOST_ROWS]):
+        rank = rank if group.is_tied and rank == 1 else place + 1
+        members = [outcomes[job.number] for job in group.members]
+        times = sum(one.seconds for one in members) / len(members)
+        means = [_mean([one.scores[name] for one in members if name in one.scores]) for name in others]
+        widths = [_number(group.std), _number(group.half), str(len(group.scores))] if spread else []
+        shown = f"{rank} tie" if group.is_tied else str(rank)
+        values = [group.differs.get(key, "") for key in keys]
+        table.add_row(shown, *values, f"{group.mean:.4f}", *widths, *map(_number, means), f"{times:.1f} s")
+    return table
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,126 @@
+"""A sweep's folder: its jobs as they were frozen, a ledger of what happened, and the run folders of the jobs."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from expkit.checkpoints import FolderLock, write_whole
+from expkit.differences import differences
+from expkit.records import make_run_folder
+from expkit.registry import ConfigError
+from expkit.sweeps.job import SweepJob
+
+FACTS = "sweep.json"
+JOBS = "jobs.jsonl"
+LEDGER = "ledger.jsonl"
+
+
+class SweepFolder:
+    """What one sweep leaves behind; locked while it runs, so that a job cannot be run twice at once."""
+
+    def __init__(self, path: Path, jobs: list[SweepJob]) -> None:
+        self.path, self.jobs = path, jobs
+        self.lock = FolderLock(path)
+
+    @classmethod
+    def make(cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob]) -> Any:
+        """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError."""
+        path = Path(typed).expanduser() if typed else make_run_folder(f"{parent}/sweeps", "sweep")
+        path.mkdir(parents=True, exist_ok=True)
+        made = cls(path, jobs)
+        lines = "".join(json.dumps(asdict(job)) + "\n" for job in jobs)
+        write_whole(path / JOBS, lambda file: file.write(lines.encode()))
+        facts = {"format": 1, "words": list(words), "command": command, "started": _now(), "jobs": len(jobs)}
+        write_whole(path / FACTS, lambda file: file.write((json.dumps(facts, indent=1) + "\n").encode()))
+        return made  # the facts come last: a folder without them is no sweep yet
+
+    @classmethod
+    def find(cls, parent: str, typed: str | None, words: Sequence[str]) -> Path | None:
+        """Return the newest sweep that the same command line began, None where there is none."""
+        places = [Path(typed).expanduser()] if typed else sorted(Path(parent).expanduser().glob("sweeps/*/"))
+        for path in sorted(places, key=lambda place: place.name, reverse=True):
+            facts = _facts(path)
+            if facts is not None and (typed or facts.get("words") == list(words)):
+                if facts.get("words") != list(words):
+                    raise ConfigError(f"hydra.sweep.dir: {path} holds another sweep ({facts.get('command')})")
+                return path
+        return None
+
+    @classmethod
+    def open(cls, path: Path) -> "SweepFolder":
+        """Take up a sweep of before, with its frozen jobs. Raises FolderInUse where it is running."""
+        lines = (path / JOBS).read_text(encoding="utf-8").splitlines()
+        return cls(path, [SweepJob(**json.loads(line)) for line in lines])
+
+    def add(self, jobs: Iterable[SweepJob]) -> None:
+        """Freeze more jobs, of a sweeper that chooses as it goes."""
+        with open(self.path / JOBS, "a", encoding="utf-8") as file:
+            for job in jobs:
+                self.jobs.append(job)
+                file.write(json.dumps(asdict(job)) + "\n")
+
+    def note(self, event: str, job: SweepJob, **facts: Any) -> None:
+        """Add a line to the ledger."""
+        line = {"time": _now(), "event": event, "job": job.number, "config_sha256": job.digest, **facts}
+        with open(self.path / LEDGER, "ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the lines of the ledger; one that was cut off by a kill is passed over."""
+        path, found = self.path / LEDGER, []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def prefix(self, job: SweepJob) -> str:
+        return f"{job.number:0{max(3, len(str(len(self.jobs))))}d}-"
+
+    def run_folders(self) -> dict[int, list[Path]]:
+        """Return the run folders of each job, the oldest first."""
+        found: dict[int, list[Path]] = {}
+        for path in self.path.iterdir():
+            number, dash, _ = path.name.partition("-")
+            if dash and number.isdigit() and path.is_dir():
+                found.setdefault(int(number), []).append(path)
+        return {number: sorted(paths, key=lambda path: path.stat().st_ctime_ns) for number, paths in found.items()}
+
+    def output(self, job: SweepJob) -> Path:
+        """Return the file that holds what a job's process prints."""
+        folder = self.path / "output"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.prefix(job).rstrip('-')}.txt"
+
+
+def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
+    """Return what differs between the jobs that a sweep froze and those that its command stands for now."""
+    old = {tuple(job.overrides): job for job in before}
+    new = {tuple(job.overrides): job for job in now}
+    counts: dict[str, int] = {}
+    for words in old.keys() & new.keys():
+        if old[words].digest != new[words].digest:
+            for one in differences(old[words].config, new[words].config):
+                text = str(one)
+                if one.key != "device.threads" or old[words].config["device"].get("threads") != one.theirs:
+                    counts[text] = counts.get(text, 0) + 1
+    lines = [f"{text} ({count} of {len(new)} jobs)" for text, count in sorted(counts.items())]
+    for kind, some in (("more", new.keys() - old.keys()), ("no longer", old.keys() - new.keys())):
+        lines += [f"{kind}: {len(some)} jobs, e.g. {' '.join(min(some))}"] if some else []
+    return lines
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

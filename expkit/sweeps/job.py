@@ -1,0 +1,53 @@
+"""A job of a sweep: its frozen config, what sets it apart, and what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+
+
+@dataclass
+class SweepJob:
+    """One job. number: from 0, for good; config: frozen when the sweep began; digest: of what it computes.
+
+    differs: the swept keys and their values, as typed; monitor, higher: the score by which jobs are ranked, and whether
+    more of it is better.
+    """
+
+    number: int
+    overrides: list[str]
+    config: dict[str, Any]
+    digest: str
+    differs: dict[str, str] = field(default_factory=dict)
+    monitor: str = "accuracy"
+    higher: bool = True
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.differs.items()) or "the job"
+
+
+@dataclass
+class Outcome:
+    """Where a job stands. scores: of its last epoch (val/accuracy: 0.9), score: the best of what it is ranked by.
+
+    folder: its run folder, None before it has one; seconds: what its processes took, all attempts; epoch: the last that
+    is done, of epochs.
+    """
+
+    status: Status = "waiting"
+    folder: Path | None = None
+    reason: str = ""
+    seconds: float = 0.0
+    epoch: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None
+    earlier: int = 0  # attempts before this one
+
+
+def differing(overrides: Sequence[str], varied: Sequence[str]) -> dict[str, str]:
+    """Return the values of the swept keys among a job's overrides."""
+    found = dict(word.partition("=")[::2] for word in overrides)
+    return {key.lstrip("+"): found[key] for key in varied if key in found}

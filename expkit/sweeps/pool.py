@@ -1,0 +1,163 @@
+"""A pool of processes: each job is forked from this one, which has imported torch and computed nothing with it."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from expkit.sweeps.job import SweepJob
+from expkit.sweeps.worker import Share, Train, work
+
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"  # elsewhere system libraries do not survive a fork
+_SIGNALS = (signal.SIGINT, signal.SIGTERM) + (() if sys.platform == "win32" else (signal.SIGUSR1,))
+_TICK = 0.25  # seconds between two looks at what the jobs have done
+
+
+@dataclass
+class Task:
+    """A job that is to run: its config with all that belongs to this attempt, and where its output goes."""
+
+    job: SweepJob
+    config: dict[str, Any]
+    output: Path
+
+
+@dataclass
+class Running:
+    task: Task
+    process: BaseProcess
+    share: Share
+    began: float
+    kills: int  # of the system's out-of-memory killer, before it began
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job's process ended. code: its exit code, negative for a signal; out_of_memory: the system killed it."""
+
+    code: int
+    seconds: float
+    out_of_memory: bool = False
+
+
+class Pool:
+    """Runs tasks over shares of this machine, at most one on each at any time.
+
+    A signal that asks to end is handed to each running job once, which then saves a checkpoint; no other is begun.
+    Another Ctrl+C ends them at once, a third kills them.
+    """
+
+    def __init__(self, train: Train, shares: list[Share]) -> None:
+        self.train = train
+        self.free = deque(shares)
+        self.running: list[Running] = []
+        self.asked: list[int] = []  # the signals that came
+
+    def run(
+        self, tasks: list[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Run all tasks; tells of each that starts and ends, and ticks several times a second."""
+        waiting = deque(tasks)
+        gc.collect()
+        gc.freeze()  # or the children's collections would copy this process's memory
+        try:
+            with self._signals():
+                self._all(waiting, started, ended, tick)
+        finally:
+            gc.unfreeze()
+
+    def _all(
+        self, waiting: deque[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        while self.running or (waiting and not self.asked):
+            while waiting and self.free and not self.asked:
+                started(waiting[0])
+                self._start(waiting.popleft())
+            connection.wait([one.process.sentinel for one in self.running], timeout=_TICK)
+            for one in [one for one in self.running if not one.process.is_alive()]:
+                self._close(one, ended)
+            tick()
+
+    def _start(self, task: Task) -> None:
+        share = self.free.popleft()
+        arguments = (self.train, task.config, task.job.overrides, task.output, share, os.getpid())
+        process: BaseProcess = multiprocessing.get_context(START_METHOD).Process(target=work, args=arguments)  # type: ignore[attr-defined]
+        running = Running(task, process, share, time.perf_counter(), out_of_memory_kills())
+        with _blocked():  # until the child has handlers of its own
+            process.start()
+        self.running.append(running)
+
+    def _close(self, one: Running, ended: Callable[[Task, Ended], None]) -> None:
+        one.process.join()
+        seconds, code = time.perf_counter() - one.began, one.process.exitcode
+        assert code is not None
+        assert one.process.pid is not None
+        _kill_group(one.process.pid)  # loader workers of a job that was killed
+        self.running.remove(one)
+        self.free.append(one.share)
+        one.process.close()
+        killed = code == -9 and len(self.asked) < 3 and out_of_memory_kills() > one.kills
+        ended(one.task, Ended(code, seconds, killed))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._hand_on) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.asked.append(number)
+        for one in self.running:
+            if (pid := one.process.pid) is None:
+                continue
+            if len(self.asked) >= 3:
+                _kill_group(pid)
+            elif len(self.asked) == 1 or number == signal.SIGINT:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_group(pid: int) -> None:
+    if sys.platform == "win32":
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def out_of_memory_kills() -> int:
+    """Return how many processes the system has killed for want of memory: in this container, else on this machine."""
+    for place in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
+        with suppress(OSError, ValueError):
+            for line in Path(place).read_text().splitlines():
+                name, _, count = line.partition(" ")
+                if name == "oom_kill":
+                    return int(count)
+    return 0

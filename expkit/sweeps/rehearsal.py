@@ -1,0 +1,223 @@
+"""Every job of a sweep, assembled once before the first one starts: what would fail at night is told now.
+
+It goes on in a process of its own: this one, from which the jobs are forked, must compute nothing with torch, and has
+its memory back afterwards.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expkit.assembly import _NOT_SCALARS
+from expkit.builders import (
+    add_extras,
+    build_device,
+    build_input,
+    build_loaders,
+    build_loss,
+    build_model,
+    build_order,
+    build_training,
+    check_chains,
+    check_mixing,
+)
+from expkit.checkpoints.keep import find_weights
+from expkit.data import transforms as pixels
+from expkit.data.dataset import Splits
+from expkit.data.datasets import load
+from expkit.data.mixing import build_mixing
+from expkit.devices.placement import share_cores
+from expkit.models import pretrained_input
+from expkit.registry import ConfigError
+from expkit.registry import checkpoints as checkpoint_words
+from expkit.sweeps.pool import START_METHOD
+from expkit.training.divergence import TrainingDiverged
+from expkit.training.options import RunOptions
+from expkit.training.parts import Parts
+from expkit.training.runner import Runner
+from expkit.training.schedules import build_schedule
+
+Config = Mapping[str, Any]
+
+_COSTLY = ("dataset", "transforms", "model", "device", "optimizer", "batch_size", "accumulate_steps")
+_STEPS = 4  # that an estimate rests on, the first, which is slow, left out
+_STARTING = 1.0  # seconds that a run takes beside its steps: reading the data's list, writing its record
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What assembling a job showed. seconds: what it may take alone on its share of the machine, None if not asked."""
+
+    monitor: str
+    higher: bool
+    parameters: int = 0
+    steps: int = 0
+    seconds: float | None = None
+
+
+def rehearse(
+    configs: Sequence[Config], cores: int, measure: bool, tick: Callable[[int], None] = lambda done: None
+) -> tuple[list[Facts], int]:
+    """Assemble every job; returns what was found of each, and the number of GPUs that there are.
+
+    cores: those of a job. tick: is told how many are done. Raises ConfigError with the faults of all jobs.
+    """
+    context: Any = multiprocessing.get_context(START_METHOD)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_rehearse, args=(theirs, list(configs), cores, measure), daemon=False)
+    process.start()
+    theirs.close()
+    found: dict[int, Facts] = {}
+    faults: dict[str, list[int]] = {}
+    gpus = 0
+    try:
+        while (message := ours.recv()) is not None:
+            number, told = message
+            if number < 0:
+                gpus = told
+                continue
+            if isinstance(told, Facts):
+                found[number] = told
+            else:
+                for fault in told:
+                    faults.setdefault(fault, []).append(number)
+            tick(len(found) + len({number for some in faults.values() for number in some}))
+    except EOFError:
+        process.join()
+        ended = f"by {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else f"with {process.exitcode}"
+        raise ConfigError(f"the check of the jobs ended {ended} at job {len(found)}; run that job alone") from None
+    finally:
+        process.terminate() if process.is_alive() and len(found) < len(configs) and not faults else process.join()
+    if faults:
+        raise ConfigError(*(_told(fault, numbers, len(configs)) for fault, numbers in faults.items()))
+    return [found[number] for number in range(len(configs))], gpus
+
+
+def _told(fault: str, numbers: list[int], total: int) -> str:
+    if total == 1:
+        return fault
+    jobs = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    return f"{fault} ({'all jobs' if len(numbers) == total else f'job {jobs}; {len(numbers)} of {total}'})"
+
+
+def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    share_cores(cores)
+    stage = _Stage(measure)
+    pipe.send((-1, torch.cuda.device_count()))
+    # Jobs of one model come together, so that it is built once; none is kept longer.
+    for number in sorted(
+        range(len(configs)), key=lambda number: _key(configs[number], "dataset", "transforms", "model")
+    ):
+        try:
+            pipe.send((number, stage.assemble(configs[number])))
+        except ConfigError as error:
+            pipe.send((number, list(error.faults)))
+        except Exception as error:  # whatever it is, the run would fail of it too
+            pipe.send((number, [f"{type(error).__name__}: {error}"]))
+    pipe.send(None)
+    pipe.close()
+    os._exit(0)  # no loader's worker, and no thread of torch, is waited for
+
+
+class _Stage:
+    """Assembles jobs, with what they have in common built once."""
+
+    def __init__(self, measure: bool) -> None:
+        self.measure = measure
+        self._splits: dict[str, Splits | ConfigError] = {}
+        self._model: tuple[str, Any] = ("", None)
+        self._times: dict[str, tuple[float, float]] = {}
+
+    def assemble(self, config: Config) -> Facts:
+        """Do what `assembly.assemble` does, with fewer objects. Raises ConfigError."""
+        options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
+        device = build_device(config["device"])
+        splits = self._load(config["dataset"])
+        data = splits.train
+        node = checkpoint_words.build(config["checkpoint"])
+        if node is not None and node.init_from:
+            find_weights(Path(node.init_from).expanduser())
+        chains, normalize, model = self._build_model(config, splits, options.seed)
+        loss = build_loss(config["loss"], data, model)
+        mixing = build_mixing(config["transforms"].get("batch", []), len(data.class_names), data.task)
+        check_mixing(mixing, loss, config["loss"]["name"], len(data.class_names))
+        order = build_order(config["sampler"], data)
+        train, val = build_loaders(config["dataset"], splits, chains, order, options, device)
+        parts = build_training(config, options, device, model, normalize, loss, train, val, data)
+        parts.mixing = mixing
+        runner = Runner(parts, options)
+        parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
+        higher = add_extras(parts, options, config["checkpoint"], data)
+        seconds = self._estimate(config, parts, options, runner) if self.measure else None
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Facts(parts.monitor, higher, parameters, runner.last_step, seconds)
+
+    def _load(self, node: Config) -> Splits:
+        key = _key({"dataset": node}, "dataset")
+        if key not in self._splits:
+            try:
+                self._splits[key] = load(node)
+            except ConfigError as error:
+                self._splits[key] = error
+        splits = self._splits[key]
+        if isinstance(splits, ConfigError):
+            raise splits
+        return splits
+
+    def _build_model(self, config: Config, splits: Splits, seed: int) -> Any:
+        """Return (chains, normalisation, model), those of the job before where they are the same."""
+        key = _key(config, "dataset", "transforms", "model")
+        if self._model[0] != key:
+            self._model = ("", None)  # its memory goes first
+            spec = pretrained_input(config["model"])
+            sizes, normalize, _ = build_input(config["transforms"], spec, splits.train)
+            chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
+            model = build_model(config["model"], splits.train, seed)
+            check_chains(chains, splits.train, model, config["model"]["name"], seed)
+            self._model = (key, (chains, normalize, model))
+        return self._model[1]
+
+    def _estimate(self, config: Config, parts: Parts, options: RunOptions, runner: Runner) -> float:
+        key = _key(config, *_COSTLY)
+        if key not in self._times:
+            self._times[key] = _measure(parts, options)
+        batch, evaluation = self._times[key]
+        epochs = runner.last_step / runner.steps_per_epoch
+        evaluated = min(len(parts.val), options.limit_eval_batches or len(parts.val))
+        return _STARTING + epochs * (runner.batches * batch + evaluated * evaluation)
+
+
+def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:
+    """Return the seconds of a batch of training, and of one of evaluation, from a few of each."""
+    parts.average = parts.buffers = None
+    short = replace(options, limit_train_batches=1, limit_eval_batches=2, on_nan="stop", log_every=10**6)
+    runner = Runner(parts, short)
+    try:
+        runner.train_epoch()
+        runner.batches = min(1 + _STEPS, len(parts.train))
+        began = time.perf_counter()
+        if runner.batches > 1:
+            runner.train_epoch()
+        batch = (time.perf_counter() - began) / max(runner.batches - 1, 1)
+    except TrainingDiverged:
+        batch = (time.perf_counter() - began) / _STEPS
+    began = time.perf_counter()
+    runner.evaluate()
+    evaluation = (time.perf_counter() - began) / 2
+    parts.train.close()
+    parts.val.close()
+    return batch, evaluation
+
+
+def _key(config: Config, *groups: str) -> str:
+    return json.dumps([config[group] for group in groups], sort_keys=True)

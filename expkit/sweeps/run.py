@@ -1,0 +1,264 @@
+"""A sweep from its plan to its table: check, freeze or take up again, run what is missing, rank."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from expkit.checkpoints import FolderInUse, FolderLock
+from expkit.config import Plan
+from expkit.devices.placement import available_cores
+from expkit.records import config_hash
+from expkit.registry import ConfigError
+from expkit.resuming import run_name
+from expkit.sweeps.display import Display, show_plan, show_results
+from expkit.sweeps.endings import conclude
+from expkit.sweeps.folder import SweepFolder, changes
+from expkit.sweeps.job import Outcome, SweepJob, differing
+from expkit.sweeps.pool import Ended, Pool, Task
+from expkit.sweeps.rehearsal import Facts, rehearse
+from expkit.sweeps.results import last_epoch, read_run, status_of, write_results
+from expkit.sweeps.shares import share_out, with_threads
+from expkit.sweeps.worker import Share, Train
+
+_PATIENCE = 60.0  # seconds for the jobs of a sweep that was killed to save their checkpoints
+
+
+@dataclass(frozen=True)
+class SweepFlags:
+    """What the command line says of a sweep. dry: show it, run nothing; new: do not take up the one before; frozen: go
+    on with the configs as they were, though the files are others now."""
+
+    dry: bool = False
+    new: bool = False
+    frozen: bool = False
+
+
+class SweepRun:
+    """Runs the jobs of plans: all of a command line's at once, or batch by batch as a sweeper chooses them."""
+
+    def __init__(self, train: Train, command: str, flags: SweepFlags, console: Console | None = None) -> None:
+        self.train, self.command, self.flags = train, command, flags
+        self.console = console or Console(highlight=False)
+        self.folder: SweepFolder | None = None
+        self.outcomes: dict[int, Outcome] = {}
+        self.code = 0  # what the process should end with
+
+    def __call__(self, plan: Plan) -> Sequence[float | None]:
+        """Run a plan's jobs; returns the score of each. Raises ConfigError, and KeyboardInterrupt in a search."""
+        jobs = [
+            SweepJob(number, one.overrides, one.config, config_hash(one.config), differing(one.overrides, plan.varied))
+            for number, one in enumerate(plan.jobs or ())
+        ]
+        if self.flags.dry:
+            self._dry(plan, jobs)
+            return []
+        if plan.is_batch:
+            jobs = self._batch(plan, jobs)
+        else:
+            self._take_up(plan, jobs) or self._begin(plan, jobs)
+            assert self.folder is not None
+            jobs = self.folder.jobs
+        assert self.folder is not None
+        try:
+            asked = self._run(plan, jobs)
+        finally:
+            if not plan.is_batch:
+                self.folder.lock.release()
+        if asked and plan.is_batch:
+            raise KeyboardInterrupt
+        return [self.outcomes[job.number].score if self._finished(job) else None for job in jobs]
+
+    def _finished(self, job: SweepJob) -> bool:
+        return self.outcomes[job.number].status == "finished"
+
+    def _dry(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        shares = self._shares(plan, jobs, 0)
+        facts, gpus = self._check(jobs, shares[0].cores, measure=True)
+        show_plan(self.console, jobs, facts, len(self._shares(plan, jobs, gpus)))
+
+    def _shares(self, plan: Plan, jobs: Sequence[SweepJob], gpus: int) -> list[Share]:
+        return share_out([job.config for job in jobs], plan.launcher.get("n_jobs"), gpus)
+
+    def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
+        configs = [job.config for job in jobs]
+        if not self.console.is_terminal:
+            return rehearse(configs, cores, measure)
+        with Live(console=self.console, auto_refresh=False, transient=True) as live:
+            words = "checking and timing" if measure else "checking"
+            return rehearse(
+                configs, cores, measure,
+                lambda done: live.update(Text(f"{words} {done} of {len(jobs)} jobs"), refresh=True),
+            )  # fmt: skip
+
+    def _freeze(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Check all jobs, and write into them what is known now: what ranks them, and their threads."""
+        cores = self._shares(plan, jobs, 0)[0].cores
+        facts, self.gpus = self._check(jobs, cores)
+        share = self._shares(plan, jobs, self.gpus)[0]
+        for job, fact in zip(jobs, facts, strict=True):
+            job.monitor, job.higher = fact.monitor, fact.higher
+            job.config = with_threads(job.config, share)
+
+    def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        parent = str(jobs[0].config["output_dir"])
+        self._freeze(plan, jobs)
+        self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs)
+        self.outcomes = {job.number: Outcome() for job in jobs}
+
+    def _batch(self, plan: Plan, jobs: list[SweepJob]) -> list[SweepJob]:
+        """Add the jobs that a sweeper chose just now to the sweep's folder."""
+        first = len(self.folder.jobs) if self.folder else 0
+        for job in jobs:
+            job.number += first
+        if self.folder is None:
+            self._begin(plan, jobs)
+        else:
+            self._freeze(plan, jobs)
+            self.folder.add(jobs)
+            self.outcomes |= {job.number: Outcome() for job in jobs}
+        return jobs
+
+    def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
+        """Open the sweep that the same command began, if there is one. Raises ConfigError where its base changed."""
+        parent = str(jobs[0].config["output_dir"])
+        path = SweepFolder.find(parent, plan.folder, plan.words)
+        if path is None or (self.flags.new and plan.folder is None):
+            return False
+        if self.flags.new:
+            raise ConfigError(f"--new: {path} holds a sweep already; give another hydra.sweep.dir")
+        folder = SweepFolder.open(path)
+        changed = changes(folder.jobs, jobs)
+        if changed and not self.flags.frozen:
+            folder.lock.release()
+            raise ConfigError(
+                f"{path}: this command began a sweep there, and its configs are others now:",
+                *changed,
+                "add --frozen to go on with that sweep as it was, or --new to begin another one",
+            )
+        self.folder = folder
+        self._look_back()
+        left = [job for job in folder.jobs if not self._finished(job)]
+        done = len(folder.jobs) - len(left)
+        self.console.print(f"goes on with {path}: {done} of {len(folder.jobs)} jobs are finished", soft_wrap=True)
+        if left:
+            _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
+        return True
+
+    def _look_back(self) -> None:
+        """Learn from the run folders and the ledger what came of each job so far."""
+        assert self.folder is not None
+        folders = self.folder.run_folders()
+        self.outcomes = {job.number: Outcome() for job in self.folder.jobs}
+        for line in self.folder.ledger():
+            outcome = self.outcomes[line["job"]]
+            if line["event"] == "started":
+                outcome.earlier += 1
+            else:
+                outcome.seconds += line.get("seconds", 0.0)
+        for job in self.folder.jobs:
+            for path in reversed(folders.get(job.number, [])):
+                if status_of(path) == "finished":
+                    self.outcomes[job.number].status = "finished"
+                    read_run(path, self.outcomes[job.number], job.monitor)
+                    break
+
+    def _run(self, plan: Plan, jobs: list[SweepJob]) -> list[int]:
+        """Run the jobs that are not finished; returns the signals that came meanwhile."""
+        assert self.folder is not None
+        tasks = self._tasks([job for job in jobs if not self._finished(job)])
+        shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
+        pool, display = Pool(self.train, shares), Display(self.console, self.folder.jobs, self.outcomes)
+        watch = _Watch(self.folder, self.outcomes, pool, display)
+        if tasks:
+            display.start()
+            try:
+                pool.run(tasks, watch.started, watch.ended, watch.tick)
+            finally:
+                display.stop()
+        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+        if not plan.is_batch:
+            show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes)
+        failed = any(not self._finished(job) for job in jobs)
+        self.code = 128 + pool.asked[0] if pool.asked else int(failed)
+        return pool.asked
+
+    def _tasks(self, jobs: list[SweepJob]) -> list[Task]:
+        """Return what is to run, each job from where its last attempt was."""
+        assert self.folder is not None
+        folders, tasks = self.folder.run_folders(), []
+        for job in jobs:
+            config = copy.deepcopy(job.config)
+            config["name"] = self.folder.prefix(job) + run_name(job.config)
+            config["output_dir"] = str(self.folder.path)
+            left = folders.get(job.number, [])
+            if left and config["checkpoint"]["name"] != "none" and _can_go_on(left[-1]):
+                _wait_for(left[-1])
+                config["checkpoint"]["resume"] = str(left[-1])
+            tasks.append(Task(job, config, self.folder.output(job)))
+        return tasks
+
+
+def _can_go_on(folder: Path) -> bool:
+    return (folder / "record.json").is_file() and (folder / "config.yaml").is_file()
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait until a job of a sweep that was killed has saved its checkpoint. Raises FolderInUse if it never ends."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            FolderLock(folder).release()
+            return
+        except FolderInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+class _Watch:
+    """Follows the jobs of a pool: what the ledger, the outcomes and the terminal are to say of them."""
+
+    def __init__(self, folder: SweepFolder, outcomes: dict[int, Outcome], pool: Pool, display: Display) -> None:
+        self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
+        self._before: dict[int, float] = {}
+        self._looked = 0.0
+
+    def started(self, task: Task) -> None:
+        outcome = self.outcomes[task.job.number]
+        self._before[task.job.number] = outcome.seconds
+        outcome.status, outcome.folder = "running", None
+        self.folder.note("started", task.job, resume=task.config["checkpoint"].get("resume"))
+
+    def ended(self, task: Task, ended: Ended) -> None:
+        job, outcome = task.job, self.outcomes[task.job.number]
+        outcome.seconds = self._before[job.number] + ended.seconds
+        outcome.folder = self._run_folder(job)
+        conclude(outcome, job, ended, task.output, bool(self.pool.asked))
+        facts: dict[str, Any] = {"status": outcome.status, "code": ended.code, "seconds": round(ended.seconds, 3)}
+        place = outcome.folder.name if outcome.folder else None
+        self.folder.note("ended", job, **facts, folder=place, reason=outcome.reason)
+        self.display.ended(job)
+
+    def tick(self) -> None:
+        """Look at how far the running jobs are, where somebody sees it."""
+        if not self.display.live or time.monotonic() - self._looked < 0.5:
+            return
+        self._looked = time.monotonic()
+        for one in self.pool.running:
+            job, outcome = one.task.job, self.outcomes[one.task.job.number]
+            outcome.seconds = self._before[job.number] + time.perf_counter() - one.began
+            outcome.folder = outcome.folder or self._run_folder(job)
+            if outcome.folder:
+                outcome.epoch, outcome.scores = last_epoch(outcome.folder)
+        self.display.tick()
+
+    def _run_folder(self, job: SweepJob) -> Path | None:
+        found = sorted(self.folder.path.glob(f"{self.folder.prefix(job)}*/"), key=lambda path: path.stat().st_ctime_ns)
+        return found[-1] if found else None

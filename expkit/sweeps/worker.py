@@ -1,0 +1,58 @@
+"""A job in a process of its own: apart from the terminal, with its share of the machine, and gone with its parent."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Train = Callable[[dict[str, Any], list[str]], object]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a job has of the machine: CPU cores, and the one GPU it sees (as CUDA_VISIBLE_DEVICES names it)."""
+
+    cores: int
+    gpu: str | None = None
+
+
+def work(train: Train, config: dict[str, Any], overrides: list[str], output: Path, share: Share, parent: int) -> None:
+    """Run a job; the exit code is that of `expkit.run`."""
+    _stand_apart(parent)
+    with open(output, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  until the process ends
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if share.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu  # CUDA reads it when the job first uses it
+    from expkit.devices.placement import share_cores
+
+    share_cores(share.cores)
+    try:
+        train(config, overrides)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _stand_apart(parent: int) -> None:
+    """Leave the terminal's signals to the parent, which hands them on, and hear of its death."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if sys.platform == "win32":
+        return
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(143)
+        with suppress(OSError):  # when memory runs out, a job goes rather than the sweep
+            Path("/proc/self/oom_score_adj").write_text("500")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
