@@ -49,7 +49,8 @@ def launch(
                     check(one.config)
                 if plan.jobs is not None and (dry or (plan.is_sweep and plan.launcher.get("_target_") == POOL)):
                     plan.jobs = iter(jobs)
-                    return _run(plan, job, sweep)
+                    _run(plan, job, sweep)
+                    return
         if dry:
             raise ConfigError("--dry: this sweeper chooses its jobs as it goes; there is no table of them beforehand")
         FileConfigSource.read_all = plan.is_sweep  # whatever is composed from now on, is as the files are now
@@ -111,12 +112,15 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         composed = [self.loader.load_sweep_config(self.config, list(words)) for words in job_overrides]
-        returns = [JobReturn(overrides=list(one.hydra.overrides.task), cfg=one) for one in composed]
+        returns = [JobReturn(overrides=list(one.hydra.overrides.task)) for one in composed]
         if (sweep := PoolLauncher.sweep) is None:
-            for one in returns:
-                one.return_value, one.status = self.task(without_hydra(one.cfg)), JobStatus.COMPLETED
+            for one, config in zip(returns, composed, strict=True):
+                one.return_value, one.status = self.task(without_hydra(config)), JobStatus.COMPLETED
             return returns
-        jobs = [JobConfig(list(one.overrides or ()), plain(without_hydra(one.cfg))) for one in returns]
+        jobs = [
+            JobConfig(list(one.overrides or ()), plain(without_hydra(config)))
+            for one, config in zip(returns, composed, strict=True)
+        ]
         launcher: Any = OmegaConf.to_container(self.config.hydra.launcher)
         plan = Plan(True, iter(jobs), self.words, launcher, varied=_keys(jobs), is_batch=True)
         for one, score in zip(returns, sweep(plan), strict=True):

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         from expkit.config import launch
 
-        sweep = _Sweep(command, {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")})
+        flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
+        sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
         launch(overrides, _check, partial(_score, command=command), sweep, own.dry)
         if sweep.code:
             sys.exit(sweep.code)
@@ -57,14 +58,14 @@ def _check(config: Config) -> None:
 class _Sweep:
     """The jobs of a sweep, run side by side; what it needs is imported when there are some."""
 
-    def __init__(self, command: str, flags: dict[str, bool]) -> None:
-        self.command, self.flags = command, flags
+    def __init__(self, command: str, flags: dict[str, bool], train: Callable[[Config, list[str]], object]) -> None:
+        self.command, self.flags, self.train = command, flags, train
         self._run: Any = None
 
     def __call__(self, plan: Any) -> Sequence[float | None]:
         from expkit.sweeps import SweepFlags, SweepRun
 
-        self._run = self._run or SweepRun(partial(_score, command=self.command), self.command, SweepFlags(**self.flags))
+        self._run = self._run or SweepRun(self.train, self.command, SweepFlags(**self.flags))
         scores: Sequence[float | None] = self._run(plan)
         return scores
 
@@ -73,11 +74,21 @@ class _Sweep:
         return self._run.code if self._run else 0
 
 
+def _sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> None:
+    """Run one job of a sweep, in a process of its own; its record says how to run it alone."""
+    from expkit.plugins import load_plugins
+
+    load_plugins(plugins)  # a process that is spawned, not forked, does not know them
+    given = [word for file in plugins for word in ("--plugin", file)]
+    train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
+
+
 def _score(config: Config, overrides: Sequence[str], command: str) -> float | None:
     """Train; returns the best score of checkpoint.monitor, which a sweeper searches by."""
+    folder = train(config, overrides, command)
     from expkit.sweeps.results import score_of
 
-    return score_of(train(config, overrides, command))
+    return score_of(folder)
 
 
 def _refuse(error: ConfigError) -> NoReturn:

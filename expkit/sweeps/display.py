@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group as Together, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Together
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +26,7 @@ class Display:
     def __init__(self, console: Console, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
         self.console, self.jobs, self.outcomes = console, jobs, outcomes
         self.began = time.perf_counter()
-        self.expected = 0.0  # jobs that were done before this command
+        self.done_before = 0  # jobs that an earlier command finished
         self.live: Live | None = None
 
     def start(self) -> None:
@@ -46,6 +47,9 @@ class Display:
         text = f"{counted} job {job.number}  {job.label}  {one.status}{score}  {one.seconds:.1f} s{reason}"
         if not self.live or one.status != "finished":
             self.console.print(Text(text, style="" if one.status == "finished" else "yellow"), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self.console.print(Text(text, style="yellow"), soft_wrap=True)
 
     def stop(self) -> None:
         if self.live:

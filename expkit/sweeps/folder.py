@@ -26,7 +26,9 @@ class SweepFolder:
         self.lock = FolderLock(path)
 
     @classmethod
-    def make(cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob]) -> Any:
+    def make(
+        cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob]
+    ) -> "SweepFolder":
         """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError."""
         path = Path(typed).expanduser() if typed else make_run_folder(f"{parent}/sweeps", "sweep")
         path.mkdir(parents=True, exist_ok=True)
@@ -105,9 +107,7 @@ def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
     for words in old.keys() & new.keys():
         if old[words].digest != new[words].digest:
             for one in differences(old[words].config, new[words].config):
-                text = str(one)
-                if one.key != "device.threads" or old[words].config["device"].get("threads") != one.theirs:
-                    counts[text] = counts.get(text, 0) + 1
+                counts[str(one)] = counts.get(str(one), 0) + 1
     lines = [f"{text} ({count} of {len(new)} jobs)" for text, count in sorted(counts.items())]
     for kind, some in (("more", new.keys() - old.keys()), ("no longer", old.keys() - new.keys())):
         lines += [f"{kind}: {len(some)} jobs, e.g. {' '.join(min(some))}"] if some else []

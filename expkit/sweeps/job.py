@@ -13,7 +13,7 @@ class SweepJob:
     """One job. number: from 0, for good; config: frozen when the sweep began; digest: of what it computes.
 
     differs: the swept keys and their values, as typed; monitor, higher: the score by which jobs are ranked, and whether
-    more of it is better.
+    more of it is better; threads: those that each attempt runs with, for sums depend on them.
     """
 
     number: int
@@ -23,6 +23,7 @@ class SweepJob:
     differs: dict[str, str] = field(default_factory=dict)
     monitor: str = "accuracy"
     higher: bool = True
+    threads: int = 1
 
     @property
     def label(self) -> str:

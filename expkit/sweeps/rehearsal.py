@@ -84,22 +84,27 @@ def rehearse(
             number, told = message
             if number < 0:
                 gpus = told
-                continue
-            if isinstance(told, Facts):
+            elif isinstance(told, Facts):
                 found[number] = told
             else:
-                for fault in told:
-                    faults.setdefault(fault, []).append(number)
+                faults |= {fault: [*faults.get(fault, []), number] for fault in told}
             tick(len(found) + len({number for some in faults.values() for number in some}))
+        process.join()
     except EOFError:
         process.join()
-        ended = f"by {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else f"with {process.exitcode}"
-        raise ConfigError(f"the check of the jobs ended {ended} at job {len(found)}; run that job alone") from None
-    finally:
-        process.terminate() if process.is_alive() and len(found) < len(configs) and not faults else process.join()
+        raise ConfigError(_broken(process.exitcode, len(found))) from None
+    except BaseException:
+        process.kill()
+        process.join()
+        raise
     if faults:
         raise ConfigError(*(_told(fault, numbers, len(configs)) for fault, numbers in faults.items()))
     return [found[number] for number in range(len(configs))], gpus
+
+
+def _broken(code: int, done: int) -> str:
+    ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"sweep: the process that assembles each job once, as a check, {ended} after {done} jobs; try them singly"
 
 
 def _told(fault: str, numbers: list[int], total: int) -> str:

@@ -126,17 +126,9 @@ def write_results(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int,
     table.writerow(["job", *keys, "status", "score", *names, "epochs", "seconds", "folder", "reason"])
     for job in jobs:
         one = outcomes[job.number]
-        values = [one.scores.get(name, "") for name in names]
-        place = one.folder.name if one.folder else ""
-        table.writerow(
-            [
-                job.number,
-                *(job.differs.get(key, "") for key in keys),
-                one.status,
-                "" if one.score is None else one.score,
-            ]
-            + [*values, one.epoch, round(one.seconds, 3), place, one.reason]
-        )
+        found = ["" if one.score is None else one.score, *(one.scores.get(name, "") for name in names)]
+        ending = [one.epoch, round(one.seconds, 3), one.folder.name if one.folder else "", one.reason]
+        table.writerow([job.number, *(job.differs.get(key, "") for key in keys), one.status, *found, *ending])
     _write(folder / "results.csv", text.getvalue())
     _write(folder / "results.json", json.dumps(_as_json(jobs, outcomes, groups), indent=1) + "\n")
     if groups:

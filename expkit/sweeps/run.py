@@ -13,7 +13,6 @@ from rich.text import Text
 
 from expkit.checkpoints import FolderInUse, FolderLock
 from expkit.config import Plan
-from expkit.devices.placement import available_cores
 from expkit.records import config_hash
 from expkit.registry import ConfigError
 from expkit.resuming import run_name
@@ -24,7 +23,7 @@ from expkit.sweeps.job import Outcome, SweepJob, differing
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.rehearsal import Facts, rehearse
 from expkit.sweeps.results import last_epoch, read_run, status_of, write_results
-from expkit.sweeps.shares import share_out, with_threads
+from expkit.sweeps.shares import share_out, threads_of
 from expkit.sweeps.worker import Share, Train
 
 _PATIENCE = 60.0  # seconds for the jobs of a sweep that was killed to save their checkpoints
@@ -62,7 +61,8 @@ class SweepRun:
         if plan.is_batch:
             jobs = self._batch(plan, jobs)
         else:
-            self._take_up(plan, jobs) or self._begin(plan, jobs)
+            if not self._take_up(plan, jobs):
+                self._begin(plan, jobs)
             assert self.folder is not None
             jobs = self.folder.jobs
         assert self.folder is not None
@@ -104,7 +104,7 @@ class SweepRun:
         share = self._shares(plan, jobs, self.gpus)[0]
         for job, fact in zip(jobs, facts, strict=True):
             job.monitor, job.higher = fact.monitor, fact.higher
-            job.config = with_threads(job.config, share)
+            job.threads = threads_of(job.config, share)
 
     def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
         parent = str(jobs[0].config["output_dir"])
@@ -172,6 +172,7 @@ class SweepRun:
     def _run(self, plan: Plan, jobs: list[SweepJob]) -> list[int]:
         """Run the jobs that are not finished; returns the signals that came meanwhile."""
         assert self.folder is not None
+        _warm([job.config for job in jobs])
         tasks = self._tasks([job for job in jobs if not self._finished(job)])
         shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
         pool, display = Pool(self.train, shares), Display(self.console, self.folder.jobs, self.outcomes)
@@ -197,12 +198,24 @@ class SweepRun:
             config = copy.deepcopy(job.config)
             config["name"] = self.folder.prefix(job) + run_name(job.config)
             config["output_dir"] = str(self.folder.path)
+            config["device"]["threads"] = job.threads
             left = folders.get(job.number, [])
             if left and config["checkpoint"]["name"] != "none" and _can_go_on(left[-1]):
                 _wait_for(left[-1])
                 config["checkpoint"]["resume"] = str(left[-1])
             tasks.append(Task(job, config, self.folder.output(job)))
         return tasks
+
+
+def _warm(configs: Sequence[dict[str, Any]]) -> None:
+    """Import what the jobs will import, once for all of them."""
+    import PIL.Image
+
+    import expkit.ending  # noqa: F401  at a run's end
+
+    PIL.Image.preinit()
+    if any("tensorboard" in config["logger"] for config in configs):
+        import tensorboardX  # noqa: F401
 
 
 def _can_go_on(folder: Path) -> bool:
@@ -229,6 +242,7 @@ class _Watch:
         self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
         self._before: dict[int, float] = {}
         self._looked = 0.0
+        self._told = False
 
     def started(self, task: Task) -> None:
         outcome = self.outcomes[task.job.number]
@@ -248,6 +262,9 @@ class _Watch:
 
     def tick(self) -> None:
         """Look at how far the running jobs are, where somebody sees it."""
+        if self.pool.asked and not self._told:
+            self._told = True
+            self.display.note("stops: the running jobs save their checkpoints; Ctrl+C again ends them at once")
         if not self.display.live or time.monotonic() - self._looked < 0.5:
             return
         self._looked = time.monotonic()

@@ -37,18 +37,11 @@ def _count(configs: Sequence[Mapping[str, Any]], names: set[str], gpus: int) -> 
         return 1  # a job that takes several devices takes them all
     if gpus:
         return gpus
-    threads = max(_threads(config) for config in configs)
+    threads = max(threads_of(config, Share(1)) for config in configs)
     return min(available_cores() // threads, _MOST_AT_ONCE)
 
 
-def _threads(config: Mapping[str, Any]) -> int:
+def threads_of(config: Mapping[str, Any], share: Share) -> int:
+    """Return the threads that a job runs with: those of its config, or its share of the cores."""
     threads = config["device"].get("threads", "auto")
-    return threads if isinstance(threads, int) else 1
-
-
-def with_threads(config: Mapping[str, Any], share: Share) -> dict[str, Any]:
-    """Return a config that says how many threads it runs with: sums depend on it, and so does repeating the run."""
-    device = dict(config["device"])
-    if device.get("threads", "auto") == "auto":
-        device["threads"] = share.cores
-    return dict(config) | {"device": device}
+    return threads if isinstance(threads, int) else share.cores
