@@ -16,11 +16,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.composing import POOL, Config, FileConfigSource, conf_folder, guarded
-from expkit.jobs import JobConfig, Plan, plan_jobs, split_words
+from expkit.jobs import JobConfig, Plan, fault_of_jobs, plan_jobs, split_words
 from expkit.onejob import Place, compose_one, plain, without_hydra
 from expkit.registry import ConfigError
 
-__all__ = ["Config", "JobConfig", "Plan", "compose_one", "conf_folder", "launch", "plain"]
+__all__ = ["Config", "JobConfig", "Plan", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
 
 Job = Callable[[Config, list[str]], object]
 Sweep = Callable[[Plan], Sequence[float | None]]  # runs a plan's jobs; returns the score of each, None where it failed
@@ -45,8 +45,7 @@ def launch(
             plan = plan_jobs(parsed.overrides, parsed.multirun, place)
             jobs = list(plan.jobs) if plan.jobs is not None else []
             if not (parsed.help or parsed.cfg or parsed.info):
-                for one in jobs:
-                    check(one.config)
+                _check_all(jobs, check)
                 if plan.jobs is not None and (dry or (plan.is_sweep and plan.launcher.get("_target_") == POOL)):
                     plan.jobs = iter(jobs)
                     _run(plan, job, sweep)
@@ -57,6 +56,19 @@ def launch(
         PoolLauncher.sweep, PoolLauncher.words = sweep, plan.words
         kept = [word for word in arguments if word not in split_words(arguments)[1]]
         _start([*kept, f"--config-path={folder}"], job)
+
+
+def _check_all(jobs: list[JobConfig], check: Callable[[Config], None]) -> None:
+    """Check every job. Raises ConfigError with the faults of all, each once."""
+    faults: dict[str, list[int]] = {}
+    for number, one in enumerate(jobs):
+        try:
+            check(one.config)
+        except ConfigError as error:
+            for fault in error.faults:
+                faults.setdefault(fault, []).append(number)
+    if faults:
+        raise ConfigError(*(fault_of_jobs(fault, numbers, len(jobs)) for fault, numbers in faults.items()))
 
 
 def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:

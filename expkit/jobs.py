@@ -91,6 +91,14 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     return plan
 
 
+def fault_of_jobs(fault: str, numbers: list[int], total: int) -> str:
+    """Return a fault with the numbers of the jobs that have it."""
+    if total == 1:
+        return fault
+    jobs = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    return f"{fault} ({'all jobs' if len(numbers) == total else f'job {jobs}; {len(numbers)} of {total}'})"
+
+
 def split_words(overrides: list[str]) -> tuple[list[str], list[str]]:
     """Return the overrides for Hydra, and those of ours that say how values go together."""
     ours = [word for word in overrides if word.lstrip("+~").startswith("sweep.")]

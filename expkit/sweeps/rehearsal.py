@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from expkit.assembly import _NOT_SCALARS
 from expkit.builders import (
@@ -30,15 +31,18 @@ from expkit.builders import (
     check_chains,
     check_mixing,
 )
+from expkit.checkpoints import import_weights
 from expkit.checkpoints.keep import find_weights
+from expkit.config import fault_of_jobs
 from expkit.data import transforms as pixels
-from expkit.data.dataset import Splits
+from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets import load
 from expkit.data.mixing import build_mixing
 from expkit.devices.placement import share_cores
-from expkit.models import pretrained_input
+from expkit.models import pretrained_input, take_weights
 from expkit.registry import ConfigError
 from expkit.registry import checkpoints as checkpoint_words
+from expkit.resuming import find_origin
 from expkit.sweeps.pool import START_METHOD
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.options import RunOptions
@@ -98,20 +102,13 @@ def rehearse(
         process.join()
         raise
     if faults:
-        raise ConfigError(*(_told(fault, numbers, len(configs)) for fault, numbers in faults.items()))
+        raise ConfigError(*(fault_of_jobs(fault, numbers, len(configs)) for fault, numbers in faults.items()))
     return [found[number] for number in range(len(configs))], gpus
 
 
 def _broken(code: int, done: int) -> str:
     ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return f"sweep: the process that assembles each job once, as a check, {ended} after {done} jobs; try them singly"
-
-
-def _told(fault: str, numbers: list[int], total: int) -> str:
-    if total == 1:
-        return fault
-    jobs = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
-    return f"{fault} ({'all jobs' if len(numbers) == total else f'job {jobs}; {len(numbers)} of {total}'})"
 
 
 def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:
@@ -149,10 +146,8 @@ class _Stage:
         device = build_device(config["device"])
         splits = self._load(config["dataset"])
         data = splits.train
-        node = checkpoint_words.build(config["checkpoint"])
-        if node is not None and node.init_from:
-            find_weights(Path(node.init_from).expanduser())
         chains, normalize, model = self._build_model(config, splits, options.seed)
+        _try_origin(config, model, data)
         loss = build_loss(config["loss"], data, model)
         mixing = build_mixing(config["transforms"].get("batch", []), len(data.class_names), data.task)
         check_mixing(mixing, loss, config["loss"]["name"], len(data.class_names))
@@ -200,6 +195,18 @@ class _Stage:
         epochs = runner.last_step / runner.steps_per_epoch
         evaluated = min(len(parts.val), options.limit_eval_batches or len(parts.val))
         return _STARTING + epochs * (runner.batches * batch + evaluated * evaluation)
+
+
+def _try_origin(config: Config, model: nn.Module, data: ImageDataset) -> None:
+    """Read what a job is to go on from, or to begin with. Raises ConfigError."""
+    node = checkpoint_words.build(config["checkpoint"])
+    if node is None:
+        return
+    if node.resume not in (None, "auto") and (lock := find_origin(config).lock):
+        lock.release()
+    if node.init_from:
+        weights = import_weights(find_weights(Path(node.init_from).expanduser()))
+        take_weights(model, weights, None, len(data.class_names))
 
 
 def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from expkit.checkpoints import write_whole
 from expkit.sweeps.job import Outcome, SweepJob
 
@@ -17,6 +19,13 @@ from expkit.sweeps.job import Outcome, SweepJob
 _T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+# Overrides that say where and how rather than what: of this machine, or of one member of a group.
+_NOT_A_RECIPE = (
+    "hydra", "seed=", "~", "name=", "output_dir=", "logger", "device.", "dataset.root=", "dataset.val_root=",
+    "dataset.cache", "dataset.num_workers=",
 )  # fmt: skip
 
 
@@ -136,34 +145,34 @@ def write_results(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int,
 
 
 def recipe(group: Group, monitor: str) -> str:
-    """Return the overrides of a group as an experiment, ready for conf/experiment/."""
-    words = [word for word in group.members[0].overrides if not word.startswith(("hydra", "seed=", "~", "+"))]
-    choices = [word.partition("=")[::2] for word in words if word.partition("=")[0] in group.members[0].config]
+    """Return the overrides of a group as an experiment, ready for conf/experiment/; places and names are left out."""
+    words = [word for word in group.members[0].overrides if not word.startswith(_NOT_A_RECIPE)]
     config = group.members[0].config
-    defaults = [f"  - override /{key}: {value}" for key, value in choices if isinstance(config[key], dict)]
-    lines = [f"# val/{monitor} {group.mean:.4f} over {len(group.scores)} seed(s): {_words(group.differs)}"]
-    lines += ["# @package _global_"]
-    if defaults:
-        lines += ["defaults:", *defaults]
+    defaults: list[str] = []
     tree: dict[str, Any] = {}
     for word in words:
-        key, _, _ = word.partition("=")
-        if key in config and isinstance(config[key], dict):
-            continue
-        *above, last = key.split(".")
-        value: Any = config
-        try:
-            for name in key.split("."):
-                value = value[name]
-        except (KeyError, TypeError):
-            continue
-        place = tree
-        for name in above:
-            place = place.setdefault(name, {})
-        place[last] = value
-    import yaml
-
+        key, _, choice = word.lstrip("+").partition("=")
+        if key == "experiment":
+            defaults.insert(0, f"  - {choice}")
+        elif isinstance(config.get(key), dict):
+            defaults.append(f"  - override /{key}: {choice}")
+        else:
+            _set(tree, key.split("."), config)
+    lines = ["# @package _global_"]  # Hydra looks for it in the first line
+    lines.append(f"# val/{monitor} {group.mean:.4f} over {len(group.scores)} seed(s): {_words(group.differs)}")
+    lines += ["defaults:", *defaults] if defaults else []
     return "\n".join(lines) + "\n" + (yaml.safe_dump(tree, sort_keys=False) if tree else "")
+
+
+def _set(tree: dict[str, Any], path: list[str], config: Any) -> None:
+    """Copy the value at a path of a config into a tree, if there is one."""
+    for name in path:
+        if not isinstance(config, dict) or name not in config:
+            return
+        config = config[name]
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = config
 
 
 def _words(differs: Mapping[str, str]) -> str:

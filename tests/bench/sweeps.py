@@ -24,10 +24,11 @@ SWEPT = {"optimizer.lr": ["0.01", "0.001"], "seed": ["0", "1", "2", "3"]}
 def run(folder: Path, *arguments: str) -> float:
     """Return the seconds of a whole command; its runs go to a new folder, for a sweep is never run twice."""
     output = tempfile.mkdtemp(dir=folder)
-    command = [sys.executable, "-m", "expkit.run", *RECIPE, f"dataset.root={folder}/shapes", f"output_dir={output}"]
+    place = [f"dataset.root={folder}/shapes", f"output_dir={output}"]
     began = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([*command, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
+    command = [sys.executable, "-m", "expkit.run", *arguments, *RECIPE, *place]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - began
 
 
