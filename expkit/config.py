@@ -134,7 +134,9 @@ class PoolLauncher(Launcher):
             for one, config in zip(returns, composed, strict=True)
         ]
         launcher: Any = OmegaConf.to_container(self.config.hydra.launcher)
-        plan = Plan(True, iter(jobs), self.words, launcher, varied=_keys(jobs), is_batch=True)
+        chosen = [word for job in jobs for word in job.overrides if word not in self.words]
+        varied = list(dict.fromkeys(word.partition("=")[0] for word in chosen))
+        plan = Plan(True, iter(jobs), self.words, launcher, str(self.config.hydra.sweep.dir), varied, is_batch=True)
         for one, score in zip(returns, sweep(plan), strict=True):
             failed = score is None
             one.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
@@ -145,7 +147,3 @@ class PoolLauncher(Launcher):
 _HOME = ModuleType(PoolLauncher.__module__)  # where Hydra looks for the class by its name
 vars(_HOME)["PoolLauncher"] = PoolLauncher
 sys.modules[PoolLauncher.__module__] = _HOME
-
-
-def _keys(jobs: list[JobConfig]) -> list[str]:
-    return list(dict.fromkeys(word.partition("=")[0] for job in jobs for word in job.overrides))

@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
         sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
-        launch(overrides, _check, partial(_score, command=command), sweep, own.dry)
+        try:
+            launch(overrides, _check, partial(_score, command=command), sweep, own.dry)
+        finally:
+            sweep.close()
         if sweep.code:
             sys.exit(sweep.code)
     except ConfigError as error:
@@ -68,6 +71,10 @@ class _Sweep:
         self._run = self._run or SweepRun(self.train, self.command, SweepFlags(**self.flags))
         scores: Sequence[float | None] = self._run(plan)
         return scores
+
+    def close(self) -> None:
+        if self._run:
+            self._run.close()
 
     @property
     def code(self) -> int:

@@ -47,6 +47,7 @@ class SweepRun:
         self.console = console or Console(highlight=False)
         self.folder: SweepFolder | None = None
         self.outcomes: dict[int, Outcome] = {}
+        self.is_search = False
         self.code = 0  # what the process should end with
 
     def __call__(self, plan: Plan) -> Sequence[float | None]:
@@ -58,6 +59,7 @@ class SweepRun:
         if self.flags.dry:
             self._dry(plan, jobs)
             return []
+        self.is_search = plan.is_batch
         if plan.is_batch:
             jobs = self._batch(plan, jobs)
         else:
@@ -74,6 +76,12 @@ class SweepRun:
         if asked and plan.is_batch:
             raise KeyboardInterrupt
         return [self.outcomes[job.number].score if self._finished(job) else None for job in jobs]
+
+    def close(self) -> None:
+        """Show what a search found, once it is over."""
+        if self.is_search and self.folder:
+            show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes)
+            self.folder.lock.release()
 
     def _finished(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status == "finished"

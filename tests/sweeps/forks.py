@@ -21,7 +21,7 @@ class Forks:
     def __init__(self) -> None:
         self.server = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
         )  # fmt: skip
 
     def start(self, folder: Path, *arguments: str) -> int:
