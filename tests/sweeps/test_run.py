@@ -185,7 +185,8 @@ def undisturbed(commands: Forks, drawn: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("undisturbed")
     code, output = commands.run(folder, *small_command(folder, drawn), *SLOW)
     assert code == 0, output
-    assert len(found := digests(folder)) == 3
+    found = digests(folder)
+    assert len(found) == 3
     return found
 
 
