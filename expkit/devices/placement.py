@@ -73,7 +73,7 @@ class Device:
     def __init__(self, torch_device: torch.device, options: DeviceOptions) -> None:
         self.torch_device = torch_device
         self.options = options
-        self.threads = _chosen_threads() if options.threads == "auto" else options.threads
+        self.threads = chosen_threads() if options.threads == "auto" else options.threads
         self.non_blocking = torch_device.type == "cuda"
         if options.precision == "bf16" and torch_device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise ConfigError("device.precision: this GPU has no bf16; use device.precision=fp32 or tf32")
@@ -154,7 +154,8 @@ def _keep_freed_memory() -> None:
     library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def _chosen_threads() -> int:
+def chosen_threads() -> int:
+    """Return the threads that device.threads=auto stands for."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
 

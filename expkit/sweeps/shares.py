@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expkit.devices.placement import available_cores
+from expkit.devices.placement import available_cores, chosen_threads
 from expkit.registry import ConfigError
 from expkit.sweeps.worker import Share
 
@@ -44,4 +44,4 @@ def _count(configs: Sequence[Mapping[str, Any]], names: set[str], gpus: int) -> 
 def threads_of(config: Mapping[str, Any], share: Share) -> int:
     """Return the threads that a job runs with: those of its config, or its share of the cores."""
     threads = config["device"].get("threads", "auto")
-    return threads if isinstance(threads, int) else share.cores
+    return threads if isinstance(threads, int) else min(share.cores, chosen_threads())
