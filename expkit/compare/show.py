@@ -102,8 +102,8 @@ def _columns(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
-def page_of(comparison: Comparison, where: Path) -> str:
-    """Return the page. where: the folder it will lie in, from which it links to the runs' reports."""
+def page_of(comparison: Comparison, where: Path, more: Sequence[str] = ()) -> str:
+    """Return the page. where: the folder it will lie in, from which it links to the runs' reports; more: charts."""
     rows = []
     for number, row in enumerate(comparison.rows):
         cells = []
@@ -123,5 +123,5 @@ def page_of(comparison: Comparison, where: Path) -> str:
         })  # fmt: skip
     left_out = len(rows) - MOST_OVERLAID
     note = f"The curves are those of the first {MOST_OVERLAID} runs." if left_out > 0 else ""
-    charts = [drawn(svg) for svg in charts_of(comparison)]
+    charts = [drawn(svg) for svg in [*more, *charts_of(comparison)]]
     return render("compare.html", rows=rows, columns=comparison.columns, charts=charts, note=note)

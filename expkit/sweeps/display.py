@@ -119,7 +119,9 @@ def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts]
     console.print(f"{told}, from a few batches of each kind; nothing was started)", soft_wrap=True)
 
 
-def show_results(console: Console, folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
+def show_results(
+    console: Console, folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], page: Path | None
+) -> None:
     """Print what did not finish, the ranking of what did, and where the best lies."""
     failed = [job for job in jobs if outcomes[job.number].status in ("failed", "interrupted")]
     for job in failed:
@@ -137,6 +139,8 @@ def show_results(console: Console, folder: Path, jobs: Sequence[SweepJob], outco
         console.print(f"best     {best.label}  {relative(place) if place else ''}", soft_wrap=True)
         console.print(f"recipe   {relative(folder / 'best.yaml')}  (copy it to conf/experiment/)", soft_wrap=True)
     console.print(f"table    {relative(folder / 'results.csv')}, results.json", soft_wrap=True)
+    if page:
+        console.print(f"see      {relative(page)}", soft_wrap=True)
     waiting = sum(outcomes[job.number].status != "finished" for job in jobs)
     if waiting:
         console.print(f"go on    the same command runs the {waiting} jobs that are not finished", soft_wrap=True)

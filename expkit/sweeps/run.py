@@ -1,32 +1,26 @@
 """A sweep from its plan to its table: check, freeze or take up again, run what is missing, rank."""
 
-import copy
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from expkit.checkpoints import FolderInUse, FolderLock
 from expkit.config import Plan
 from expkit.records import config_hash
 from expkit.registry import ConfigError
-from expkit.resuming import run_name
+from expkit.sweeps.attempts import attempts, warm
 from expkit.sweeps.display import Display, show_plan, show_results
-from expkit.sweeps.endings import conclude
 from expkit.sweeps.folder import SweepFolder, changes
 from expkit.sweeps.job import Outcome, SweepJob, differing
-from expkit.sweeps.pool import Ended, Pool, Task
+from expkit.sweeps.page import write_page
+from expkit.sweeps.pool import Pool
 from expkit.sweeps.rehearsal import Facts, rehearse
-from expkit.sweeps.results import last_epoch, read_run, status_of, write_results
+from expkit.sweeps.results import read_run, status_of, write_results
 from expkit.sweeps.shares import share_out, threads_of
+from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share, Train
-
-_PATIENCE = 60.0  # seconds for the jobs of a sweep that was killed to save their checkpoints
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,8 @@ class SweepRun:
     def __init__(self, train: Train, command: str, flags: SweepFlags, console: Console | None = None) -> None:
         self.train, self.command, self.flags = train, command, flags
         self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = 10_000  # a pipe or file has no edge
         self.folder: SweepFolder | None = None
         self.outcomes: dict[int, Outcome] = {}
         self.is_search = False
@@ -80,8 +76,13 @@ class SweepRun:
     def close(self) -> None:
         """Show what a search found, once it is over."""
         if self.is_search and self.folder:
-            show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes)
+            self._show()
             self.folder.lock.release()
+
+    def _show(self) -> None:
+        assert self.folder is not None
+        page = write_page(self.folder.path, self.folder.jobs, self.outcomes)
+        show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page)
 
     def _finished(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status == "finished"
@@ -180,11 +181,11 @@ class SweepRun:
     def _run(self, plan: Plan, jobs: list[SweepJob]) -> list[int]:
         """Run the jobs that are not finished; returns the signals that came meanwhile."""
         assert self.folder is not None
-        _warm([job.config for job in jobs])
-        tasks = self._tasks([job for job in jobs if not self._finished(job)])
+        warm([job.config for job in jobs])
+        tasks = attempts(self.folder, [job for job in jobs if not self._finished(job)])
         shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
         pool, display = Pool(self.train, shares), Display(self.console, self.folder.jobs, self.outcomes)
-        watch = _Watch(self.folder, self.outcomes, pool, display)
+        watch = Watch(self.folder, self.outcomes, pool, display)
         if tasks:
             display.start()
             try:
@@ -193,97 +194,7 @@ class SweepRun:
                 display.stop()
         write_results(self.folder.path, self.folder.jobs, self.outcomes)
         if not plan.is_batch:
-            show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes)
+            self._show()
         failed = any(not self._finished(job) for job in jobs)
         self.code = 128 + pool.asked[0] if pool.asked else int(failed)
         return pool.asked
-
-    def _tasks(self, jobs: list[SweepJob]) -> list[Task]:
-        """Return what is to run, each job from where its last attempt was."""
-        assert self.folder is not None
-        folders, tasks = self.folder.run_folders(), []
-        for job in jobs:
-            config = copy.deepcopy(job.config)
-            config["name"] = self.folder.prefix(job) + run_name(job.config)
-            config["output_dir"] = str(self.folder.path)
-            config["device"]["threads"] = job.threads
-            left = folders.get(job.number, [])
-            if left and config["checkpoint"]["name"] != "none" and _can_go_on(left[-1]):
-                _wait_for(left[-1])
-                config["checkpoint"]["resume"] = str(left[-1])
-            tasks.append(Task(job, config, self.folder.output(job)))
-        return tasks
-
-
-def _warm(configs: Sequence[dict[str, Any]]) -> None:
-    """Import what the jobs will import, once for all of them."""
-    import PIL.Image
-
-    import expkit.ending  # noqa: F401  at a run's end
-
-    PIL.Image.preinit()
-    if any("tensorboard" in config["logger"] for config in configs):
-        import tensorboardX  # noqa: F401
-
-
-def _can_go_on(folder: Path) -> bool:
-    return (folder / "record.json").is_file() and (folder / "config.yaml").is_file()
-
-
-def _wait_for(folder: Path) -> None:
-    """Wait until a job of a sweep that was killed has saved its checkpoint. Raises FolderInUse if it never ends."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            FolderLock(folder).release()
-            return
-        except FolderInUse:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-
-
-class _Watch:
-    """Follows the jobs of a pool: what the ledger, the outcomes and the terminal are to say of them."""
-
-    def __init__(self, folder: SweepFolder, outcomes: dict[int, Outcome], pool: Pool, display: Display) -> None:
-        self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
-        self._before: dict[int, float] = {}
-        self._looked = 0.0
-        self._told = False
-
-    def started(self, task: Task) -> None:
-        outcome = self.outcomes[task.job.number]
-        self._before[task.job.number] = outcome.seconds
-        outcome.status, outcome.folder = "running", None
-        self.folder.note("started", task.job, resume=task.config["checkpoint"].get("resume"))
-
-    def ended(self, task: Task, ended: Ended) -> None:
-        job, outcome = task.job, self.outcomes[task.job.number]
-        outcome.seconds = self._before[job.number] + ended.seconds
-        outcome.folder = self._run_folder(job)
-        conclude(outcome, job, ended, task.output, bool(self.pool.asked))
-        facts: dict[str, Any] = {"status": outcome.status, "code": ended.code, "seconds": round(ended.seconds, 3)}
-        place = outcome.folder.name if outcome.folder else None
-        self.folder.note("ended", job, **facts, folder=place, reason=outcome.reason)
-        self.display.ended(job)
-
-    def tick(self) -> None:
-        """Look at how far the running jobs are, where somebody sees it."""
-        if self.pool.asked and not self._told:
-            self._told = True
-            self.display.note("stops: the running jobs save their checkpoints; Ctrl+C again ends them at once")
-        if not self.display.live or time.monotonic() - self._looked < 0.5:
-            return
-        self._looked = time.monotonic()
-        for one in self.pool.running:
-            job, outcome = one.task.job, self.outcomes[one.task.job.number]
-            outcome.seconds = self._before[job.number] + time.perf_counter() - one.began
-            outcome.folder = outcome.folder or self._run_folder(job)
-            if outcome.folder:
-                outcome.epoch, outcome.scores = last_epoch(outcome.folder)
-        self.display.tick()
-
-    def _run_folder(self, job: SweepJob) -> Path | None:
-        found = sorted(self.folder.path.glob(f"{self.folder.prefix(job)}*/"), key=lambda path: path.stat().st_ctime_ns)
-        return found[-1] if found else None

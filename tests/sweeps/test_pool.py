@@ -184,12 +184,16 @@ def configs(count: int, **device: Any) -> list[dict[str, Any]]:
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("expkit.sweeps.shares.available_cores", lambda: 16)
+    for module in ("expkit.sweeps.shares", "expkit.devices.placement"):
+        monkeypatch.setattr(f"{module}.available_cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert share_out(configs(20), None, 0) == [Share(2)] * 8
     assert share_out(configs(3), None, 0) == [Share(5)] * 3
     assert share_out(configs(20, threads=4), None, 0) == [Share(4)] * 4
     assert share_out(configs(20), 2, 0) == [Share(8)] * 2
     assert [threads_of(configs(1)[0], Share(5)), threads_of(configs(1, threads=3)[0], Share(5))] == [5, 3]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # as for a run alone
+    assert threads_of(configs(1)[0], Share(5)) == 2
 
 
 def test_gpus_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:

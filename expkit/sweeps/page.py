@@ -1,0 +1,36 @@
+"""A sweep as a page: parallel coordinates, the table of its runs, and their curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from expkit.compare.runs import compare
+from expkit.compare.show import page_of
+from expkit.drawing.parallel import Trace, parallel_chart
+from expkit.sweeps.job import Outcome, SweepJob
+
+NAME = "sweep.html"
+
+
+def write_page(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> Path | None:
+    """Write sweep.html of the jobs that have a run folder; None where none has. Needs no network to be read."""
+    begun = [job for job in jobs if outcomes[job.number].folder is not None]
+    if not begun:
+        return None
+    scored = [job for job in begun if (score := outcomes[job.number].score) is not None and score == score]
+    chart = [_parallel(scored, outcomes)] if len(scored) > 1 else []
+    comparison = compare([place for job in begun if (place := outcomes[job.number].folder)])
+    path = folder / NAME
+    path.write_text(page_of(comparison, folder, chart), encoding="utf-8", errors="replace")
+    return path
+
+
+def _parallel(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> str:
+    axes = list(dict.fromkeys(key for job in jobs for key in job.differs))
+    name = f"best val/{jobs[0].monitor}"
+    traces = []
+    for job in jobs:
+        score = outcomes[job.number].score
+        assert score is not None
+        values = [job.differs.get(key, "") for key in axes]
+        traces.append(Trace(values, score, f"job {job.number}: {job.label}: {score:.4f}"))
+    return parallel_chart(f"{len(jobs)} jobs, setting by setting", axes, traces, name, jobs[0].higher)
