@@ -61,7 +61,9 @@ def _axis(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
     drawn.append(f'<text class="name" x="{x:.1f}" y="{TOP - 20}" text-anchor="middle">{escape(name)}</text>')
     every = -(-len(marks) // _MOST_TICKS)
     for text, height in marks[::every]:
-        drawn.append(f'<text class="tick" x="{x + 6:.1f}" y="{_y(height) + 4:.1f}">{escape(text)}</text>')
+        drawn.append(
+            f'<text class="tick" x="{x - 6:.1f}" y="{_y(height) + 4:.1f}" text-anchor="end">{escape(text)}</text>'
+        )
     return drawn
 
 

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,23 @@ def test_a_sweep_that_was_ended_is_finished_by_the_same_command(
     assert code == 0
     assert "3 of 3 jobs are finished" in output
     assert len([line for line in ledger(tmp_path) if line["event"] == "started"]) == 3 + len(resumed)
+
+
+@long_only
+def test_a_sweep_that_is_killed_again_and_again_ends_the_same(
+    commands: Forks, small: list[str], tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    draws, kills, code = random.Random(5), 0, -9
+    while code == -9 and kills < 40:
+        process = commands.start(tmp_path, *small, *SLOW)
+        time.sleep(draws.uniform(1.0, 4.0))
+        os.kill(process, signal.SIGKILL)  # one that has ended is still there until it is waited for
+        code = commands.wait(process)
+        kills += code == -9
+    print(f"killed {kills} times")
+    assert code == 0, (tmp_path / "output.txt").read_text()
+    assert kills >= 3
+    assert digests(tmp_path) == undisturbed
 
 
 def test_a_file_that_changes_meanwhile_changes_nothing(commands: Forks, small: list[str], tmp_path: Path) -> None:
