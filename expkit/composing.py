@@ -108,6 +108,14 @@ class CountedFiles(CachingConfigRepository):
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
+        return vars(self) | {"files": FileConfigSource.files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FileConfigSource.files |= state.pop("files")
+        vars(self).update(state)
+
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)

@@ -34,6 +34,7 @@ def launch(
     sweep: runs the jobs of a sweep whose launcher is our pool; without one they run here, one after the other. dry:
     hands a plan to it in any case. Raises ConfigError for whatever a user can mend; nothing has been acted upon then.
     """
+    arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
     parsed = get_args_parser().parse_args(arguments)
     _refuse_flags(parsed)
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
@@ -43,7 +44,7 @@ def launch(
         plan = Plan()
         if not (parsed.hydra_help or parsed.shell_completion):
             plan = plan_jobs(parsed.overrides, parsed.multirun, place)
-            jobs = list(plan.jobs) if plan.jobs is not None else []
+            jobs = _compose_all(plan)
             if not (parsed.help or parsed.cfg or parsed.info):
                 _check_all(jobs, check)
                 if plan.jobs is not None and (dry or (plan.is_sweep and plan.launcher.get("_target_") == POOL)):
@@ -56,6 +57,20 @@ def launch(
         PoolLauncher.sweep, PoolLauncher.words = sweep, plan.words
         kept = [word for word in arguments if word not in split_words(arguments)[1]]
         _start([*kept, f"--config-path={folder}"], job)
+
+
+def _compose_all(plan: Plan) -> list[JobConfig]:
+    """Compose every job that is known, with a bar where there are many."""
+    if plan.count == 1:
+        return list(plan.jobs or ())
+    from expkit.progress import bar
+
+    jobs = []
+    with bar("composing", plan.count) as advance:
+        for one in plan.jobs or ():
+            jobs.append(one)
+            advance(1)
+    return jobs
 
 
 def _check_all(jobs: list[JobConfig], check: Callable[[Config], None]) -> None:

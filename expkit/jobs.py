@@ -49,6 +49,7 @@ class Plan:
     launcher: dict[str, Any] = field(default_factory=dict)
     folder: str | None = None
     varied: list[str] = field(default_factory=list)  # the keys that differ from job to job, in the typed order
+    count: int = 1  # of the jobs
     is_batch: bool = False  # whether a sweeper chose these jobs, and will choose others later
 
 
@@ -87,7 +88,8 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     in_files = [f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()]
     axes = _axes(OverridesParser.create().parse_overrides([*in_files, *overrides]))
     plan.varied = [key for key, values in axes.items() if len(values) > 1]
-    plan.jobs = _composed(_combinations(axes, ours), place)
+    combinations = _combinations(axes, ours)
+    plan.jobs, plan.count = _composed(combinations, place), len(combinations)
     return plan
 
 

@@ -17,8 +17,11 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     It draws itself when called and not from a thread, since workers are forked while it stands.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:  # there a bar would leave an empty line
+        yield lambda count: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
+    shown = Progress(*columns, console=console, auto_refresh=False, transient=True)
     task = shown.add_task(what, total=total)
     drawn = 0.0
 

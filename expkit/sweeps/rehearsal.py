@@ -69,11 +69,11 @@ class Facts:
 
 
 def rehearse(
-    configs: Sequence[Config], cores: int, measure: bool, tick: Callable[[int], None] = lambda done: None
+    configs: Sequence[Config], cores: int, measure: bool, tick: Callable[[], None] = lambda: None
 ) -> tuple[list[Facts], int]:
     """Assemble every job; returns what was found of each, and the number of GPUs that there are.
 
-    cores: those of a job. tick: is told how many are done. Raises ConfigError with the faults of all jobs.
+    cores: those of a job. tick: is called for each that is done. Raises ConfigError with the faults of all jobs.
     """
     context: Any = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe(duplex=False)
@@ -92,7 +92,8 @@ def rehearse(
                 found[number] = told
             else:
                 faults |= {fault: [*faults.get(fault, []), number] for fault in told}
-            tick(len(found) + len({number for some in faults.values() for number in some}))
+            if number >= 0:
+                tick()
         process.join()
     except EOFError:
         process.join()

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from expkit.config import Plan
+from expkit.progress import bar
 from expkit.records import config_hash
 from expkit.registry import ConfigError
 from expkit.sweeps.attempts import attempts, warm
@@ -96,15 +95,8 @@ class SweepRun:
         return share_out([job.config for job in jobs], plan.launcher.get("n_jobs"), gpus)
 
     def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
-        configs = [job.config for job in jobs]
-        if not self.console.is_terminal:
-            return rehearse(configs, cores, measure)
-        with Live(console=self.console, auto_refresh=False, transient=True) as live:
-            words = "checking and timing" if measure else "checking"
-            return rehearse(
-                configs, cores, measure,
-                lambda done: live.update(Text(f"{words} {done} of {len(jobs)} jobs"), refresh=True),
-            )  # fmt: skip
+        with bar("checking and timing" if measure else "checking", len(jobs)) as advance:
+            return rehearse([job.config for job in jobs], cores, measure, lambda: advance(1))
 
     def _freeze(self, plan: Plan, jobs: list[SweepJob]) -> None:
         """Check all jobs, and write into them what is known now: what ranks them, and their threads."""

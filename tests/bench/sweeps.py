@@ -26,7 +26,7 @@ def run(folder: Path, *arguments: str) -> float:
     output = tempfile.mkdtemp(dir=folder)
     place = [f"dataset.root={folder}/shapes", f"output_dir={output}"]
     began = time.perf_counter()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-m", "expkit.run", *arguments, *RECIPE, *place]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - began

@@ -288,6 +288,19 @@ def test_two_of_one_sweep_do_not_run_at_once(commands: Forks, small: list[str], 
     assert "is in use by process" in (tmp_path / "output.txt").read_text()
 
 
+def test_the_joblib_launcher_gets_frozen_files(commands: Forks, small: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
+    choice = tmp_path / "conf/model/odd.yaml"
+    choice.write_text("name: odd\npause: 0.1\n")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "epochs=4", "seed=0,1,2,3"]
+    process = commands.start(tmp_path, *small, *launcher)
+    wait_until(lambda: list(tmp_path.glob("outputs/*/config.yaml")), 120)
+    choice.write_text("name: odd\npause: 0.2\n")
+    assert commands.wait(process) == 0, (tmp_path / "output.txt").read_text()
+    configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("outputs/*/config.yaml")]
+    assert [config["model"]["pause"] for config in configs] == [0.1] * 4
+
+
 def test_a_search_runs_on_the_pool(commands: Forks, small: list[str], tmp_path: Path) -> None:
     pytest.importorskip(
         "hydra_plugins.hydra_optuna_sweeper", reason="needs hydra-optuna-sweeper, which pins an old optuna"
