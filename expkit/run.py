@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
         sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
         try:
-            launch(overrides, _check, partial(_score, command=command), sweep, own.dry)
+            launch(overrides, _check, partial(_score, command=command, plugins=own.plugin), sweep, own.dry)
         finally:
             sweep.close()
         if sweep.code:
@@ -90,8 +90,11 @@ def _sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> 
     train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
 
 
-def _score(config: Config, overrides: Sequence[str], command: str) -> float | None:
+def _score(config: Config, overrides: Sequence[str], command: str, plugins: Sequence[str]) -> float | None:
     """Train; returns the best score of checkpoint.monitor, which a sweeper searches by."""
+    from expkit.plugins import load_plugins
+
+    load_plugins(plugins)  # for the processes of a launcher
     folder = train(config, overrides, command)
     from expkit.sweeps.results import score_of
 

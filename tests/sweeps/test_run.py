@@ -167,7 +167,7 @@ def test_dry_shows_the_jobs_and_starts_none(commands: Forks, small: list[str], t
         tmp_path, *small, "--dry", "model.pause=0.02,0.2", "hydra.launcher.n_jobs=2", "epochs=30"
     )
     assert code == 0
-    lines = output.splitlines()
+    lines = [line for line in output.splitlines() if line]
     assert lines[0].split() == ["job", "model.pause", "parameters", "steps", "about"]
     assert lines[1].split()[:4] == ["0", "0.02", "65", "60"]
     assert "2 jobs, 2 at a time: about 1" in output  # 60 steps of 0.2 s and somewhat more
