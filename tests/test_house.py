@@ -29,7 +29,6 @@ ORDER = [
     ("compare",),
     ("records", "ending", "folds"),
     ("sweeps",),
-    ("trained",),
     ("run", "doctor", "replay", "visdom", "predict", "evaluate", "export"),
     ("api", "reproduce"),
 ]

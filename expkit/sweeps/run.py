@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from expkit.config import Plan
+from expkit.folds import show_folds
 from expkit.progress import bar
 from expkit.records import config_hash
 from expkit.registry import ConfigError
@@ -82,6 +83,8 @@ class SweepRun:
         assert self.folder is not None
         page = write_page(self.folder.path, self.folder.jobs, self.outcomes)
         show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page)
+        done = [self.outcomes[job.number] for job in self.folder.jobs if self._finished(job)]
+        show_folds([one.folder for one in done if one.folder])
 
     def _finished(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status == "finished"
