@@ -1,6 +1,9 @@
 """python -m expkit.run: trains what a config describes, and leaves a record."""
 
+from __future__ import annotations
+
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -9,9 +12,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from expkit.registry import ConfigError
+
+if TYPE_CHECKING:
+    from expkit.ending import Ending
 
 Config = dict[str, Any]
 Prepare = Callable[[Any], None]  # takes the Job before its run folder is made
@@ -28,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own, overrides = parser.parse_known_args(given)
     command = shlex.join(["python", "-m", "expkit.run", *given])
     try:
+        _refuse_sweep_of_ranks(overrides)
         from expkit.plugins import load_plugins
 
         load_plugins(own.plugin)
@@ -50,6 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
+    """Each rank of torchrun would run the whole sweep, and hang at its second job. Raises ConfigError."""
+    is_sweep = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=MULTI") for word in overrides)
+    if is_sweep and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError(
+            "command line: torchrun does not go with -m: its ranks would each run the whole sweep; leave it out, and"
+            " each job starts its own ranks: python -m expkit.run -m device=multi_gpu … (or multi_cpu)"
+        )
 
 
 def _check(config: Config) -> None:
@@ -111,19 +128,37 @@ def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepa
     """Assemble, train, and close the record, whatever happens; prepare: takes the Job first. Returns the run folder."""
     began = time.perf_counter()
     try:
+        if several := _train_with_others(config, overrides, command, prepare):
+            return several
         run = open_run(config, overrides, command, prepare)
     except ConfigError as error:
         _refuse(error)
     if isinstance(run, Path):
         print(f"{run}: this run is finished; nothing is left to do")
         return run
-    run.train(began)
+    if code := run.train(began).code:
+        sys.exit(code)
     return run.folder
 
 
-def open_run(
-    config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None
-) -> "_Opened | Path":
+def _train_with_others(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None) -> Path | None:
+    """Train in as many processes as the device asks for, and return the run folder; None where it is this one alone."""
+    from expkit import assembly, ranking
+    from expkit.devices.ranks import given_ranks
+
+    assembly.check(config)
+    ranks = given_ranks()
+    if not ranks and not ranking.layout_of(config):
+        return None
+    if prepare:
+        raise ConfigError("device.name: what is prepared here cannot be sent to ranks; use device=cpu or gpu")
+    code, folder = ranking.train_with_others(config, overrides, command, ranks)
+    if code:
+        sys.exit(code)
+    return folder
+
+
+def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Opened | Path:
     """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
     from expkit import assembly
     from expkit.resuming import find_origin
@@ -138,13 +173,16 @@ def open_run(
     job = assembly.assemble(config, origin)
     if prepare:
         prepare(job)
-    return _Opened(job, overrides, command)
+    return Opened(job, overrides, command)
 
 
-class _Opened:
-    """A job with its run folder, loggers and checkpoints: everything that writes."""
+class Opened:
+    """A job with its run folder, loggers and checkpoints: everything that writes.
 
-    def __init__(self, job: Any, overrides: Sequence[str], command: str) -> None:
+    folder: for a new run, None to make one.
+    """
+
+    def __init__(self, job: Any, overrides: Sequence[str], command: str, folder: Path | None = None) -> None:
         from expkit.assembly import open_checkpoints, open_loggers
         from expkit.checkpoints import FolderLock
         from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, TextLogger
@@ -153,7 +191,7 @@ class _Opened:
         self.job, origin = job, job.origin
         self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
         self.signals.enter_context(job.parts.interruption.heard())
-        self.folder = origin.folder or make_run_folder(job.options.output_dir, job.name)
+        self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
         self.lock = origin.lock or FolderLock(self.folder)
         self.record = (
             Record.reopen(self.folder, job.config, command, step=job.runner.step)
@@ -171,7 +209,8 @@ class _Opened:
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
 
-    def train(self, began: float) -> None:
+    def train(self, began: float) -> Ending:
+        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to mend."""
         from expkit.checkpoints import CheckpointNotWritten
         from expkit.ending import Ending, ending_of
         from expkit.loggers import RunFacts
@@ -184,6 +223,8 @@ class _Opened:
             try:
                 self.job.runner.run()
                 self.job.close()
+                for split, bad in self.job.bad_of_other_ranks():
+                    self.bad_file(split, bad)
                 self.ending = Ending("finished", 0)
             except BaseException as error:
                 self.ending = ending_of(error, self.job)
@@ -195,8 +236,7 @@ class _Opened:
                         self.job.close()
                 finally:  # also when a second Ctrl+C comes meanwhile
                     self.close(time.perf_counter() - began)
-        if self.ending.code:
-            sys.exit(self.ending.code)
+        return self.ending
 
     def bad_file(self, split: str, bad: Any) -> None:
         """Name a sample that cannot be read, once, in the log and in the record's list."""
