@@ -19,7 +19,7 @@ from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
 from expkit.data.samplers import Order
 from expkit.data.samples import Samples
-from expkit.devices import Device, Layout, Ranks
+from expkit.devices import Device, Layout, Ranks, Split
 from expkit.devices.placement import available_cores
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
@@ -44,6 +44,8 @@ def build_device(node: Config, ranks: Ranks | None = None) -> Device:
     found = devices.build(node)
     if isinstance(found, Layout):
         found = found.devices[ranks.local if ranks else 0]
+    elif isinstance(found, Split):
+        found = found.devices[0]
     elif ranks and found.type == "cuda":
         found = torch.device("cuda", ranks.local)
     device = Device(found, devices.shared(node), ranks.local_size if ranks else 1)

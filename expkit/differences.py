@@ -15,7 +15,8 @@ _FREE = (
     "device.keep_memory", "device.compile",
     # Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
     "device.name", "device.index", "device.indices", "device.count", "device.nodes", "device.endpoint", "device.run_id",
-    "device.timeout", "device.max_restarts", "device.strategy", "device.unused_parameters",
+    "device.timeout", "device.max_restarts", "device.strategy", "device.devices", "device.table",
+    "device.unused_parameters",
 )  # fmt: skip
 # What a device that lists the key not at all computes like.
 _AS_IF = {"device.sync_batchnorm": True, "device.deterministic": False}

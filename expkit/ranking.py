@@ -12,12 +12,12 @@ from typing import Any
 
 from expkit import assembly
 from expkit.checkpoints import CheckpointNotWritten
-from expkit.devices import Layout, Ranks
+from expkit.devices import Layout, Ranks, Split
 from expkit.devices.launch import launch
 from expkit.ending import Ending, ending_of
 from expkit.plugins import loaded_files
 from expkit.records import make_run_folder
-from expkit.registry import devices
+from expkit.registry import ConfigError, devices
 from expkit.resuming import folder_to_go_on_in, run_name, shared_origin
 
 Config = dict[str, Any]
@@ -73,7 +73,11 @@ def train_as_rank(
     began = time.perf_counter()
     layout = layout_of(config)
     ranks.timeout = layout.timeout if layout else ranks.timeout
-    ranks.join(layout.backend if layout else "nccl" if devices.build(config["device"]).type == "cuda" else "gloo")
+    device = devices.build(config["device"])
+    if isinstance(device, Split):
+        raise ConfigError("device.name: split is for one process; start the run without torchrun")
+    kind = device.devices[0].type if isinstance(device, Layout) else device.type
+    ranks.join("nccl" if kind == "cuda" else "gloo")
     config, overrides, command, folder = ranks.from_first((config, list(overrides), command, folder))
     config = _after_restart(config, folder)
     origin = shared_origin(config, ranks)

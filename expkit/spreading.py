@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from expkit.devices import Layout
+from expkit.devices import Layout, Split
 from expkit.devices.compiling import Compiled
+from expkit.devices.splitting import spread
 from expkit.devices.wrapping import synchronise_batch_norm, wrap
 from expkit.registry import ConfigError, devices
 from expkit.training.interruption import AgreedInterruption
@@ -39,7 +40,9 @@ def share_work(parts: Parts, node: Config, may_lose: bool, image_size: int) -> N
 def spread_model(parts: Parts, node: Config) -> None:
     """Have one process use several devices, if that is what the device's word means."""
     found = devices.build(node)
-    if isinstance(found, Layout):
+    if isinstance(found, Split):
+        spread(parts.model, found)
+    elif isinstance(found, Layout):
         indices = [device.index for device in found.devices if device.type == "cuda"]
         parts.forward = parts.inference = nn.DataParallel(parts.model, indices or None)
 

@@ -33,11 +33,6 @@ class Layout:
         """Whether each device has a process of its own."""
         return self.strategy == "ddp"
 
-    @property
-    def backend(self) -> str:
-        """What carries the gradients."""
-        return "nccl" if self.devices[0].type == "cuda" else "gloo"
-
 
 @devices.register("multi_cpu")
 def multi_cpu(

@@ -42,7 +42,7 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     torch's SyncBatchNorm works on GPUs only; on the CPU the sums go the way that gradients go.
     """
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return,no-untyped-call]
     for module in model.modules():
         if isinstance(module, _NORMS):
             module.forward = _InStep(module)  # type: ignore[assignment,method-assign]
@@ -58,7 +58,7 @@ class _InStep:
     def __call__(self, values: Tensor) -> Tensor:
         module = self.module
         if not module.training:
-            return type(module).forward(module, values)  # type: ignore[no-any-return,no-untyped-call]
+            return type(module).forward(module, values)  # type: ignore[no-any-return]
         axes = [0, *range(2, values.ndim)]
         wide = values.float() if values.dtype.itemsize < 4 else values  # sums of halves would be too coarse
         count = torch.full((1,), float(values.numel() // values.shape[1]), dtype=wide.dtype, device=values.device)

@@ -20,6 +20,8 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine w
         ({"name": "multi_cpu", "count": 0}, "device.count: takes a whole number from 1 up, got 0"),
         ({"name": "multi_node", "nodes": 2, "endpoint": "somewhere"}, "device.endpoint: takes HOST:PORT"),
         ({"name": "gpu"}, "gpu needs a CUDA device, found 0"),
+        ({"name": "split", "devices": ["cuda:0", "cuda:1"]}, "there is no cuda:0: this machine has 0 CUDA devices"),
+        ({"name": "split", "devices": ["gpu7"]}, "'gpu7' is no device"),
         ({"name": "mps"}, "mps needs Apple's GPU"),
     ],
 )
@@ -33,6 +35,6 @@ def test_what_cannot_be_had_is_said(node: dict[str, object], told: str) -> None:
 def test_ranks_on_the_cpu() -> None:
     found = devices.build({"name": "multi_cpu", "count": 3})
     assert isinstance(found, Layout)
-    assert (len(found.devices), found.backend, found.nodes) == (3, "gloo", 1)
+    assert (len(found.devices), found.nodes, found.starts_ranks) == (3, 1, True)
     found = devices.build({"name": "multi_node", "nodes": 2, "endpoint": "host:29400"})
-    assert (len(found.devices), found.backend, found.nodes) == (1, "gloo", 2)
+    assert (len(found.devices), found.nodes) == (1, 2)
