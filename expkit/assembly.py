@@ -41,7 +41,7 @@ from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
 from expkit.resuming import Origin, find_origin, run_name
-from expkit.spreading import add_compiling, share_work, spread_model
+from expkit.spreading import spread
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
@@ -155,13 +155,9 @@ def assemble(config: Config, origin: Origin | None = None, ranks: Ranks | None =
     train, val = build_loaders(config["dataset"], splits, chains, order, options, device, ranks)
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train, ranks)
     parts.facts["transforms"] = pixels.resolved(config["transforms"], sizes, normalize)
-    if ranks:
-        share_work(parts, config["device"], datasets.shared(config["dataset"]).on_bad == "skip", sizes[0])
-    else:
-        spread_model(parts, config["device"])
-    add_compiling(parts)
     parts.mixing = mixing
     add_teacher(parts, config["loss"], splits.train, normalize)
+    spread(parts, config, sizes[0])
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
     parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)

@@ -44,7 +44,7 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     from expkit.plugins import load_plugins
 
     load_plugins(frozen["plugins"])
-    from expkit import ranking
+    from expkit import ranking, run
     from expkit.devices.launch import announce
     from expkit.devices.ranks import given_ranks
 
@@ -53,7 +53,13 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     place = Path(frozen["folder"]) if frozen["folder"] else None
     try:
         ending, _ = ranking.train_as_rank(
-            frozen["config"], frozen["overrides"], frozen["command"], ranks, place, lambda: announce(folder, rank)
+            frozen["config"],
+            frozen["overrides"],
+            frozen["command"],
+            ranks,
+            run.Opened,
+            place,
+            lambda: announce(folder, rank),
         )
     except ConfigError as error:
         for fault in error.faults:

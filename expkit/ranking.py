@@ -29,13 +29,15 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
     return found if isinstance(found, Layout) and found.starts_ranks else None
 
 
-def train_with_others(config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None) -> tuple[int, Path]:
+def train_with_others(
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any]
+) -> tuple[int, Path]:
     """Start the run's ranks, or be one where torchrun has started them.
 
     Returns the exit code and the run folder (of several machines, where this one's logs are). Raises ConfigError.
     """
     if ranks:
-        ending, folder = train_as_rank(config, overrides, command, ranks)
+        ending, folder = train_as_rank(config, overrides, command, ranks, opened)
         return ending.code, folder
     layout = layout_of(config)
     assert layout is not None
@@ -61,15 +63,14 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
 
 
 def train_as_rank(
-    config: Config, overrides: Sequence[str], command: str, ranks: Ranks, folder: Path | None = None,
-    ready: Callable[[], object] = lambda: None,
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks, opened: Callable[..., Any],
+    folder: Path | None = None,     ready: Callable[[], object] = lambda: None,
 ) -> tuple[Ending, Path]:  # fmt: skip
-    """Do this rank's part of a run; returns (how it ended, the run folder). ready: called once signals are answered.
+    """Do this rank's part of a run; returns (how it ended, the run folder).
 
-    Raises ConfigError, and what is not a user's to mend.
+    opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
+    once signals are answered. Raises ConfigError, and what is not a user's to mend.
     """
-    from expkit.run import Opened
-
     began = time.perf_counter()
     layout = layout_of(config)
     ranks.timeout = layout.timeout if layout else ranks.timeout
@@ -85,7 +86,7 @@ def train_as_rank(
         return _nothing_left(origin.folder or Path(), ranks)
     job = assembly.assemble(config, origin, ranks)
     with job.parts.interruption.heard():
-        run: Opened | Follower = Opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
+        run = opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
         run.folder = ranks.from_first(run.folder)
         if isinstance(run, Follower):
             run.follow()

@@ -152,7 +152,7 @@ def _train_with_others(config: Config, overrides: Sequence[str], command: str, p
         return None
     if prepare:
         raise ConfigError("device.name: what is prepared here cannot be sent to ranks; use device=cpu or gpu")
-    code, folder = ranking.train_with_others(config, overrides, command, ranks)
+    code, folder = ranking.train_with_others(config, overrides, command, ranks, Opened)
     if code:
         sys.exit(code)
     return folder

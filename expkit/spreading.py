@@ -7,14 +7,24 @@ from torch import nn
 
 from expkit.devices import Layout, Split
 from expkit.devices.compiling import Compiled
-from expkit.devices.splitting import spread
+from expkit.devices.splitting import spread as spread_layers
 from expkit.devices.wrapping import synchronise_batch_norm, wrap
-from expkit.registry import ConfigError, devices
+from expkit.registry import ConfigError, datasets, devices
 from expkit.training.interruption import AgreedInterruption
 from expkit.training.parts import Parts
 from expkit.training.shares import BatchShare
 
 Config = Mapping[str, Any]
+
+
+def spread(parts: Parts, config: Config, image_size: int) -> None:
+    """Have the run's devices do what the loop asks of one; a single one is left as it is. image_size: pixels."""
+    if parts.ranks:
+        may_lose = datasets.shared(config["dataset"]).on_bad == "skip"
+        share_work(parts, config["device"], may_lose, image_size)
+    else:
+        spread_model(parts, config["device"])
+    add_compiling(parts)
 
 
 def share_work(parts: Parts, node: Config, may_lose: bool, image_size: int) -> None:
@@ -41,7 +51,7 @@ def spread_model(parts: Parts, node: Config) -> None:
     """Have one process use several devices, if that is what the device's word means."""
     found = devices.build(node)
     if isinstance(found, Split):
-        spread(parts.model, found)
+        spread_layers(parts.model, found)
     elif isinstance(found, Layout):
         indices = [device.index for device in found.devices if device.type == "cuda"]
         parts.forward = parts.inference = nn.DataParallel(parts.model, indices or None)
