@@ -97,10 +97,8 @@ class Loader:
         part: tuple[int, int] = (0, 1),
     ) -> None:
         self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part)
-        self.is_part = part[1] > 1
         self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
-        self.max_bad = max_bad
-        self.bad: dict[int, BadSample] = {}
+        self.max_bad, self.bad = max_bad, dict[int, BadSample]()
         self.report: Callable[[BadSample], object] = lambda bad: None
         self._due = 0  # number of the batch that comes next, counted from the epoch's start
         self._waits = False  # whether it is waited for now
@@ -141,7 +139,7 @@ class Loader:
             batch = read if isinstance(read, Batch) else self._unpacked(*read)
             for bad in batch.bad:
                 self._meet(bad)
-            if self.is_part:
+            if self.batches.part[1] > 1:
                 number = self.batches.start + self._due - 1
                 batch = batch._replace(total=len(self.batches.places(number).indices))
             yield batch
