@@ -46,21 +46,16 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     load_plugins(frozen["plugins"])
     from expkit import ranking, run
     from expkit.devices.launch import announce
+    from expkit.devices.placement import share_cores
     from expkit.devices.ranks import given_ranks
 
+    share_cores(frozen["cores"])  # those of the launcher, which may be one job of several side by side
     ranks = given_ranks()
     assert ranks is not None
     place = Path(frozen["folder"]) if frozen["folder"] else None
     try:
-        ending, _ = ranking.train_as_rank(
-            frozen["config"],
-            frozen["overrides"],
-            frozen["command"],
-            ranks,
-            run.Opened,
-            place,
-            lambda: announce(folder, rank),
-        )
+        told = (frozen["config"], frozen["overrides"], frozen["command"])
+        ending, _ = ranking.train_as_rank(*told, ranks, run.Opened, place, lambda: announce(folder, rank))
     except ConfigError as error:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)

@@ -14,6 +14,7 @@ from expkit import assembly
 from expkit.checkpoints import CheckpointNotWritten
 from expkit.devices import Layout, Ranks, Split
 from expkit.devices.launch import launch
+from expkit.devices.placement import available_cores
 from expkit.ending import Ending, ending_of
 from expkit.plugins import loaded_files
 from expkit.records import make_run_folder
@@ -55,7 +56,7 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
     here = f"{socket.gethostname()}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{time.monotonic_ns() % 10**6}"
     place = folder / "ranks" if folder else Path(config["output_dir"]).expanduser() / "nodes" / here
     frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
-    frozen["folder"] = str(folder.absolute()) if folder else None
+    frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
     code = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.rank"])
     if is_new and folder and not (folder / "record.json").exists():
         shutil.rmtree(folder)  # it came to nothing: what would have been refused here leaves nothing behind there
