@@ -23,7 +23,7 @@ from expkit.assembly import assemble
 from expkit.config import compose_one, plain
 from expkit.devices.ranks import Ranks
 
-STEPS, BATCH, SIZE = 12, 32, 64
+STEPS, BATCH, SIZE = 8, 32, 32
 WAYS = ("one process, all cores", "one process, one core", "two ranks", "two ranks, DDP by hand")
 
 
