@@ -70,14 +70,13 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     opened = open_run(plain(compose_one(list(overrides))), overrides, command)
     if isinstance(opened, Path):  # checkpoint.resume of a run that is finished
         return _read(opened)[0]
-    try:
-        opened.train(began)
-    except SystemExit as error:  # what ends the command; here it is told of by the record
-        run, reason = _read(opened.folder)
-        if run.status == "interrupted":
-            raise KeyboardInterrupt from error
-        raise TrainingFailed(run, reason) from error
-    return _read(opened.folder)[0]
+    ending = opened.train(began)
+    run, reason = _read(opened.folder)
+    if ending.status == "interrupted":
+        raise KeyboardInterrupt
+    if ending.code:
+        raise TrainingFailed(run, reason)
+    return run
 
 
 def _read(folder: Path) -> tuple[Run, str]:

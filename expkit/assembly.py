@@ -24,7 +24,7 @@ from expkit.builders import (
     check_chains,
     check_mixing,
 )
-from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, import_weights
+from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, FollowedCheckpoints, import_weights
 from expkit.checkpoints.keep import find_weights
 from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
@@ -32,13 +32,16 @@ from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.mixing import build_mixing
+from expkit.data.samples import BadSample
 from expkit.data.workers import WorkerFailed
+from expkit.devices import Ranks
 from expkit.devices.placement import available_cores
 from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
 from expkit.resuming import Origin, find_origin, run_name
+from expkit.spreading import spread
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
@@ -99,6 +102,15 @@ class Job:
         """Return what an error means if a worker of one of the loaders failed, which torch tells of at any moment."""
         return self.parts.train.failure(error) or self.parts.val.failure(error)
 
+    def bad_of_other_ranks(self) -> list[tuple[str, BadSample]]:
+        """Return the samples that other ranks could not read, by split; all ranks must ask."""
+        if not (ranks := self.parts.ranks):
+            return []
+        own = [("train", bad) for bad in self.parts.train.bad.values()]
+        own += [("val", bad) for bad in self.parts.val.bad.values()]
+        collected = ranks.collect(own)
+        return [one for rank, found in enumerate(collected) if rank != ranks.rank for one in found]
+
     def data_lines(self) -> dict[str, str]:
         """Return what a run's summary says of its data: images left out, time spent waiting and what would help."""
         lines = {}
@@ -143,16 +155,18 @@ def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
 
 def assemble(
     config: Config, origin: Origin | None = None, load: Callable[[Config], Splits] = load,
-    build_basis: Callable[[Config, Splits, int], Basis] = build_basis,
+    build_basis: Callable[[Config, Splits, int], Basis] = build_basis, ranks: Ranks | None = None,
 ) -> Job:  # fmt: skip
     """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets.
 
     origin: what the run goes on from; None: what checkpoint.resume names. load, build_basis: for jobs that share some.
+    ranks: those that do the run.
     """
     origin = origin or find_origin(config)
     options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
-    device = build_device(config["device"])
-    splits = load(config["dataset"])
+    device = build_device(config["device"], ranks)
+    # A set that is drawn, or downloaded, is there once the first rank has it.
+    splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
     assert splits.val is not None
     basis = build_basis(config, splits, options.seed)
     model, normalize = basis.model, basis.normalize
@@ -160,15 +174,17 @@ def assemble(
     mixing = build_mixing(config["transforms"].get("batch", []), len(splits.train.class_names), splits.train.task)
     check_mixing(mixing, loss, config["loss"]["name"], len(splits.train.class_names))
     order = build_order(config["sampler"], splits.train)
-    train, val = build_loaders(config["dataset"], splits, basis.chains, order, options, device)
-    parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train)
+    train, val = build_loaders(config["dataset"], splits, basis.chains, order, options, device, ranks)
+    parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train, ranks)
     parts.facts["transforms"] = pixels.resolved(config["transforms"], basis.sizes, normalize)
     parts.mixing = mixing
     add_teacher(parts, config["loss"], splits.train, normalize)
+    spread(parts, config, basis.sizes[0])
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
     parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
-    parts.watch = build_watch(config["watch"], scene_of(parts, splits, basis.sizes[0]))
+    if not ranks or ranks.is_first:
+        parts.watch = build_watch(config["watch"], scene_of(parts, splits, basis.sizes[0]))
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
@@ -252,6 +268,8 @@ def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if options is None:
         return None
+    if job.parts.ranks and not job.parts.ranks.is_first:
+        return FollowedCheckpoints(folder / "checkpoints", job.parts.monitor, options.every, options.every_steps)
     kept = Checkpoints(
         folder / "checkpoints", job.parts.monitor, job.higher_is_better, options.every,
         options.keep_last, options.keep_best, options.background, options.every_steps,
@@ -272,6 +290,6 @@ def describe(job: Job) -> dict[str, str]:
     return {
         "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
         "model": f"{job.config['model']['name']}, {count:,} parameters{frozen}",
-        "device": parts.device.describe(),
+        "device": parts.device.describe() + (f", {parts.ranks.size} ranks" if parts.ranks else ""),
         "length": f"{job.runner.last_step:,} steps, {job.runner.steps_per_epoch:,} an epoch",
     }

@@ -19,7 +19,7 @@ from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
 from expkit.data.samplers import Order
 from expkit.data.samples import Samples
-from expkit.devices import Device
+from expkit.devices import Device, Layout, Ranks, Split
 from expkit.devices.placement import available_cores
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
@@ -39,9 +39,16 @@ from expkit.training.teacher import Teacher
 Config = Mapping[str, Any]
 
 
-def build_device(node: Config) -> Device:
-    """Build the device, and set torch's threads and precision for the process."""
-    device = Device(devices.build(node), devices.shared(node))
+def build_device(node: Config, ranks: Ranks | None = None) -> Device:
+    """Build the device, and set torch's threads and precision for the process. ranks: those of this run."""
+    found = devices.build(node)
+    if isinstance(found, Layout):
+        found = found.devices[ranks.local if ranks else 0]
+    elif isinstance(found, Split):
+        found = found.devices[0]
+    elif ranks and found.type == "cuda":
+        found = torch.device("cuda", ranks.local)
+    device = Device(found, devices.shared(node), ranks.local_size if ranks else 1)
     device.activate()
     return device
 
@@ -156,9 +163,15 @@ def build_order(node: Config, data: ImageDataset) -> Order:
 
 
 def build_loaders(
-    node: Config, splits: Splits, chains: Mapping[str, pixels.Chain], order: Order, options: RunOptions, device: Device
+    node: Config,
+    splits: Splits,
+    chains: Mapping[str, pixels.Chain],
+    order: Order,
+    options: RunOptions,
+    device: Device,
+    ranks: Ranks | None = None,
 ) -> tuple[Loader, Loader]:
-    """Return the loaders of training and validation."""
+    """Return the loaders of training and validation; of a rank, those of its part of each batch."""
     data: DataOptions = datasets.shared(node)
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
@@ -174,18 +187,20 @@ def build_loaders(
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
     every = Order(len(val_data), lambda generator: np.arange(len(val_data)))
     eval_batch_size = options.eval_batch_size or options.batch_size
+    own: dict[str, Any] = {"part": (ranks.rank, ranks.size)} if ranks else {}
+    own |= loading(data, train, device, ranks.local_size if ranks else 1)
     return (
-        Loader(train, order, options.batch_size, drop_last=data.drop_last, **loading(data, train, device)),
-        Loader(val, every, eval_batch_size, **loading(data, val, device)),
+        Loader(train, order, options.batch_size, drop_last=data.drop_last, **own),
+        Loader(val, every, eval_batch_size, **own | loading(data, val, device, ranks.local_size if ranks else 1)),
     )
 
 
-def loading(data: DataOptions, samples: Samples, device: Device) -> dict[str, Any]:
-    """Return how a loader reads: by worker processes where that is worth it."""
+def loading(data: DataOptions, samples: Samples, device: Device, sharing: int = 1) -> dict[str, Any]:
+    """Return how a loader reads: by worker processes where that is worth it. sharing: ranks that share the cores."""
     workers = data.num_workers
     if workers == "auto":
         is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
-        workers = 0 if is_quick else available_cores()
+        workers = 0 if is_quick else max(available_cores() // sharing, 1)
     return {
         "num_workers": workers,
         "prefetch": data.prefetch,
@@ -198,7 +213,7 @@ def loading(data: DataOptions, samples: Samples, device: Device) -> dict[str, An
 
 def build_training(
     config: Config, options: RunOptions, device: Device, model: nn.Module, normalize: nn.Module, loss: nn.Module,
-    train: Loader, val: Loader, data: ImageDataset,
+    train: Loader, val: Loader, data: ImageDataset, ranks: Ranks | None = None,
 ) -> Parts:  # fmt: skip
     """Place the model and build what moves its weights; the schedule follows, since it needs the number of steps."""
     chance = chance_level(loss, len(data.class_names), data.task)
@@ -211,8 +226,10 @@ def build_training(
         schedule=None,  # type: ignore[arg-type]
         train=train,
         val=val,
-        train_metrics=TrainMetrics(),
-        eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device),
+        train_metrics=TrainMetrics(ranks),
+        eval_metrics=EvalMetrics(data.task, len(data.class_names), device.torch_device, ranks),
+        scaler=device.scaler(),
+        ranks=ranks,
         device=device,
         chance=chance,
         unfreezing=unfreezing(config["optimizer"], model),

@@ -12,8 +12,14 @@ _FREE = (
     "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout", "dataset.cache",
     "dataset.cache_dir", "dataset.decoder", "dataset.root", "dataset.val_root", "dataset.max_bad",
     "loss.teacher",  # its weights are compared instead
-    "device.keep_memory",
+    "device.keep_memory", "device.compile",
+    # Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
+    "device.name", "device.index", "device.indices", "device.count", "device.nodes", "device.endpoint", "device.run_id",
+    "device.timeout", "device.max_restarts", "device.strategy", "device.devices", "device.table",
+    "device.unused_parameters",
 )  # fmt: skip
+# What a device that lists the key not at all computes like.
+_AS_IF = {"device.sync_batchnorm": True, "device.deterministic": False}
 _FREE_NO_MORE = ("checkpoint.monitor",)  # it says when early stopping ends the run, and which checkpoint is best
 _NEVER = ("model.name", "optimizer.name")  # the state is that of another thing
 _OF_POSITION = ("batch_size", "accumulate_steps", "limit_train_batches", "dataset.drop_last")  # within an epoch
@@ -34,8 +40,19 @@ class Difference(NamedTuple):
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch: bool = False) -> list[Difference]:
     """Return what differs, key by key; within_epoch: whether the checkpoint stands in the midst of an epoch."""
     old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    for key, value in _AS_IF.items():
+        if key in {**old, **new}:
+            old.setdefault(key, value)
+            new.setdefault(key, value)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return [Difference(key, old.get(key), new.get(key), _kind(key, within_epoch)) for key in sorted(changed)]
+    told = [key for key in sorted(changed) if not _is_the_other_devices(key, old, new)]
+    return [Difference(key, old.get(key), new.get(key), _kind(key, within_epoch)) for key in told]
+
+
+def _is_the_other_devices(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether a free option is one that the device on the other side has not: the device's name tells it."""
+    is_one_sided = key.startswith("device.") and (key not in old or key not in new)
+    return is_one_sided and key not in ("device.name", "device.count") and _kind(key, False) == "free"
 
 
 def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from expkit.assembly import Job
 from expkit.checkpoints import CheckpointNotWritten
 from expkit.data.decode import BadImage
 from expkit.data.loader import TooManyBad
+from expkit.devices.ranks import is_lost_peer
 from expkit.registry import ConfigError
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.interruption import EXIT_CODES, Interrupted
@@ -44,6 +45,8 @@ def ending_of(error: BaseException, job: Job) -> Ending:
         return Ending("failed", 1, _memory_advice(job))
     if isinstance(error, RuntimeError) and (failed := job.failure(error)):
         return Ending("failed", 1, str(failed))
+    if is_lost_peer(error):
+        return Ending("failed", 1, "another rank was lost", is_told=False)
     return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
 
 

@@ -45,6 +45,11 @@ def _load_file(path: Path) -> None:
     _loaded.append(str(path.absolute()))
 
 
+def loaded_files() -> list[str]:
+    """Return the whole paths of the files that have been loaded."""
+    return list(_loaded)
+
+
 class BringsPlugins:
     """An object that loads the plugins of this process in the one that it is sent to: it may hold what they define."""
 

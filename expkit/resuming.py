@@ -9,6 +9,7 @@ import yaml
 
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
 from expkit.checkpoints.keep import find_checkpoint
+from expkit.devices import Ranks
 from expkit.differences import Difference, differences
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, checkpoints
@@ -58,6 +59,31 @@ def find_origin(config: Config) -> Origin:
     origin = Origin(path=path, state=state, facts=facts, metrics=metrics if metrics.is_file() else None)
     _admit(origin, config, options.force)
     return origin
+
+
+def shared_origin(config: Config, ranks: Ranks) -> Origin:
+    """Return on every rank what rank 0 finds, which alone holds the folder's lock. Raises its ConfigError on each."""
+    found: list[Origin] = []
+
+    def find() -> tuple[Path | None, Path | None, dict[str, Any], list[str], bool]:
+        origin = find_origin(config)
+        found.append(origin)
+        return origin.folder, origin.path, origin.facts, origin.notes, origin.is_finished
+
+    folder, path, facts, notes, is_finished = ranks.decided_by_first(find)
+    if found:
+        return found[0]
+    state = read_checkpoint(path)[0] if path else None
+    return Origin(folder, None, path, state, facts, None, notes, is_finished)
+
+
+def folder_to_go_on_in(config: Config) -> Path | None:
+    """Return the run folder that checkpoint.resume names, without looking into it; None for a new one."""
+    place = config["checkpoint"].get("resume")
+    if place == "auto":
+        return _latest_run(config)
+    folder = Path(place).expanduser() if place else None
+    return folder if folder and (folder / "config.yaml").is_file() else None
 
 
 def run_name(config: Config) -> str:

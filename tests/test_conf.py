@@ -21,6 +21,7 @@ NEEDED = {
     "model/torchvision": ["model.name=resnet34"],
     "model/timm": ["model.name=timm/resnet18"],
     "loss/distill": ["loss.teacher=x"],
+    "device/multi_node": ["device.endpoint=x:29400"],
     "loss/torch": ["loss.name=MultiMarginLoss"],
     "optimizer/torch": ["optimizer.name=radam"],
     "schedule/torch": ["schedule.name=ExponentialLR", "+schedule.gamma=0.9"],

@@ -23,14 +23,16 @@ ORDER = [
     ("differences",),
     ("resuming",),
     ("trained",),
-    ("builders",),
+    ("builders", "spreading"),
     ("assembly",),
     ("report",),
     ("compare",),
     ("records", "ending", "folds"),
+    ("opened",),
     ("sweeps",),
+    ("ranking",),
     ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export"),
-    ("api", "reproduce"),
+    ("api", "reproduce", "rank"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 

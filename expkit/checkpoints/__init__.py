@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, read without executing anything."""
 
+from expkit.checkpoints.followed import FollowedCheckpoints
 from expkit.checkpoints.keep import CheckpointOptions, Checkpoints
 from expkit.checkpoints.lock import FolderInUse, FolderLock
 from expkit.checkpoints.manifest import CheckpointDamaged
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "FolderInUse",
     "FolderLock",
+    "FollowedCheckpoints",
     "WeightsNotFinite",
     "WeightsRefused",
     "export_weights",

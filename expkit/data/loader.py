@@ -32,9 +32,15 @@ class TooManyBad(Exception):
 
 
 class KeyedBatches(Sampler[Places]):
-    """The places of each batch of an epoch; `jump` to any epoch and step costs nothing."""
+    """The places of each batch of an epoch; `jump` to any epoch and step costs nothing.
 
-    def __init__(self, order: Order, seed: int, batch_size: int, drop_last: bool) -> None:
+    part: (number, count) of the process, where several have a part of each batch; order and places are the same then.
+    """
+
+    def __init__(
+        self, order: Order, seed: int, batch_size: int, drop_last: bool, part: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.part = part
         self.order, self.seed, self.batch_size, self.drop_last = order, seed, batch_size, drop_last
         self.epoch = self.start = 0
         self._drawn = (-1, self.order.draw(generator(0))[:0])
@@ -47,7 +53,13 @@ class KeyedBatches(Sampler[Places]):
         return full if self.drop_last or not rest else full + 1
 
     def __iter__(self) -> Iterator[Places]:
-        return (self.places(number) for number in range(self.start, len(self)))
+        return (self.own_places(number) for number in range(self.start, len(self)))
+
+    def own_places(self, number: int) -> Places:
+        """Return those places of batch `number` that are this process's part, without a gap; there may be none."""
+        places, (part, parts) = self.places(number), self.part
+        first, end = (len(places.indices) * bound // parts for bound in (part, part + 1))
+        return Places(places.epoch, places.first + first, places.indices[first:end])
 
     def places(self, number: int) -> Places:
         """Return the places of batch `number` of the epoch."""
@@ -63,7 +75,7 @@ class Loader:
     num_workers: processes that read and transform, 0 reads in the training process; prefetch: batches that each has
     ready. timeout: seconds after which a worker that gives nothing is an error. pin_memory: for asynchronous copies to
     a CUDA device. start_method: how workers start; "auto" forks where that can be. max_bad: how many samples may be
-    unreadable before the run ends, a count or a share of the dataset, None for any number.
+    unreadable before the run ends, a count or a share of the dataset, None for any number. part: see KeyedBatches.
 
     report: told of each bad sample once, the first time it is met.
     """
@@ -82,11 +94,11 @@ class Loader:
         persistent: bool = True,
         start_method: StartMethod = "auto",
         max_bad: float | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last)
+        self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part)
         self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
-        self.max_bad = max_bad
-        self.bad: dict[int, BadSample] = {}
+        self.max_bad, self.bad = max_bad, dict[int, BadSample]()
         self.report: Callable[[BadSample], object] = lambda bad: None
         self._due = 0  # number of the batch that comes next, counted from the epoch's start
         self._waits = False  # whether it is waited for now
@@ -127,6 +139,9 @@ class Loader:
             batch = read if isinstance(read, Batch) else self._unpacked(*read)
             for bad in batch.bad:
                 self._meet(bad)
+            if self.batches.part[1] > 1:
+                number = self.batches.start + self._due - 1
+                batch = batch._replace(total=len(self.batches.places(number).indices))
             yield batch
             self._waits = True
         self._waits = False
@@ -184,7 +199,7 @@ class Loader:
         """Return where the sample lies that a worker reads, or those of the batch that it owes next."""
         sample = self._desks.sample(worker)
         number = self.batches.start + workers.next_batch(self._due, worker, self.num_workers)
-        indices = self.batches.places(number).indices.tolist() if number < len(self) else []
+        indices = self.batches.own_places(number).indices.tolist() if number < len(self) else []
         return [self.samples.dataset.location(index) for index in (indices if sample is None else [sample])]
 
     def workers(self) -> Sequence[BaseProcess]:

@@ -41,13 +41,15 @@ class BadSample(NamedTuple):
 class Batch(NamedTuple):
     """images: (N, 3, H, W) uint8; targets: (N,) int64 or (N, C) float32; indices: (N,) int64 into the dataset.
 
-    bad: the samples that were left out or replaced; where all were left out, N is 0.
+    bad: the samples that were left out or replaced; where all were left out, N is 0. total: samples of the whole
+    batch, where this is one rank's part of it.
     """
 
     images: Tensor
     targets: Tensor
     indices: Tensor
     bad: tuple[BadSample, ...] = ()
+    total: int = 0
 
 
 class Samples(BringsPlugins, Dataset[Batch | Exception]):
@@ -72,7 +74,7 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
 
         What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
         """
-        whole = self.dataset.images(places.indices) if self.in_batches else None
+        whole = self.dataset.images(places.indices) if self.in_batches and len(places.indices) else None
         if whole is not None:
             return self._batch(self.chain(whole), places.indices)
         try:

@@ -1,4 +1,4 @@
-"""Device words (auto, cpu, gpu) and what the runner asks of a device: placing, copying, precision, seeding."""
+"""Device words (auto, cpu, gpu, mps) and what the runner asks of a device: placing, copying, precision, seeding."""
 
 import ctypes
 import os
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from expkit.registry import ConfigError, devices
 
-Precision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "auto"]
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @devices.share
@@ -20,17 +21,23 @@ Precision = Literal["fp32", "tf32", "bf16"]
 class DeviceOptions:
     """Options of every device.
 
-    precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 (mixed: weights stay float32).
+    precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 and fp16 (mixed: weights stay float32;
+    fp16 scales the loss, and passes over steps whose gradients overflow); auto: bf16 where the hardware computes in it,
+    else fp32. Results differ between them, so that none but fp32 is taken unasked.
     channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for OMP_NUM_THREADS or
     else all cores; sums depend on their number, so the record holds it. keep_memory: the process keeps freed memory
     instead of giving it back to the system after each step, which a CPU run would pay for with a third of its time
     (glibc only).
+    compile: torch.compile, true or one of its modes; where it cannot, the run says why and goes on without.
+    deterministic: refuse operations that do not repeat bit for bit.
     """
 
     precision: Precision = "fp32"
     channels_last: bool = True
     threads: int | Literal["auto"] = "auto"
     keep_memory: bool = True
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         if self.threads != "auto" and self.threads < 1:
@@ -51,6 +58,17 @@ def cpu() -> torch.device:
     return torch.device("cpu")
 
 
+@devices.register("mps")
+def mps() -> torch.device:
+    """Apple's GPU."""
+    if not torch.backends.mps.is_available():
+        built = (
+            "is built with it, but this machine has none" if torch.backends.mps.is_built() else "is built without it"
+        )
+        raise ConfigError(f"device.name: mps needs Apple's GPU: this torch {built}; device=cpu runs the same")
+    return torch.device("mps")
+
+
 @devices.register("gpu")
 def gpu(index: int = 0) -> torch.device:
     """One CUDA GPU, by index among those that CUDA_VISIBLE_DEVICES leaves visible."""
@@ -68,15 +86,19 @@ def gpu(index: int = 0) -> torch.device:
 
 
 class Device:
-    """A torch device with the run's precision and memory layout."""
+    """A torch device with the run's precision and memory layout.
 
-    def __init__(self, torch_device: torch.device, options: DeviceOptions) -> None:
+    sharing: processes of this run on this machine, among which its cores are divided.
+    """
+
+    def __init__(self, torch_device: torch.device, options: DeviceOptions, sharing: int = 1) -> None:
         self.torch_device = torch_device
         self.options = options
-        self.threads = chosen_threads() if options.threads == "auto" else options.threads
+        self.threads = chosen_threads(sharing) if options.threads == "auto" else options.threads
+        self.precision = resolve_precision(options.precision, torch_device)
         self.non_blocking = torch_device.type == "cuda"
-        if options.precision == "bf16" and torch_device.type == "cuda" and not torch.cuda.is_bf16_supported():
-            raise ConfigError("device.precision: this GPU has no bf16; use device.precision=fp32 or tf32")
+        if self.precision == "bf16" and torch_device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ConfigError("device.precision: this GPU has no bf16; use device.precision=fp16, tf32 or fp32")
         self.channels_last = options.channels_last
         self._generator = self._default_generator()
 
@@ -85,10 +107,13 @@ class Device:
         torch.set_num_threads(self.threads)
         if self.options.keep_memory and self.torch_device.type == "cpu":
             _keep_freed_memory()
-        torch.set_float32_matmul_precision("high" if self.options.precision == "tf32" else "highest")
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
+        if self.options.deterministic and self.torch_device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
+        torch.use_deterministic_algorithms(self.options.deterministic)
         if self.torch_device.type == "cuda":
             torch.cuda.set_device(self.torch_device)
-            torch.backends.cudnn.allow_tf32 = self.options.precision == "tf32"
+            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module, its buffers and (if asked for) its memory layout to the device."""
@@ -107,9 +132,13 @@ class Device:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a forward pass and its loss."""
-        if self.options.precision == "bf16":
-            return torch.autocast(self.torch_device.type, torch.bfloat16)
+        if self.precision in _HALVES:
+            return torch.autocast(self.torch_device.type, _HALVES[self.precision])
         return nullcontext()
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Return what keeps the gradients of fp16 within its range; the other precisions need none."""
+        return torch.amp.GradScaler(self.torch_device.type) if self.precision == "fp16" else None
 
     def seed(self, key: int) -> None:
         """Seed the generators that a model's own draws (dropout) use; nothing else of torch's state is touched."""
@@ -132,7 +161,20 @@ class Device:
             kind += f" ({torch.cuda.get_device_name(self.torch_device)})"
         if self.torch_device.type == "cpu":
             kind += f" ({self.threads} threads)"
-        return ", ".join([kind, self.options.precision] + ["channels_last"] * self.channels_last)
+        precision = self.precision + " (auto)" * (self.options.precision == "auto")
+        return ", ".join([kind, precision] + ["channels_last"] * self.channels_last)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return the precision that "auto" stands for on a device, any other one as it is."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    if device.type == "cpu":  # elsewhere it is emulated, and slower than fp32
+        cpu: Any = torch.cpu
+        return "bf16" if cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported() else "fp32"
+    return "fp32"
 
 
 def _corrupts_memory(layer: nn.Module) -> bool:
@@ -154,10 +196,11 @@ def _keep_freed_memory() -> None:
     library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def chosen_threads() -> int:
-    """Return the threads that device.threads=auto stands for."""
+def chosen_threads(sharing: int = 1) -> int:
+    """Return the threads that device.threads=auto stands for. sharing: processes of this run that share the cores."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return int(chosen) if chosen.isdigit() and int(chosen) else available_cores()
+    # torchrun, like any launcher, sets it where nobody else has: then it is what a rank is meant to use.
+    return int(chosen) if chosen.isdigit() and int(chosen) else max(available_cores() // sharing, 1)
 
 
 _share: int | None = None  # of the machine's cores, where several runs go on side by side

@@ -29,6 +29,11 @@ class RollBack(Exception):
         self.batch = batch
 
 
+def not_finite(told: str, on_nan: OnNan) -> Exception:
+    """Return what is raised for a state that has been found to hold numbers that are none."""
+    return RollBack(told) if on_nan == "roll_back" else TrainingDiverged(f"{told}; {REMEDIES}")
+
+
 def describe(bad: BadBatch, epoch: int, step: int, loader: Loader) -> str:
     """Return where it happened, and which samples the batch has. epoch: from 0; step: the update, from 1."""
     return f"the {bad.what} became {bad.value} at step {step} (epoch {epoch + 1}), with {samples(bad.batch, loader)}"

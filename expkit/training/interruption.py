@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if sys.platform != "win32":
@@ -78,3 +79,31 @@ class Interruption:
             raise
         finally:
             self._is_whole = False
+
+
+class AgreedInterruption(Interruption):
+    """The same among ranks: all end at one step's edge, also where a signal came to one of them alone.
+
+    ranks: the processes of the run. Each `check` asks what the others had been told at the check before.
+    """
+
+    def __init__(self, ranks: Any) -> None:
+        super().__init__()
+        self.ranks = ranks
+        self._has_checked = False
+
+    def check(self) -> None:
+        """Raise Interrupted on all ranks, at the same place, once one of them has had a signal."""
+        self._has_checked = True
+        if number := self.ranks.agree(self.requested or 0):
+            self.requested = number
+            raise Interrupted(number)
+
+    @contextmanager
+    def waiting(self, is_whole: bool) -> Iterator[None]:
+        """Wait for data in here; nothing is raised at once: the others would wait for this rank in vain."""
+        if is_whole and not self._has_checked:  # in evaluation; a step's edge has been looked at just before
+            self.check()
+        self._has_checked = False
+        with super().waiting(False):
+            yield

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from expkit.devices import Ranks
+
 Scores = dict[str, float]
 
 
@@ -45,11 +47,15 @@ class TrainMetrics:
 
     Values stay on the device until `read` fetches those of many batches at once. They are added one by one in the order
     of the batches, so that it does not show in the sums when they were read. What is not finite is left out.
+
+    Among ranks each adds its part's share of a batch's loss, and `read` adds up the parts: all ranks get one answer, so
+    that all must ask.
     """
 
     _most = 1000  # batches kept on the device before they are read all the same
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks
         self._values: list[Tensor] = []  # loss and number right of each batch, then norms
         self._norms: list[tuple[int, Tensor]] = []
         self._batches: list[tuple[int, int]] = []  # number, samples
@@ -84,10 +90,14 @@ class TrainMetrics:
         """Wait for the device: the only place that does."""
         if not self._values:
             return
+        if self._ranks:
+            self._add_parts(self._ranks)
         norms = [norm for _, norm in self._norms]
         values = torch.stack([value.detach().float() for value in [*self._values, *norms]]).tolist()
         for place, (batch, count) in enumerate(self._batches):
             loss, correct = values[2 * place], values[2 * place + 1]
+            if not count:
+                continue
             if math.isfinite(loss):
                 self._interval.add(loss, correct, count)
                 self._epoch.add(loss, correct, count)
@@ -97,6 +107,14 @@ class TrainMetrics:
             if not math.isfinite(norm):
                 self._bad.append(BadBatch(batch, "gradient norm", norm))
         self._values, self._norms, self._batches = [], [], []
+
+    def _add_parts(self, ranks: Ranks) -> None:
+        """Make of this rank's values those of the whole batches."""
+        own = torch.stack([value.detach().double() for value in self._values]).cpu().view(-1, 2)
+        counts = torch.tensor([[count] for _, count in self._batches], dtype=torch.float64)
+        whole = ranks.sum(torch.cat([own, counts], dim=1))
+        self._values = list(whole[:, :2].flatten())
+        self._batches = [(batch, int(count)) for (batch, _), count in zip(self._batches, whole[:, 2], strict=True)]
 
     def interval(self) -> Scores:
         """Return the means since the last call."""
@@ -153,7 +171,8 @@ class EvalMetrics:
     predicted class. multilabel: loss, accuracy of the yes/no decisions, map (mean average precision over classes).
     """
 
-    def __init__(self, task: str, num_classes: int, device: torch.device) -> None:
+    def __init__(self, task: str, num_classes: int, device: torch.device, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks
         self.task, self.num_classes, self.device = task, num_classes, device
         self.reset()
 
@@ -185,7 +204,9 @@ class EvalMetrics:
         return self._confusion.view(self.num_classes, self.num_classes).tolist()
 
     def compute(self) -> Scores:
-        """Return the scores; the only place that waits for the device."""
+        """Return the scores; the only place that waits for the device, and for other ranks."""
+        if self._ranks:
+            self._add_parts(self._ranks)
         count = max(self._count, 1)
         scores = {"loss": float(self._loss) / count, "accuracy": float(self._correct) / count}
         if self.task == "multilabel":
@@ -193,6 +214,15 @@ class EvalMetrics:
         elif self.num_classes > 5:
             scores["top5"] = float(self._top5) / count
         return scores
+
+    def _add_parts(self, ranks: Ranks) -> None:
+        """Make of this rank's sums those of all; each sample has been counted by one of them."""
+        sums = torch.stack([self._loss, self._correct, self._top5]).double()
+        self._loss, self._correct, self._top5 = ranks.sum(sums)
+        self._confusion = ranks.sum(self._confusion)
+        self._count = int(ranks.sum(torch.tensor(self._count)))
+        if self.task == "multilabel":
+            self._kept = [pair for kept in ranks.collect(self._kept) for pair in kept]
 
 
 def _mean_average_precision(kept: list[tuple[Tensor, Tensor]], num_classes: int) -> float:

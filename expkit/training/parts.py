@@ -1,26 +1,31 @@
 """The objects that the loop works with."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from expkit.checkpoints import Checkpoints
 from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
-from expkit.devices import Device
+from expkit.data.samples import Batch
+from expkit.devices import Device, Ranks
 from expkit.loggers import LoggerGuard
 from expkit.training.averaging import Average
-from expkit.training.divergence import Buffers
+from expkit.training.divergence import Buffers, gradient_norm
 from expkit.training.interruption import Interruption
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.schedules import Schedule
+from expkit.training.shares import BatchShare
 from expkit.training.stopping import EarlyStopping
 from expkit.training.teacher import Teacher
 from expkit.training.unfreezing import GradualUnfreezing
 from expkit.training.watch import Watch
+
+Done = TypeVar("Done")
 
 
 @dataclass
@@ -48,11 +53,75 @@ class Parts:
     logger: LoggerGuard = field(default_factory=LoggerGuard)
     interruption: Interruption = field(default_factory=Interruption)
     watch: Watch = field(default_factory=Watch)  # pictures, tables, curves: never part of what is computed
+    forward: Callable[..., Any] = field(init=False)  # what a step calls: the model, wrapped or compiled
+    inference: Callable[..., Any] | None = None  # the same for evaluation
+    ranks: Ranks | None = None  # the processes of this run, where there are several
+    share: BatchShare | None = None  # what a rank's part counts for in the loss of its batch
+    scaler: Any = None  # of losses, for fp16
     chance: float = math.nan  # the loss of a model that knows nothing
     facts: dict[str, Any] = field(default_factory=dict)  # what a checkpoint says of its model: classes, input, ...
 
-    def stateful(self) -> dict[str, Any]:
-        """Return the parts whose state a checkpoint holds, by their name in it."""
+    def __post_init__(self) -> None:
+        self.forward = self.model
+
+    def stateful(self, state: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the parts whose state a checkpoint holds, by their name in it. state: the checkpoint's, to be read."""
         found = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
         found |= {"metrics": self.train_metrics, "average": self.average, "stopping": self.stopping}
+        if state is None or "scaler" in state:  # one of another precision has none
+            found["scaler"] = self.scaler
         return {name: part for name, part in found.items() if part is not None}
+
+    def images_of(self, batch: Batch) -> Tensor:
+        """Return a batch's images; an empty part of one has a shape all the same."""
+        return self.share.images(batch) if self.share else batch.images
+
+    def part_of_loss(self, outputs: Any, targets: Tensor, total: int, *taught: Any) -> Tensor:
+        """Return the mean loss of a batch; among ranks what this part adds to that of `total` samples."""
+        if self.share:
+            return self.share.part_of_loss(outputs, targets, total, *taught)
+        loss: Tensor = self.loss(outputs, targets, *taught)
+        return loss
+
+    def clip_gradients(self, limit: float | None, batch: int) -> None:
+        """Clip the gradients to `limit`, if there is one, and note their norm before, as that of a batch.
+
+        It is not noted where the scaler of fp16 judges: it passes over steps that are no numbers by itself.
+        """
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        norm = gradient_norm(self.model, limit)
+        if norm is not None and not self.scaler:
+            self.train_metrics.norm(batch, norm)
+
+    def mean_loss(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
+        """Return the loss that counts for each sample of an evaluated batch."""
+        loss: Tensor = self.share.part_of_scores(logits, targets, total) if self.share else self.loss(logits, targets)
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss; ranks average theirs, where the sum over the parts is meant."""
+        if self.ranks:
+            loss = loss * self.ranks.size
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def move_weights(self) -> None:
+        """Take the optimizer's step; with fp16 only where no gradient overflowed."""
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+
+    @property
+    def own_place(self) -> tuple[int, ...]:
+        """What the draws of a rank's own part are keyed by beside epoch and batch: its number, after the first."""
+        return (self.ranks.rank,) if self.ranks and self.ranks.rank else ()
+
+    def told_by_first(self, text: str) -> str:
+        """Return rank 0's text on every rank."""
+        return self.ranks.from_first(text) if self.ranks else text
+
+    def first_before_others(self, act: Callable[[], Done]) -> Done:
+        """Do something on rank 0 and then on the others."""
+        return self.ranks.first_before_others(act) if self.ranks else act()

@@ -14,7 +14,7 @@ from expkit.data.samples import Batch
 from expkit.keys import key
 from expkit.loggers import Point
 from expkit.models import training_mode
-from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, gradient_norm
+from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, not_finite
 from expkit.training.interruption import Interrupted
 from expkit.training.losses import at_chance_warning, stays_at_chance
 from expkit.training.metrics import main_logits
@@ -82,13 +82,13 @@ class Runner:
         self.wait, self.interval_began = 0.0, time.perf_counter()
         every = options.accumulate_steps
         # All keys of the epoch at once: a microsecond each, whereas between two steps, on cold caches, it is ten.
-        keys = [key(options.seed, "step", self.epoch, number) for number in range(self.batches)]
+        keys = [key(options.seed, "step", self.epoch, number, *parts.own_place) for number in range(self.batches)]
         for batch in self.batches_of("train", parts.train, self.batch, self.batches):
             window = min(every, self.batches - self.batch // every * every)  # the epoch's last may be shorter
             if parts.buffers and self.batch % every == 0:
                 parts.buffers.keep()
             # A batch of which all files are unreadable is passed over, and one that made the loss NaN before.
-            if len(batch.indices) and (self.epoch, self.batch) not in self.passed_over:
+            if (batch.total or len(batch.indices)) and (self.epoch, self.batch) not in self.passed_over:
                 self.forward_backward(batch, keys[self.batch], window)
             self.batch += 1
             if self.batch % every == 0 or self.batch == self.batches:
@@ -104,20 +104,20 @@ class Runner:
         Mixing and dropout draw from keys of their own.
         """
         parts = self.parts
-        images = parts.normalize(parts.device.images(batch.images))
+        images = parts.normalize(parts.device.images(parts.images_of(batch)))
         targets = parts.device.targets(batch.targets)
-        if parts.mixing is not None:
+        if parts.mixing is not None and len(targets):
             parts.device.seed(key(self.options.seed, "batch", self.epoch, self.batch))
             images, targets = parts.mixing(images, targets)
         if self.batch == 0:
             parts.watch.trained_on(self.epoch, self.step, images, targets)
         parts.device.seed(step_key)
         with parts.device.autocast():
-            outputs = parts.model(images)
+            outputs = parts.forward(images)
             taught = () if parts.teacher is None else (parts.teacher(images),)
-            loss = parts.loss(outputs, targets, *taught)
-        (loss / window if window > 1 else loss).backward()
-        if parts.mixing is not None:
+            loss = parts.part_of_loss(outputs, targets, batch.total, *taught)
+        parts.backward(loss / window if window > 1 else loss)
+        if parts.mixing is not None and targets.ndim == 2:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
         parts.train_metrics.update(self.batch, loss.detach(), main_logits(outputs), targets)
 
@@ -127,11 +127,9 @@ class Runner:
         if self.step + 1 == parts.watch.next_step:
             parts.watch.before_update(self.epoch, self.step + 1)
         if options.clip_grad_norm is not None or options.on_nan != "stop":
-            norm = gradient_norm(parts.model, options.clip_grad_norm)
-            if norm is not None:
-                parts.train_metrics.norm(self.batch - 1, norm)
+            parts.clip_gradients(options.clip_grad_norm, self.batch - 1)
         if options.on_nan != "skip" or self.is_finite():
-            parts.optimizer.step()
+            parts.move_weights()
             if parts.average:
                 parts.average.after_step(self.step + 1, parts.model)
         parts.optimizer.zero_grad(set_to_none=True)
@@ -151,17 +149,18 @@ class Runner:
             parts.average.before_evaluation(self.images_again)
         model = parts.average.model if parts.average else parts.model
         model.eval()
+        forward = model if parts.average else parts.inference or model
         parts.eval_metrics.reset()
         parts.watch.begin_evaluation(self.epoch, self.step, model)
         batches = min(len(parts.val), self.options.limit_eval_batches or len(parts.val))
         for batch in self.batches_of("val", parts.val, 0, batches):
-            if not len(batch.indices):
+            if not (batch.total or len(batch.indices)):
                 continue
-            images = parts.normalize(parts.device.images(batch.images))
+            images = parts.normalize(parts.device.images(parts.images_of(batch)))
             targets = parts.device.targets(batch.targets)
             with parts.device.autocast():
-                logits = main_logits(model(images))
-                loss = parts.loss(logits, targets)
+                logits = main_logits(forward(images))
+                loss = parts.mean_loss(logits, targets, batch.total)
             parts.eval_metrics.update(loss, logits, targets)
             parts.watch.judge(images, logits, targets, batch.indices)
         parts.watch.end_evaluation()
@@ -170,9 +169,9 @@ class Runner:
     def images_again(self) -> Iterator[Tensor]:
         """Yield this epoch's training images once more, as the model sees them but unmixed; dropout is keyed."""
         for number, batch in enumerate(self.batches_of("statistics", self.parts.train, 0, self.batches)):
-            if len(batch.indices):
-                self.parts.device.seed(key(self.options.seed, "statistics", self.epoch, number))
-                yield self.parts.normalize(self.parts.device.images(batch.images))
+            if batch.total or len(batch.indices):
+                self.parts.device.seed(key(self.options.seed, "statistics", self.epoch, number, *self.parts.own_place))
+                yield self.parts.normalize(self.parts.device.images(self.parts.images_of(batch)))
 
     def batches_of(self, stage: str, loader: Loader, start: int, end: int) -> Iterator[Batch]:
         """Yield batches `start` to `end` of this epoch; keeps the progress, and the time spent waiting for data."""
@@ -233,7 +232,7 @@ class Runner:
         assert checkpoints is not None
         self.roll_backs += 1
         checkpoints.wait()
-        found = newest_intact(checkpoints.folder)
+        found = self.parts.first_before_others(lambda: newest_intact(checkpoints.folder))
         if found is None or self.roll_backs > MOST_ROLL_BACKS:
             raise TrainingDiverged(f"{asked}, after {self.roll_backs - 1} times of going back; {REMEDIES}")
         self.load_state_dict(found.state)
@@ -271,12 +270,13 @@ class Runner:
             return
         self.check_losses()
         facts = self.parts.facts | {"epoch": self.epoch, "batch": self.batch, "step": self.step}
+        state, problem = self.state_dict(), ""
         try:
-            checkpoints.save(self.state_dict(), facts, scores)
+            checkpoints.save(state, facts, scores)
         except WeightsNotFinite as error:
-            if self.options.on_nan == "roll_back":
-                raise RollBack(str(error)) from error
-            raise TrainingDiverged(f"{error} (step {self.step}, epoch {self.epoch + 1}); {REMEDIES}") from error
+            problem = str(error)
+        if problem := self.parts.told_by_first(problem):
+            raise not_finite(f"{problem} (step {self.step}, epoch {self.epoch + 1})", self.options.on_nan)
         self.saved, self.roll_backs = (self.epoch, self.batch, self.step), 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -291,7 +291,7 @@ class Runner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        for name, part in self.parts.stateful().items():
+        for name, part in self.parts.stateful(state).items():
             part.load_state_dict(state[name])
         keep_layout(self.parts.optimizer)
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]

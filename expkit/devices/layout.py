@@ -1,0 +1,117 @@
+"""Device words for several devices: multi_cpu, multi_gpu, multi_node."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from expkit.registry import ConfigError, devices
+
+Strategy = Literal["ddp", "data_parallel"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The processes of a run on this machine, one per device, and how they work together.
+
+    devices: of each local rank. nodes: machines, which meet at `endpoint` under the name `run_id`. sync_batchnorm:
+    batch normalisation uses the mean and variance of the whole batch. timeout: seconds that a rank waits for others.
+    """
+
+    devices: tuple[torch.device, ...]
+    strategy: Strategy = "ddp"
+    sync_batchnorm: bool = True
+    unused_parameters: bool = False
+    timeout: float = 600.0
+    max_restarts: int = 0
+    nodes: int = 1
+    endpoint: str = "localhost:0"
+    run_id: str = ""
+
+    @property
+    def starts_ranks(self) -> bool:
+        """Whether each device has a process of its own."""
+        return self.strategy == "ddp"
+
+
+@devices.register("multi_cpu")
+def multi_cpu(
+    count: int = 2,
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+) -> Layout:
+    """Several processes on this machine's processor: the way of multi_gpu, to be tried without GPUs."""
+    _at_least_one(count=count)
+    found = (torch.device("cpu"),) * count
+    return Layout(found, "ddp", sync_batchnorm, unused_parameters, timeout, max_restarts)
+
+
+@devices.register("multi_gpu")
+def multi_gpu(
+    count: int | Literal["all"] = "all",
+    indices: list[int] | None = None,
+    strategy: Strategy = "ddp",
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+) -> Layout:
+    """The CUDA GPUs of this machine: all that are visible, the first `count`, or those of `indices`.
+
+    strategy: ddp starts one process per GPU; data_parallel copies the model to all of them at each step of one process
+    (torch's nn.DataParallel, slower, batch normalisation sees a GPU's part only).
+    """
+    found = _gpus(count, indices)
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
+
+
+@devices.register("multi_node")
+def multi_node(
+    nodes: int,
+    endpoint: str,
+    run_id: str = "expkit",
+    count: int | Literal["all"] = "all",
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+) -> Layout:
+    """Several machines: the same command on each, which meet at `endpoint` (HOST:PORT, of one of them).
+
+    count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
+    machines, another one for each run that uses the endpoint at the same time.
+    """
+    if nodes < 1:
+        raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
+    if not endpoint.rpartition(":")[2].isdigit():
+        raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
+    if torch.cuda.is_available():
+        found = _gpus(count, None, least=1)
+    else:
+        number = 1 if count == "all" else count
+        _at_least_one(count=number)
+        found = (torch.device("cpu"),) * number
+    return Layout(found, "ddp", sync_batchnorm, unused_parameters, timeout, max_restarts, nodes, endpoint, run_id)
+
+
+def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2) -> tuple[torch.device, ...]:
+    """Return the GPUs that are asked for. Raises ConfigError where there are not so many."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if indices is not None and (not indices or len(set(indices)) < len(indices) or min(indices) < 0):
+        raise ConfigError(f"device.indices: takes different numbers from 0 up, got {indices}")
+    if count != "all":
+        _at_least_one(count=count)
+    wanted = max(indices) + 1 if indices else count if count != "all" else least
+    if found < wanted:
+        other = "device=gpu uses the one" if found == 1 else "device=multi_cpu runs the same way on the CPU"
+        raise ConfigError(f"device.name: multi_gpu needs {wanted} CUDA devices, found {found}; {other}")
+    numbers = indices or range(found if count == "all" else count)
+    return tuple(torch.device("cuda", number) for number in numbers)
+
+
+def _at_least_one(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"device.{name}: takes a whole number from 1 up, got {value}")

@@ -1,0 +1,127 @@
+"""The processes that do one run together: who this one is, and what they tell each other beside gradients."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from expkit.registry import ConfigError
+
+Told = TypeVar("Told")
+
+
+class LostPeer(Exception):
+    """Another rank is gone: what it died of is the cause, and this is only how the others notice."""
+
+
+class Ranks:
+    """This process's number among `size`, from 0 up; local: its number on this machine.
+
+    What is exchanged here goes through gloo on the CPU, so that no GPU is waited for. timeout: seconds that a rank
+    waits for the others before it takes them for lost.
+    """
+
+    def __init__(self, rank: int, size: int, local: int, local_size: int, timeout: float = 600.0) -> None:
+        self.rank, self.size, self.local, self.local_size, self.timeout = rank, size, local, local_size, timeout
+        self._group: Any = None
+        self._flag: tuple[Tensor, Any] | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which writes the run folder and speaks to the user."""
+        return self.rank == 0
+
+    def join(self, backend: str) -> None:
+        """Meet the others at the address that the launcher gave. backend: of the gradients, gloo or nccl."""
+        wait = timedelta(seconds=self.timeout)
+        dist.init_process_group(backend, timeout=wait)
+        self._group = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=wait)
+
+    def leave(self) -> None:
+        """End the connections. Only for a rank that has nothing left to say: the others may still be reading."""
+        dist.destroy_process_group()
+
+    def wait(self) -> None:
+        """Wait until all ranks are here."""
+        dist.barrier(group=self._group)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return (size, ...) the tensors of all ranks, of one shape and type, on the CPU in the order of the ranks."""
+        own = values.detach().cpu().contiguous()
+        found = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(found, own, group=self._group)
+        return torch.stack(found)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over the ranks, added in their order: the same bits on each, on the tensor's own device."""
+        return self.gather(values).sum(0, dtype=values.dtype).to(values.device)
+
+    def collect(self, value: Told) -> list[Told]:
+        """Return what every rank has, in their order: any plain object."""
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value, group=self._group)
+        return found
+
+    def from_first(self, value: Told | None = None) -> Told:
+        """Return rank 0's value on every rank."""
+        told: list[Any] = [value]
+        dist.broadcast_object_list(told, src=0, group=self._group)
+        return told[0]  # type: ignore[no-any-return]
+
+    def decided_by_first(self, decide: Callable[[], Told]) -> Told:
+        """Return what rank 0 decides, on every rank. Raises its ConfigError on every rank."""
+        faults: tuple[str, ...] = ()
+        value: Any = None
+        if self.is_first:
+            try:
+                value = decide()
+            except ConfigError as error:
+                faults = tuple(error.faults)
+        value, faults = self.from_first((value, faults))
+        if faults:
+            raise ConfigError(*faults)
+        return value  # type: ignore[no-any-return]
+
+    def first_before_others(self, act: Callable[[], Told]) -> Told:
+        """Do something on rank 0, and then on the others: it may write what they then only read."""
+        if self.is_first:
+            done = act()
+            self.wait()
+            return done
+        self.wait()
+        return act()
+
+    def agree(self, number: int) -> int:
+        """Return the highest number that a rank gave at the call *before* this one; 0 at the first call.
+
+        All ranks get one answer at one place of the run, and none waits for it: it travels while a step is computed.
+        """
+        answer = 0
+        if self._flag is not None:
+            told, work = self._flag
+            work.wait()
+            answer = int(told)
+        told = torch.tensor(number)
+        self._flag = told, dist.all_reduce(told, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return answer
+
+
+def given_ranks(timeout: float = 600.0) -> Ranks | None:
+    """Return who this process is if a launcher (ours, torchrun) started it as one of several; else None."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID")
+    if any(name not in os.environ for name in names):
+        return None
+    rank, size, local, local_size = (int(os.environ[name]) for name in names[:4])
+    return Ranks(rank, size, local, local_size, timeout)
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Say whether an error only tells that another rank is gone."""
+    if isinstance(error, LostPeer | dist.DistNetworkError | dist.DistBackendError):
+        return True
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

@@ -1,0 +1,123 @@
+"""A run that is open: its folder, record, loggers and checkpoints, until how it ended is written down."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from expkit.assembly import Job, open_checkpoints, open_loggers
+from expkit.checkpoints import CheckpointNotWritten, FolderLock
+from expkit.ending import Ending, ending_of
+from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
+from expkit.records import EventLog, Record, make_run_folder
+from expkit.records.facts import relative, weights_digest
+from expkit.resuming import Origin
+
+
+class Opened:
+    """A job with its run folder, loggers and checkpoints: everything that writes.
+
+    folder: for a new run, None to make one.
+    """
+
+    def __init__(self, job: Job, overrides: Sequence[str], command: str, folder: Path | None = None) -> None:
+        self.job, origin = job, job.origin
+        self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
+        self.signals.enter_context(job.parts.interruption.heard())
+        self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
+        self.lock = origin.lock or FolderLock(self.folder)
+        self.record = (
+            Record.reopen(self.folder, job.config, command, step=job.runner.step)
+            if origin.folder
+            else Record(self.folder, job.config, overrides, command)
+        )
+        self.record.data(job.splits)
+        job.parts.checkpoints = open_checkpoints(job, self.folder)
+        _keep_metrics(origin, self.folder / "metrics.jsonl")
+        if job.parts.checkpoints:
+            job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
+        always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
+        always.append(EventLog(self.record))
+        self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
+        job.parts.train.report = lambda bad: self.bad_file("train", bad)
+        job.parts.val.report = lambda bad: self.bad_file("val", bad)
+
+    def train(self, began: float) -> Ending:
+        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to mend."""
+        lines = {"run": self.folder.name, **self.job.lines}
+        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes)
+        self.logger.start(replace(facts, first_step=self.job.runner.step))
+        self.ending = Ending("failed", 1)
+        with self.signals:
+            try:
+                self.job.runner.run()
+                self.job.close()
+                for split, bad in self.job.bad_of_other_ranks():
+                    self.bad_file(split, bad)
+                self.ending = Ending("finished", 0)
+            except BaseException as error:
+                self.ending = ending_of(error, self.job)
+                if not self.ending.is_told:
+                    raise
+            finally:
+                try:
+                    with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                        self.job.close()
+                finally:  # also when a second Ctrl+C comes meanwhile
+                    self.close(time.perf_counter() - began)
+        return self.ending
+
+    def bad_file(self, split: str, bad: Any) -> None:
+        """Name a sample that cannot be read, once, in the log and in the record's list."""
+        data = getattr(self.job.splits, split)
+        name = self.job.splits.listed_name(split, data.sample_name(bad.sample))
+        self.record.bad_file(name, bad.reason)
+        # In evaluation nothing stands in for another: the scores are those of fewer images.
+        done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
+        self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
+
+    def close(self, seconds: float) -> None:
+        runner, kept = self.job.runner, self.job.parts.checkpoints
+        result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
+        result["weights_sha256"] = weights_digest(self.job.parts.model)
+        if average := self.job.parts.average:
+            result["average_sha256"] = weights_digest(average.model)
+        summary = {self.ending.status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
+        if self.ending.reason:
+            summary["reason"] = self.ending.reason
+        summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()
+        if kept and kept.best:
+            result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
+            summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}  {relative(kept.best)}"
+        if kept and kept.last:
+            summary["last"] = relative(kept.last)
+        summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
+        if self.ending.status != "finished" and kept and kept.last:
+            summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
+        self.logger.close(summary)
+        self.record.close(self.ending.status, result, self.ending.reason)
+        self.report()
+        self.lock.release()
+
+    def report(self) -> None:
+        """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
+        try:
+            from expkit.report import write_report
+
+            write_report(self.folder)
+        except Exception as error:
+            print(f"warning: report.html was not written: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _keep_metrics(origin: Origin, path: Path) -> None:
+    """Bring the file of points to where the checkpoint was written: later ones are made anew."""
+    size = origin.state["metrics_bytes"] if origin.state else 0
+    kept = origin.metrics.read_bytes()[:size] if origin.metrics and origin.metrics.is_file() else b""
+    if origin.folder:
+        with open(path, "ab") as file:
+            file.truncate(len(kept))
+    elif kept:
+        path.write_bytes(kept)

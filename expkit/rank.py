@@ -1,0 +1,110 @@
+"""python -m expkit.rank FILE: one of the processes of a run, started by the launcher with the frozen config."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from expkit.registry import ConfigError
+
+
+def main() -> None:
+    """Do this rank's part of the run; leaves how it ended, where that was not well, for the launcher."""
+    frozen_path = Path(sys.argv[1])
+    folder, rank = frozen_path.parent, int(os.environ["RANK"])
+    frozen = json.loads(frozen_path.read_text())
+    _end_with_launcher(frozen["launcher"])
+    (folder / f"rank_{rank}.pid").unlink(missing_ok=True)  # of the process before a restart
+    if rank:
+        _print_to(folder / f"rank_{rank}.log")
+    if (ended := folder / f"end_{rank}.json").is_file():
+        told = json.loads(ended.read_text())
+        if told["kind"] == "told":  # a restart would only do the same again
+            sys.exit(told["code"])
+        ended.unlink()
+    code, kind, reason = 1, "error", ""
+    try:
+        code, kind, reason = _run(frozen, folder, rank)
+    except SystemExit as end:
+        code, kind = end.code if isinstance(end.code, int) else 1, "told"
+    except BaseException as error:
+        kind, reason = _explain(error, folder, rank)
+    if code:
+        _leave(folder, rank, code, kind, reason)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # torch's threads may wait for ranks that are gone
+
+
+def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str]:
+    from expkit.plugins import load_plugins
+
+    load_plugins(frozen["plugins"])
+    from expkit import ranking, run
+    from expkit.devices.launch import announce
+    from expkit.devices.placement import share_cores
+    from expkit.devices.ranks import given_ranks
+
+    share_cores(frozen["cores"])  # those of the launcher, which may be one job of several side by side
+    ranks = given_ranks()
+    assert ranks is not None
+    place = Path(frozen["folder"]) if frozen["folder"] else None
+    try:
+        told = (frozen["config"], frozen["overrides"], frozen["command"])
+        ending, _ = ranking.train_as_rank(*told, ranks, run.Opened, place, lambda: announce(folder, rank))
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2, "told", "; ".join(error.faults)
+    return ending.code, "told", ending.reason
+
+
+def _explain(error: BaseException, folder: Path, rank: int) -> tuple[str, str]:
+    """Print an error where it belongs; returns (kind, reason)."""
+    import traceback
+
+    from expkit.devices.launch import rank_log
+    from expkit.devices.ranks import is_lost_peer
+
+    text = "".join(traceback.format_exception(error))
+    with open(rank_log(folder, rank), "a") as log:
+        log.write(text)
+    reason = f"{type(error).__name__}: {error}"
+    if is_lost_peer(error):
+        return "peer", "another rank was lost"
+    if rank == 0:
+        sys.stderr.write(text)
+    return "error", reason
+
+
+def _leave(folder: Path, rank: int, code: int, kind: str, reason: str) -> None:
+    from expkit.devices.launch import RankEnd, rank_log
+
+    RankEnd(rank, code, kind, reason, str(rank_log(folder, rank)), time.time()).write(folder)
+    if kind == "peer":
+        time.sleep(3)  # the launcher sees the rank that is to blame before this one
+
+
+def _print_to(path: Path) -> None:
+    """Have all that this process prints, torch's C++ included, go to a file."""
+    sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def _end_with_launcher(launcher: int) -> None:
+    """Leave nothing behind when the launcher is killed."""
+    if sys.platform != "linux":
+        return
+    parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    if os.getppid() != launcher:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

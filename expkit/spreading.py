@@ -1,0 +1,71 @@
+"""One model on several devices: among the ranks of a run, or by one process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from expkit.devices import Layout, Split
+from expkit.devices.compiling import Compiled
+from expkit.devices.splitting import spread as spread_layers
+from expkit.devices.wrapping import synchronise_batch_norm, wrap
+from expkit.registry import ConfigError, datasets, devices
+from expkit.training.interruption import AgreedInterruption
+from expkit.training.parts import Parts
+from expkit.training.shares import BatchShare
+
+Config = Mapping[str, Any]
+
+
+def spread(parts: Parts, config: Config, image_size: int) -> None:
+    """Have the run's devices do what the loop asks of one; a single one is left as it is. image_size: pixels."""
+    if parts.ranks:
+        may_lose = datasets.shared(config["dataset"]).on_bad == "skip"
+        share_work(parts, config["device"], may_lose, image_size)
+    else:
+        spread_model(parts, config["device"])
+    add_compiling(parts)
+
+
+def share_work(parts: Parts, node: Config, may_lose: bool, image_size: int) -> None:
+    """Have the ranks train one model: gradients, normalisation, losses and signals are those of all of them.
+
+    may_lose: whether samples that cannot be read are left out; image_size: pixels.
+    """
+    ranks, device, found = parts.ranks, parts.device, devices.build(node)
+    assert ranks is not None
+    if parts.unfreezing:
+        raise ConfigError(
+            "optimizer: gradual unfreezing changes which weights are trained, and ranks agree on them once;"
+            " train on one device, or unfreeze nothing"
+        )
+    layout = found if isinstance(found, Layout) else Layout((device.torch_device,))
+    if layout.sync_batchnorm:
+        parts.model = synchronise_batch_norm(parts.model, device.torch_device)
+    parts.forward = wrap(parts.model, layout, device.torch_device)
+    parts.share = BatchShare(ranks, parts.loss, may_lose, image_size)
+    parts.interruption = AgreedInterruption(ranks)
+
+
+def spread_model(parts: Parts, node: Config) -> None:
+    """Have one process use several devices, if that is what the device's word means."""
+    found = devices.build(node)
+    if isinstance(found, Split):
+        spread_layers(parts.model, found)
+    elif isinstance(found, Layout):
+        indices = [device.index for device in found.devices if device.type == "cuda"]
+        parts.forward = parts.inference = nn.DataParallel(parts.model, indices or None)
+
+
+def add_compiling(parts: Parts) -> None:
+    """Compile the step's forward pass and that of evaluation, if the device's options ask for it."""
+    if not (mode := parts.device.options.compile):
+        return
+
+    def tell(text: str) -> None:
+        parts.logger.message(text)
+
+    step = parts.forward
+    assert isinstance(step, nn.Module)
+    parts.forward = Compiled(step, mode, tell)
+    parts.inference = parts.forward if step is parts.model else Compiled(parts.model, mode, tell)

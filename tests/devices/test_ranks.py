@@ -1,0 +1,244 @@
+"""Runs of several ranks, on gloo: the same run as by one process, from one command, and an end without orphans."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from expkit import run
+from expkit.config import compose_one, plain
+from tests.devices.starting import alive, done, family, only_run, points, ranks_of, small, start, wait_for_step
+
+IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
+long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
+TWO = ["device=multi_cpu", "device.count=2"]
+TIMES = ("seconds", "images_per_second", "data_wait")
+EVERYTHING = [  # a last batch of one image, so that a rank has none; a mean that is weighted; more that must be in step
+    "dataset.train_images=33", "loss.class_weights=balanced", "clip_grad_norm=0.5", "ema_decay=0.9",
+]  # fmt: skip
+SCENARIOS = [
+    [],
+    ["accumulate_steps=2", "dataset.num_workers=1", "dataset.train_images=40"],
+    ["sampler=weighted", "sampler.class_weights={circle: 3}"],
+    ["transforms=augment", "transforms.image_size=32"],
+    ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8"],
+    ["on_nan=skip", "eval_batch_size=3"],
+]
+
+
+def by_one(folder: Path, *more: str) -> Path:
+    """Run in this process; returns the run folder."""
+    overrides = small(folder, f"output_dir={folder}/one", "device=cpu", *more)
+    run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
+    return only_run(folder / "one")
+
+
+def by_ranks(folder: Path, *more: str) -> Path:
+    code, printed = done(small(folder, f"output_dir={folder}/ranks", *TWO, *more))
+    assert code == 0, printed
+    return only_run(folder / "ranks")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """The weights after all epochs, and every point that was logged, within what the order of sums does."""
+    for path in sorted((one / "checkpoints").glob("*.safetensors")):
+        ours, theirs = load_file(path), load_file(other / "checkpoints" / path.name)
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert torch.allclose(theirs[name], value, rtol=1e-5, atol=1e-6), name
+    ours_told, theirs_told = points(one), points(other)
+    assert len(ours_told) == len(theirs_told)
+    for ours, theirs in zip(ours_told, theirs_told, strict=True):
+        for name in ours.keys() - {"kind", *TIMES}:
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-5), name
+            if "accuracy" in name:
+                assert theirs[name] == ours[name]
+
+
+@pytest.mark.parametrize("more", [EVERYTHING, *(SCENARIOS if IS_LONG else [])], ids=" ".join)
+def test_two_ranks_do_the_run_of_one(more: list[str], tmp_path: Path) -> None:
+    one, two = by_one(tmp_path, *more), by_ranks(tmp_path, *more)
+    assert_same_run(one, two)
+    assert "device  " not in (two / "ranks" / "rank_1.log").read_text()  # it is silent
+
+
+@long
+def test_four_ranks_do_the_run_of_one(tmp_path: Path) -> None:
+    assert_same_run(by_one(tmp_path, *EVERYTHING), by_ranks(tmp_path, *EVERYTHING, "device.count=4"))
+
+
+@long
+@pytest.mark.parametrize("device", [["device=cpu"], ["device=multi_cpu", "device.count=4"]], ids=" ".join)
+def test_another_number_of_ranks_goes_on(device: list[str], tmp_path: Path) -> None:
+    more = ["schedule=constant", "ema_decay=0.9"]
+    whole = by_one(tmp_path, *more)
+    begun = by_ranks(tmp_path, *more, "max_steps=4")
+    overrides = small(tmp_path, f"output_dir={tmp_path}/ranks", *device, *more, f"checkpoint.resume={begun}")
+    code, printed = done(overrides)
+    assert code == 0, printed
+    assert "differs from the checkpoint: device.count: 2 ->" in printed
+    last = sorted((whole / "checkpoints").glob("*.safetensors"))[-1].name
+    ours, theirs = load_file(whole / "checkpoints" / last), load_file(begun / "checkpoints" / last)
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path, list[int]]]:
+    """A run of two ranks in the midst of its steps: (launcher, run folder, all its processes)."""
+    more = [f"output_dir={tmp_path}/out", *TWO, "epochs=5000", "schedule=constant", "dataset.num_workers=1"]
+    launcher = start(small(tmp_path, *more))
+    try:
+        run_folder = wait_for_step(tmp_path / "out", 5)
+        yield launcher, run_folder, family(launcher.pid)
+    finally:
+        for process in family(launcher.pid) if launcher.poll() is None else []:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        launcher.communicate()
+
+
+def wait_for_end(launcher: subprocess.Popen[str], processes: list[int], seconds: float = 30) -> str:
+    """Wait until nothing is left of a run; returns what it printed."""
+    began = time.monotonic()
+    printed, _ = launcher.communicate(timeout=seconds)
+    while any(map(alive, processes)):
+        assert time.monotonic() - began < seconds, [one for one in processes if alive(one)]
+        time.sleep(0.05)
+    return printed
+
+
+Running = tuple[subprocess.Popen[str], Path, list[int]]
+
+
+@pytest.mark.parametrize("attempt", range(5 if IS_LONG else 1))
+@pytest.mark.parametrize("rank", [0, 1] if IS_LONG else [1])
+def test_a_killed_rank_is_named_and_the_others_end(rank: int, attempt: int, running: Running) -> None:
+    launcher, run_folder, processes = running
+    os.kill(ranks_of(run_folder)[rank], signal.SIGKILL)
+    printed = wait_for_end(launcher, processes)
+    assert launcher.returncode == 1
+    log = run_folder / "ranks" / f"rank_{rank}.log"
+    assert printed.splitlines()[-1] == f"error: rank {rank} failed first: killed by SIGKILL; its log: {log}"
+
+
+@long
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize("to", ["launcher", "rank 1"])
+def test_a_signal_to_any_process_ends_all_at_one_step(number: int, code: int, to: str, running: Running) -> None:
+    launcher, run_folder, processes = running
+    os.kill(launcher.pid if to == "launcher" else ranks_of(run_folder)[1], number)
+    printed = wait_for_end(launcher, processes)
+    assert launcher.returncode == code, printed
+    assert json.loads((run_folder / "record.json").read_text())["status"] == "interrupted"
+    newest = max((run_folder / "checkpoints").glob("*.json"))
+    assert json.loads(newest.read_text())["step"] == points(run_folder)[-1]["step"]
+
+
+@long
+def test_nothing_is_left_of_a_killed_launcher(running: Running) -> None:
+    launcher, _, processes = running
+    launcher.kill()
+    wait_for_end(launcher, processes)
+
+
+@long
+def test_a_rank_that_raises_is_the_first_cause(tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        "import os\nfrom torch import nn\nfrom expkit.registry import models\n"
+        "class Broken(nn.Module):\n"
+        "    def __init__(self, n):\n        super().__init__()\n        self.head = nn.Linear(3, n)\n"
+        "    def forward(self, x):\n"
+        "        if os.environ['RANK'] == '1' and self.training:\n"
+        "            raise RuntimeError('broke here')\n"
+        "        return self.head(x.mean((2, 3)))\n"
+        "@models.register('broken')\ndef broken(num_classes: int) -> nn.Module:\n    return Broken(num_classes)\n"
+    )
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "broken.yaml").write_text("name: broken\n")
+    overrides = [one for one in small(tmp_path, f"output_dir={tmp_path}/out", *TWO) if "width" not in one]
+    command = [sys.executable, "-m", "expkit.run", f"--config-dir={tmp_path}/conf", f"--plugin={plugin}"]
+    code, printed = done([*overrides, "model=broken"], command)
+    assert code == 1, printed
+    told = printed.splitlines()[-1]
+    assert told.startswith("error: rank 1 failed first: RuntimeError: broke here; its log: "), printed
+    assert "broke here" in Path(told.rpartition("its log: ")[2]).read_text()
+
+
+@long
+def test_a_lost_rank_is_started_again(tmp_path: Path) -> None:
+    more = ["schedule=constant", "device.max_restarts=1", "epochs=40"]
+    launcher = start(small(tmp_path, f"output_dir={tmp_path}/out", *TWO, *more))
+    run_folder = wait_for_step(tmp_path / "out", 8)
+    os.kill(ranks_of(run_folder)[1], signal.SIGKILL)
+    printed, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0, printed
+    assert "goes on from" in printed
+    assert [one["epoch"] for one in points(run_folder) if one["kind"] == "epoch"] == list(range(40))
+
+
+@long
+def test_each_job_of_two_sweeps_at_once_has_ranks_of_its_own(tmp_path: Path) -> None:
+    run.train(plain(compose_one(over := small(tmp_path, f"output_dir={tmp_path}/first", "epochs=1"))), over, "…")
+    sweeps = [start(small(tmp_path, "-m", f"output_dir={tmp_path}/out", *TWO, "seed=0,1", "epochs=1")) for _ in "ab"]
+    for sweep in sweeps:
+        printed, _ = sweep.communicate(timeout=400)
+        assert sweep.returncode == 0, printed
+        assert printed.count("finished  ") == 2
+    records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/record.json")]
+    assert [record["status"] for record in records] == ["finished"] * 4
+
+
+def torchrun(*more: str) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", *more, "-m", "expkit.run"]
+
+
+@long
+def test_torchrun_s_ranks_are_used(tmp_path: Path) -> None:
+    code, printed = done(small(tmp_path, f"output_dir={tmp_path}/ranks", "device=multi_cpu"), torchrun())
+    assert code == 0, printed
+    assert_same_run(by_one(tmp_path), only_run(tmp_path / "ranks"))
+
+
+def test_torchrun_with_a_sweep_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[Any]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with pytest.raises(SystemExit) as end:
+        run.main(["-m", "seed=0,1", "device=multi_cpu"])
+    assert end.value.code == 2
+    assert "python -m expkit.run -m device=multi_gpu" in capsys.readouterr().err
+
+
+@long
+def test_two_launchers_are_two_machines(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    node = ["device=multi_node", f"device.endpoint=localhost:{port}", "device.count=1", f"output_dir={tmp_path}/ranks"]
+    by_one(tmp_path)
+    launchers = [start(small(tmp_path, *node)) for _ in range(2)]
+    for launcher in launchers:
+        printed, _ = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, printed
+    assert_same_run(only_run(tmp_path / "one"), only_run(tmp_path / "ranks"))
+
+
+@long
+def test_a_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
+    code, printed = done(small(tmp_path, f"output_dir={tmp_path}/out", *TWO, "checkpoint.monitor=nonsense"))
+    assert code == 2
+    assert printed.count("error: checkpoint.monitor") == 1, printed
+    assert not list((tmp_path / "out").iterdir())
