@@ -44,10 +44,11 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     from expkit.plugins import load_plugins
 
     load_plugins(frozen["plugins"])
-    from expkit import ranking, run
+    from expkit import ranking
     from expkit.devices.launch import announce
     from expkit.devices.placement import share_cores
     from expkit.devices.ranks import given_ranks
+    from expkit.opened import Opened
 
     share_cores(frozen["cores"])  # those of the launcher, which may be one job of several side by side
     ranks = given_ranks()
@@ -55,7 +56,7 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     place = Path(frozen["folder"]) if frozen["folder"] else None
     try:
         told = (frozen["config"], frozen["overrides"], frozen["command"])
-        ending, _ = ranking.train_as_rank(*told, ranks, run.Opened, place, lambda: announce(folder, rank))
+        ending, _ = ranking.train_as_rank(*told, ranks, Opened, place, lambda: announce(folder, rank))
     except ConfigError as error:
         for fault in error.faults:
             print(f"error: {fault}", file=sys.stderr)
