@@ -1,6 +1,6 @@
 """The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Runner."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -120,38 +120,59 @@ class Job:
         return run_name(self.config)
 
 
-def assemble(config: Config, origin: Origin | None = None) -> Job:
+@dataclass(frozen=True)
+class Basis:
+    """What of a job neither its seed nor its training options change: the transforms' chains, and the model."""
+
+    sizes: tuple[int, int]
+    normalize: nn.Module
+    note: str
+    chains: Mapping[str, pixels.Chain]
+    model: nn.Module
+
+
+def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
+    """Build the transforms and the model, and try them on an image. Raises ConfigError."""
+    spec = pretrained_input(config["model"])
+    sizes, normalize, note = build_input(config["transforms"], spec, splits.train)
+    chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
+    model = build_model(config["model"], splits.train, seed)
+    check_chains(chains, splits.train, model, config["model"]["name"], seed)
+    return Basis(sizes, normalize, note, chains, model)
+
+
+def assemble(
+    config: Config, origin: Origin | None = None, load: Callable[[Config], Splits] = load,
+    build_basis: Callable[[Config, Splits, int], Basis] = build_basis,
+) -> Job:  # fmt: skip
     """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets.
 
-    origin: what the run goes on from; None: what checkpoint.resume names.
+    origin: what the run goes on from; None: what checkpoint.resume names. load, build_basis: for jobs that share some.
     """
     origin = origin or find_origin(config)
     options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
     device = build_device(config["device"])
     splits = load(config["dataset"])
     assert splits.val is not None
-    spec = pretrained_input(config["model"])
-    sizes, normalize, size_note = build_input(config["transforms"], spec, splits.train)
-    chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
-    model = build_model(config["model"], splits.train, options.seed)
-    check_chains(chains, splits.train, model, config["model"]["name"], options.seed)
+    basis = build_basis(config, splits, options.seed)
+    model, normalize = basis.model, basis.normalize
     loss = build_loss(config["loss"], splits.train, model)
     mixing = build_mixing(config["transforms"].get("batch", []), len(splits.train.class_names), splits.train.task)
     check_mixing(mixing, loss, config["loss"]["name"], len(splits.train.class_names))
     order = build_order(config["sampler"], splits.train)
-    train, val = build_loaders(config["dataset"], splits, chains, order, options, device)
+    train, val = build_loaders(config["dataset"], splits, basis.chains, order, options, device)
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train)
-    parts.facts["transforms"] = pixels.resolved(config["transforms"], sizes, normalize)
+    parts.facts["transforms"] = pixels.resolved(config["transforms"], basis.sizes, normalize)
     parts.mixing = mixing
     add_teacher(parts, config["loss"], splits.train, normalize)
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
     parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
-    parts.watch = build_watch(config["watch"], scene_of(parts, splits, sizes[0]))
+    parts.watch = build_watch(config["watch"], scene_of(parts, splits, basis.sizes[0]))
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
-    job.notes = [*splits.notes, size_note, *order.notes]
+    job.notes = [*splits.notes, basis.note, *order.notes]
     job.notes += begin(job, origin)
     return job
 

@@ -40,10 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
         sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
+        runs: list[Path] = []
         try:
-            launch(overrides, _check, partial(_score, command=command, plugins=own.plugin), sweep, own.dry)
+            job = partial(_score, command=command, plugins=own.plugin, runs=runs)
+            launch(overrides, _check, job, sweep, own.dry)
         finally:
             sweep.close()
+        if len(runs) > 1:
+            from expkit.folds import show_folds
+
+            show_folds(runs)
         if sweep.code:
             sys.exit(sweep.code)
     except ConfigError as error:
@@ -90,12 +96,18 @@ def _sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> 
     train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
 
 
-def _score(config: Config, overrides: Sequence[str], command: str, plugins: Sequence[str]) -> float | None:
-    """Train; returns the best score of checkpoint.monitor, which a sweeper searches by."""
+def _score(
+    config: Config, overrides: Sequence[str], command: str, plugins: Sequence[str], runs: list[Path]
+) -> float | None:
+    """Train, and add the run's folder to runs; returns the best score of checkpoint.monitor, for sweepers to search by.
+
+    plugins: files of --plugin, which a process of a launcher does not know yet.
+    """
     from expkit.plugins import load_plugins
 
-    load_plugins(plugins)  # for the processes of a launcher
+    load_plugins(plugins)
     folder = train(config, overrides, command)
+    runs.append(folder)
     from expkit.sweeps.results import score_of
 
     return score_of(folder)

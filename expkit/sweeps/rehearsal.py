@@ -12,43 +12,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from expkit.assembly import _NOT_SCALARS
-from expkit.builders import (
-    add_extras,
-    build_device,
-    build_input,
-    build_loaders,
-    build_loss,
-    build_model,
-    build_order,
-    build_training,
-    check_chains,
-    check_mixing,
-)
-from expkit.checkpoints import import_weights
-from expkit.checkpoints.keep import find_weights
+from expkit.assembly import Basis, Job, assemble, build_basis
 from expkit.config import fault_of_jobs
-from expkit.data import transforms as pixels
-from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.dataset import Splits
 from expkit.data.datasets import load
-from expkit.data.mixing import build_mixing
 from expkit.devices.placement import share_cores
-from expkit.models import pretrained_input, take_weights
 from expkit.registry import ConfigError
-from expkit.registry import checkpoints as checkpoint_words
-from expkit.resuming import find_origin
 from expkit.sweeps.pool import START_METHOD
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
-from expkit.training.schedules import build_schedule
 
 Config = Mapping[str, Any]
 
@@ -138,30 +116,17 @@ class _Stage:
     def __init__(self, measure: bool) -> None:
         self.measure = measure
         self._splits: dict[str, Splits | ConfigError] = {}
-        self._model: tuple[str, Any] = ("", None)
+        self._basis: tuple[str, Basis] | None = None
         self._times: dict[str, tuple[float, float]] = {}
 
     def assemble(self, config: Config) -> Facts:
-        """Do what `assembly.assemble` does, with fewer objects. Raises ConfigError."""
-        options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
-        device = build_device(config["device"])
-        splits = self._load(config["dataset"])
-        data = splits.train
-        chains, normalize, model = self._build_model(config, splits, options.seed)
-        _try_origin(config, model, data)
-        loss = build_loss(config["loss"], data, model)
-        mixing = build_mixing(config["transforms"].get("batch", []), len(data.class_names), data.task)
-        check_mixing(mixing, loss, config["loss"]["name"], len(data.class_names))
-        order = build_order(config["sampler"], data)
-        train, val = build_loaders(config["dataset"], splits, chains, order, options, device)
-        parts = build_training(config, options, device, model, normalize, loss, train, val, data)
-        parts.mixing = mixing
-        runner = Runner(parts, options)
-        parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
-        higher = add_extras(parts, options, config["checkpoint"], data)
-        seconds = self._estimate(config, parts, options, runner) if self.measure else None
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return Facts(parts.monitor, higher, parameters, runner.last_step, seconds)
+        """Build all that a job is made of, as the job itself will. Raises ConfigError."""
+        job = assemble(config, load=self._load, build_basis=self._build_basis)
+        if job.origin.lock:
+            job.origin.lock.release()
+        seconds = self._estimate(job) if self.measure else None
+        parameters = sum(parameter.numel() for parameter in job.parts.model.parameters())
+        return Facts(job.parts.monitor, job.higher_is_better, parameters, job.runner.last_step, seconds)
 
     def _load(self, node: Config) -> Splits:
         key = _key({"dataset": node}, "dataset")
@@ -175,39 +140,22 @@ class _Stage:
             raise splits
         return splits
 
-    def _build_model(self, config: Config, splits: Splits, seed: int) -> Any:
-        """Return (chains, normalisation, model), those of the job before where they are the same."""
+    def _build_basis(self, config: Config, splits: Splits, seed: int) -> Basis:
+        """Return transforms and model, those of the job before where they are the same."""
         key = _key(config, "dataset", "transforms", "model")
-        if self._model[0] != key:
-            self._model = ("", None)  # its memory goes first
-            spec = pretrained_input(config["model"])
-            sizes, normalize, _ = build_input(config["transforms"], spec, splits.train)
-            chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
-            model = build_model(config["model"], splits.train, seed)
-            check_chains(chains, splits.train, model, config["model"]["name"], seed)
-            self._model = (key, (chains, normalize, model))
-        return self._model[1]
+        if self._basis is None or self._basis[0] != key:
+            self._basis = None  # its memory goes first
+            self._basis = (key, build_basis(config, splits, seed))
+        return self._basis[1]
 
-    def _estimate(self, config: Config, parts: Parts, options: RunOptions, runner: Runner) -> float:
-        key = _key(config, *_COSTLY)
+    def _estimate(self, job: Job) -> float:
+        key = _key(job.config, *_COSTLY)
         if key not in self._times:
-            self._times[key] = _measure(parts, options)
+            self._times[key] = _measure(job.parts, job.options)
         batch, evaluation = self._times[key]
-        epochs = runner.last_step / runner.steps_per_epoch
-        evaluated = min(len(parts.val), options.limit_eval_batches or len(parts.val))
-        return _STARTING + epochs * (runner.batches * batch + evaluated * evaluation)
-
-
-def _try_origin(config: Config, model: nn.Module, data: ImageDataset) -> None:
-    """Read what a job is to go on from, or to begin with. Raises ConfigError."""
-    node = checkpoint_words.build(config["checkpoint"])
-    if node is None:
-        return
-    if node.resume not in (None, "auto") and (lock := find_origin(config).lock):
-        lock.release()
-    if node.init_from:
-        weights = import_weights(find_weights(Path(node.init_from).expanduser()))
-        take_weights(model, weights, None, len(data.class_names))
+        epochs = job.runner.last_step / job.runner.steps_per_epoch
+        evaluated = min(len(job.parts.val), job.options.limit_eval_batches or len(job.parts.val))
+        return _STARTING + epochs * (job.runner.batches * batch + evaluated * evaluation)
 
 
 def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:

@@ -83,7 +83,8 @@ class SweepRun:
         assert self.folder is not None
         page = write_page(self.folder.path, self.folder.jobs, self.outcomes)
         show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page)
-        show_folds([outcome.folder for outcome in self.outcomes.values() if outcome.folder])
+        done = [self.outcomes[job.number] for job in self.folder.jobs if self._finished(job)]
+        show_folds([one.folder for one in done if one.folder])
 
     def _finished(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status == "finished"
