@@ -125,7 +125,7 @@ class Basis:
     """What of a job neither its seed nor its training options change: the transforms' chains, and the model."""
 
     sizes: tuple[int, int]
-    normalize: nn.Module
+    normalize: pixels.Normalize
     note: str
     chains: Mapping[str, pixels.Chain]
     model: nn.Module
