@@ -158,9 +158,10 @@ def test_a_rank_that_raises_is_the_first_cause(tmp_path: Path) -> None:
     plugin.write_text(
         "import os\nfrom torch import nn\nfrom expkit.registry import models\n"
         "class Broken(nn.Module):\n"
-        "    def __init__(self, n):\n        super().__init__()\n        self.head = nn.Linear(3, n)\n"
+        "    def __init__(self, n):\n        super().__init__()\n        self.head, self.calls = nn.Linear(3, n), 0\n"
         "    def forward(self, x):\n"
-        "        if os.environ['RANK'] == '1' and self.training:\n"
+        "        self.calls += 1\n"
+        "        if os.environ['RANK'] == '1' and self.calls > 4:\n"
         "            raise RuntimeError('broke here')\n"
         "        return self.head(x.mean((2, 3)))\n"
         "@models.register('broken')\ndef broken(num_classes: int) -> nn.Module:\n    return Broken(num_classes)\n"
