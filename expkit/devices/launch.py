@@ -161,7 +161,7 @@ def _tell(folder: Path, codes: Mapping[int, int]) -> int:
         return 1
     if first.rank or first.kind == "error":
         _say(f"rank {first.rank} failed first: {first.reason}; its log: {first.log}") if first.code == 1 else None
-        if first.code == 2:
+        if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):  # else rank 0 has told it
             _say(first.reason)
     return first.code
 

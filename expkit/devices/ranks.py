@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from expkit.registry import ConfigError
 
@@ -38,7 +40,11 @@ class Ranks:
     def join(self, backend: str) -> None:
         """Meet the others at the address that the launcher gave. backend: of the gradients, gloo or nccl."""
         wait = timedelta(seconds=self.timeout)
-        dist.init_process_group(backend, timeout=wait)
+        found: Any = rendezvous("env://", self.rank, self.size, timeout=wait)
+        store, rank, size = next(found)
+        # The launcher's store outlives a restart, and with it the addresses of ranks that are gone.
+        own = PrefixStore(f"expkit_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=wait)
         self._group = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=wait)
 
     def leave(self) -> None:

@@ -15,7 +15,8 @@ RUN = [sys.executable, "-m", "expkit.run"]
 def small(folder: Path, *more: str) -> list[str]:
     """Return overrides of a run on 45 drawn images, which 2 and 4 ranks cannot share out evenly."""
     data = [f"dataset.root={folder}/shapes", "dataset.size=32", "dataset.train_images=45", "dataset.val_images=11"]
-    rest = ["dataset.num_workers=0", "model.width=4", "batch_size=16", "epochs=2", "logger=none", "log_every=1"]
+    width = [] if any(word.startswith("model=") for word in more) else ["model.width=4"]
+    rest = [*width, "dataset.num_workers=0", "batch_size=16", "epochs=2", "logger=none", "log_every=1"]
     return [*data, *rest, *more]
 
 
