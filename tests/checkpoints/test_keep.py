@@ -168,9 +168,15 @@ def test_options_are_checked_together() -> None:
     ]
 
 
-@pytest.mark.parametrize(("epoch", "is_last", "due"), [(0, False, False), (1, False, True), (2, True, True)])
-def test_every_second_epoch_and_the_last(epoch: int, is_last: bool, due: bool, tmp_path: Path) -> None:
-    assert opened(tmp_path, every=2).due(epoch, is_last) is due
+@pytest.mark.parametrize(("epochs", "is_last", "due"), [(1, False, False), (2, False, True), (3, True, True)])
+def test_every_second_epoch_and_the_last(epochs: int, is_last: bool, due: bool, tmp_path: Path) -> None:
+    assert opened(tmp_path, every=2).due_after(epochs, is_last) is due
+
+
+def test_every_third_step(tmp_path: Path) -> None:
+    kept = opened(tmp_path, every_steps=3)
+    assert [step for step in range(1, 10) if kept.due_at(step)] == [3, 6, 9]
+    assert not opened(tmp_path).due_at(3)
 
 
 # ---- in the background ---------------------------------------------------------------------------------------------
