@@ -192,8 +192,8 @@ def test_a_lost_rank_is_started_again(tmp_path: Path) -> None:
 @long
 def test_each_job_of_two_sweeps_at_once_has_ranks_of_its_own(tmp_path: Path) -> None:
     run.train(plain(compose_one(over := small(tmp_path, f"output_dir={tmp_path}/first", "epochs=1"))), over, "…")
-    jobs = small(tmp_path, f"output_dir={tmp_path}/out", *TWO, "seed=0,1", "epochs=1")
-    sweeps = [start(["-m", *jobs]) for _ in range(2)]
+    jobs = small(tmp_path, *TWO, "seed=0,1", "epochs=1")
+    sweeps = [start(["-m", *jobs, f"output_dir={tmp_path}/out/{name}"]) for name in "ab"]
     for sweep in sweeps:
         printed, _ = sweep.communicate(timeout=400)
         assert sweep.returncode == 0, printed
