@@ -118,7 +118,7 @@ CALL = {"_target_": "os.system", "_args_": ["touch hacked"]}
         (set_path("class_names", value=["a", "b"]), "its weights do not fit"),
         (lambda facts: facts.pop("transforms"), "its manifest lacks transforms"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "change",
 )
 def test_a_strangers_checkpoint_is_refused(
     small_run: expkit.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change, says: str
