@@ -23,7 +23,6 @@ from expkit.devices import Device, Layout, Ranks, Split
 from expkit.devices.placement import available_cores
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
-from expkit.portable import Scrubber
 from expkit.registry import ConfigError, datasets, devices, losses, models, samplers
 from expkit.trained import load_trained
 from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
@@ -238,7 +237,7 @@ def build_training(
             "task": data.task,
             "model": dict(config["model"]),
             "samples": len(data),
-            "config": Scrubber().value(config),
+            "config": dict(config),
         },
     )
 

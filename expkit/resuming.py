@@ -154,7 +154,7 @@ def _yaml_or_nothing(path: Path) -> dict[str, Any]:
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
     """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
     within = bool(origin.facts.get("batch"))
-    changed = differences(origin.facts.get("config", {}), Scrubber().value(config), within)  # theirs is portable
+    changed = differences(origin.facts.get("config", {}), config, within)
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
     refused = [*_refusals(changed, within, force)]
     if refused:

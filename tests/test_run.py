@@ -201,7 +201,7 @@ def test_a_file_that_cannot_be_read_is_named(workers: int, image_files: Callable
 def test_a_sweep_runs_every_combination(tmp_path: Path) -> None:
     done = expkit(tmp_path, "-m", *SMALL, "epochs=1", "seed=0,1", "logger=none")
     assert done.returncode == 0, done.stderr
-    seeds = {yaml.safe_load(path.read_text())["seed"] for path in tmp_path.glob("outputs/*/config.yaml")}
+    seeds = {yaml.safe_load(path.read_text())["seed"] for path in tmp_path.glob("outputs/sweeps/*/*/config.yaml")}
     assert seeds == {0, 1}
 
 

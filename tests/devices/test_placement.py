@@ -67,5 +67,6 @@ def test_deterministic_is_the_process_s_only_while_it_is_asked_for() -> None:
 
 def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("expkit.devices.placement.available_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     threads = [Device(torch.device("cpu"), DeviceOptions(), sharing).threads for sharing in (1, 2, 16)]
     assert threads == [8, 4, 1]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,11 +28,14 @@ def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]
     folder.mkdir(exist_ok=True)
     with open(folder / "server.log", "ab") as log:
         server = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=log, stderr=log)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+    for _ in range(200):  # a bare connection would not do: one to a free port may meet itself
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
                 return server
-        time.sleep(0.1)
+        except urllib.error.HTTPError:
+            return server
+        except OSError:
+            time.sleep(0.1)
     server.kill()
     raise TimeoutError("the Visdom server did not start")
 

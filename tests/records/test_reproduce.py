@@ -35,7 +35,7 @@ def test_a_shared_record_is_run_again_elsewhere(tmp_path: Path, image_files: Cal
     assert done.returncode == 0, done.stderr
     (folder,) = (first / "outputs").iterdir()
     done = python(first, "expkit.reproduce", str(folder), "--export", str(second / "shared.zip"))
-    assert done.stdout.endswith("without checkpoints, log.txt\n"), done.stderr
+    assert done.stdout.endswith("without checkpoints, log.txt, report.html\n"), done.stderr
     root.rename(tmp_path / "moved")
     command = ("expkit.reproduce", "shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1")
     done = python(second, *command, "--steps", "3")
