@@ -135,7 +135,7 @@ class Run:
         assert self.process.returncode == 1
         assert "Traceback" not in printed + errors
         assert errors == ""
-        reason = self.record()["reason"]
+        reason = self.record()["reason"].replace(" ./", f" {self.folder}/")  # a record holds no paths of this machine
         assert self.record()["status"] == "failed"
         assert " ".join(reason.split()) in " ".join(printed.split())
         assert known
