@@ -37,6 +37,7 @@ def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]
         except OSError:
             time.sleep(0.1)
     server.kill()
+    server.wait()
     raise TimeoutError("the Visdom server did not start")
 
 

@@ -38,6 +38,7 @@ def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
     monkeypatch.chdir(tmp_path)
     for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # where nobody answers
+    monkeypatch.setattr("urllib.request._opener", None)  # it would keep the proxy for all tests of this process
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
 
