@@ -1,9 +1,10 @@
-"""What the commands share that use a trained model: their common options, and how a mistake ends them."""
+"""What the commands share: how a mistake ends them, and the options of those that use a trained model."""
 
 import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from expkit.registry import ConfigError
 
@@ -31,11 +32,16 @@ def mistakes_told() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough
         sys.stderr.close()
         sys.exit(141)
+
+
+def refuse(error: ConfigError) -> NoReturn:
+    """End the process with a user's mistake, a line for each fault."""
+    for fault in error.faults:
+        print(f"error: {fault}", file=sys.stderr)
+    sys.exit(2)

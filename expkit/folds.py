@@ -3,7 +3,6 @@
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from expkit.command import mistakes_told
 from expkit.differences import differences
 from expkit.registry import ConfigError
 from expkit.vetting import vet
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m expkit.folds", description=__doc__)
     parser.add_argument("places", nargs="+", type=Path, metavar="RUN", help="run folders, or folders of them")
     places: list[Path] = parser.parse_args(arguments).places
-    try:
+    with mistakes_told():
         runs = [path.parent for place in places for path in place.glob("**/result.json")]
         runs.sort(key=lambda folder: (folder / "record.json").stat().st_mtime_ns)
         if not show_folds(runs):
@@ -118,10 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "folds: there are no two finished folds of one config here; python -m expkit.run -m"
                 " 'dataset.fold=range(5)' trains all"
             )
-    except ConfigError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from expkit.command import mistakes_told
 from expkit.registry import ConfigError
 
 
@@ -15,17 +16,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", help="a run folder")
     parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
     given = parser.parse_args(arguments)
-    try:
+    with mistakes_told():
         from expkit.plugins import load_plugins
 
         load_plugins(given.plugin)
         failures = replay(Path(given.run), given.overrides)
-    except ConfigError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     sys.exit(1 if failures else 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from expkit.command import mistakes_told
 from expkit.registry import ConfigError, nearest
 
 Config = dict[str, Any]
@@ -42,14 +43,8 @@ _FREE = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with mistakes_told():
         _run(_parse(given), shlex.join(["python", "-m", "expkit.reproduce", *given]))
-    except ConfigError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _parse(given: Sequence[str]) -> argparse.Namespace:

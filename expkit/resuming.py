@@ -1,5 +1,6 @@
 """Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +44,9 @@ def find_origin(config: Config) -> Origin:
     if options is None or options.resume is None:
         return Origin()
     if options.resume == "auto":
-        folder = _latest_run(config)
-        return (
-            _in_folder(folder, config, options.force) if folder else Origin(notes=["no run to go on with: begins anew"])
-        )
+        if folder := _latest_run(config):
+            return _in_folder(folder, config, options.force)
+        return Origin(notes=["no run to go on with: begins anew"])
     place = Path(options.resume).expanduser()
     if (place / "config.yaml").is_file():
         return _in_folder(place, config, options.force)
@@ -140,15 +140,12 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
 
 
 def _status(folder: Path) -> str:
-    return str(_yaml_or_nothing(folder / "record.json").get("status", ""))
-
-
-def _yaml_or_nothing(path: Path) -> dict[str, Any]:
+    """Return the status in a run folder's record, "" where none can be read."""
     try:
-        found = yaml.safe_load(path.read_text())  # JSON is YAML
-    except (OSError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        record = json.loads((folder / "record.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(record.get("status", "")) if isinstance(record, dict) else ""
 
 
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
@@ -156,14 +153,13 @@ def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
     within = bool(origin.facts.get("batch"))
     changed = differences(origin.facts.get("config", {}), config, within)
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
-    refused = [*_refusals(changed, within, force)]
-    if refused:
+    if refused := [*_refusals(changed, force)]:
         raise ConfigError(*(f"checkpoint.resume: {origin.path}: {sentence}" for sentence in refused))
     origin.notes += [f"differs from the checkpoint: {one}" for one in changed]
     return changed
 
 
-def _refusals(changed: list[Difference], within_epoch: bool, force: bool) -> Iterator[str]:
+def _refusals(changed: list[Difference], force: bool) -> Iterator[str]:
     for one in changed:
         if one.kind == "never" and one.key.endswith(".name"):
             yield f"{one} cannot change in a run; checkpoint.init_from takes the weights alone into a new one"

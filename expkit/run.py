@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from expkit.command import refuse
 from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sweep.code:
             sys.exit(sweep.code)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -128,12 +129,6 @@ def _score(
     return score_of(folder)
 
 
-def _refuse(error: ConfigError) -> NoReturn:
-    for fault in error.faults:
-        print(f"error: {fault}", file=sys.stderr)
-    sys.exit(2)
-
-
 def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Path:
     """Assemble, train, and close the record, whatever happens; prepare: takes the Job first. Returns the run folder."""
     began = time.perf_counter()
@@ -142,7 +137,7 @@ def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepa
             return several
         run = open_run(config, overrides, command, prepare)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
     if isinstance(run, Path):
         print(f"{run}: this run is finished; nothing is left to do")
         return run

@@ -110,7 +110,7 @@ def run_until_done(overrides: Sequence[str], folder: Path, chance: random.Random
     """Kill a run at random instants, `most` times at most, until it ends; returns (kills, those within a write)."""
     kills = within = 0
     while True:
-        in_write = bool(chance.getrandbits(1))
+        in_write = 2 * within <= kills  # half of them, also where a run ends before the write that was chosen
         before = kill_within_a_write(chance.randrange(1, 9), chance.random() * 0.004) if in_write else lambda: None
         child = start([*overrides, "checkpoint.resume=auto"], folder, before if kills < most else lambda: None)
         if kills < most and not in_write:

@@ -200,7 +200,7 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
     expected = None
     for number, (name, code) in enumerate(GROUP_SIGNALS if IS_LONG else GROUP_SIGNALS[::11]):
         folder = tmp_path / f"{name.name}_{number}"
-        overrides = [*recipe, "++dataset.num_workers=2", "epochs=12"]
+        overrides = [*recipe, "++dataset.num_workers=2", "epochs=40"]  # longer than any wait below
         child = killed.start(overrides, folder)
         while not [*folder.glob("*/log.txt")]:  # before that there is no run to save
             signal.sigtimedwait([], 0.02)
@@ -219,7 +219,7 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
         expected = expected or killed.outcome(folder)
         assert killed.outcome(folder) == expected
     if expected is not None:
-        assert killed.wait(killed.start([*recipe, "epochs=12"], tmp_path / "whole")) == 0
+        assert killed.wait(killed.start([*recipe, "epochs=40"], tmp_path / "whole")) == 0
         assert killed.outcome(tmp_path / "whole") == expected
 
 

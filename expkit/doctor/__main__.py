@@ -4,8 +4,9 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from expkit.command import refuse
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         launch(overrides, _check, job)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0 if all(healthy) else 1)
@@ -68,13 +69,7 @@ def _examine(config: Config, run_command: str) -> bool:
     try:
         return examine(config, Console(highlight=False), run_command)
     except ConfigError as error:
-        _refuse(error)
-
-
-def _refuse(error: ConfigError) -> NoReturn:
-    for fault in error.faults:
-        print(f"error: {fault}", file=sys.stderr)
-    sys.exit(2)
+        refuse(error)
 
 
 if __name__ == "__main__":

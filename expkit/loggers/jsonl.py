@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from expkit.loggers.base import Logger, Point
-from expkit.loggers.lines import LineFile
+from expkit.loggers.lines import LineFile, read_lines
 
 
 class JsonlLogger(Logger):
@@ -46,11 +46,5 @@ class JsonlLogger(Logger):
 
 def read_points(path: Path, start: int = 0) -> Iterator[tuple[Point, int]]:
     """Yield (point, offset of its line's end) of the whole lines from an offset on."""
-    with open(path, "rb") as file:
-        file.seek(start)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            start += len(line)
-            values = json.loads(line)
-            yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), start
+    for values, end in read_lines(path, start):
+        yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), end

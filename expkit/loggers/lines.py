@@ -1,8 +1,11 @@
 """A file of whole lines that survives a full disk: what cannot be written waits, and never leaves half a line."""
 
+import json
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from expkit.loggers.base import Held
 
@@ -60,6 +63,17 @@ class LineFile:
             raise OSError(f"{len(self._held):,} lines are lost: {error}") from error
         finally:
             os.close(self._file)
+
+
+def read_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield (content, offset of its end) of the whole lines of JSON in a file, from an offset on."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            yield json.loads(line), start
 
 
 def _whole(file: int, start: int | None) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from expkit.loggers.exhibits import Exhibit, Histogram, Matrix, Picture
-from expkit.loggers.lines import LineFile
+from expkit.loggers.lines import LineFile, read_lines
 
 LIST_NAME, PICTURES = "exhibits.jsonl", "pictures"
 _KINDS = {kind.__name__.lower(): kind for kind in Exhibit.__subclasses__()} | {"matrix": Matrix}
@@ -61,30 +61,23 @@ def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]
     """Yield (exhibit, offset of its line's end) of the whole lines of a run folder's events from an offset on."""
     if not (folder / LIST_NAME).is_file():
         return
-    with open(folder / LIST_NAME, "rb") as file:
-        file.seek(start)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            start += len(line)
-            values = json.loads(line)
-            kind = _KINDS[values.pop("kind")]
-            if kind is Picture:
-                values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
-            if kind is Histogram:
-                values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
-            yield kind(**{name: restored(value) for name, value in values.items()}), start
+    for values, end in read_lines(folder / LIST_NAME, start):
+        kind = _KINDS[values.pop("kind")]
+        if kind is Picture:
+            values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
+        if kind is Histogram:
+            values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
+        yield kind(**{name: restored(value) for name, value in values.items()}), end
 
 
 def _end_of(path: Path, step: int) -> int:
     """Return where the lines of steps up to `step` end: they lie in the order in which they were made."""
     end = 0
     if path.is_file():
-        with open(path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                    break
-                end += len(line)
+        for values, after in read_lines(path):
+            if values["step"] > step:
+                break
+            end = after
     return end
 
 

@@ -223,9 +223,13 @@ def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
         return float(loss(logits, targets))
 
 
-def stays_at_chance(loss: float, chance: float) -> bool:
-    """Say whether an epoch's mean loss is within 1 % of what a model that knows nothing has."""
-    return abs(loss - chance) < 0.01 * chance
+def stays_at_chance(trained: float, evaluated: float, chance: float) -> bool:
+    """Say whether an epoch's mean loss is within 1 % of what a model that knows nothing has.
+
+    In a slow warm-up the mean over training passes by there while the model learns already: its loss on the validation
+    images, after the epoch, tells.
+    """
+    return abs(trained - chance) < 0.01 * chance and not evaluated < 0.99 * chance
 
 
 def at_chance_warning(loss: float, chance: float) -> str:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -67,7 +68,8 @@ class Runner:
                 self.go_back(asked)
             except Interrupted as asked:
                 if asked.is_whole and self.saved != (self.epoch, self.batch, self.step):
-                    self.save({})
+                    with suppress(RollBack):  # then the last checkpoint is the one to go on from
+                        self.save({})
                 raise
         return self.scores
 
@@ -99,10 +101,7 @@ class Runner:
         return parts.train_metrics.epoch()
 
     def forward_backward(self, batch: Batch, step_key: int, window: int) -> None:
-        """Add the gradients of the epoch's next batch, one of `window` that make up an update.
-
-        Mixing and dropout draw from keys of their own.
-        """
+        """Add the gradients of the epoch's next batch, one of `window` of an update; mixing and dropout are keyed."""
         parts = self.parts
         images = parts.normalize(parts.device.images(parts.images_of(batch)))
         targets = parts.device.targets(batch.targets)
@@ -252,7 +251,7 @@ class Runner:
         values = self.scores | times | {"data_wait": self.wait / seconds}
         self.waited, self.worked = self.waited + self.wait, self.worked + seconds
         parts.logger.point(Point("epoch", self.epoch, self.step, values))
-        if stays_at_chance(trained["loss"], parts.chance) and not self.warned:
+        if stays_at_chance(trained["loss"], evaluated["loss"], parts.chance) and not self.warned:
             self.warned = True
             parts.logger.message(at_chance_warning(trained["loss"], parts.chance))
         if self.batch == self.batches:  # else max_steps has cut it short, and a longer run goes on within it

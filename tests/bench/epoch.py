@@ -69,7 +69,7 @@ def ours(root: str, overrides: list[str]) -> float:
         began = time.perf_counter()
         job.runner.train_epoch()
         seconds.append(time.perf_counter() - began)
-        job.runner.epoch += 1
+        job.runner.epoch, job.runner.batch = job.runner.epoch + 1, 0
     job.close()
     return statistics.median(seconds[1:])
 

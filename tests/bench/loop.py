@@ -90,7 +90,7 @@ def ours(folder: Path, tensorboard: bool) -> float:
     parts = Parts(
         model=model, normalize=nn.Identity(), loss=nn.CrossEntropyLoss(), optimizer=optimizer,
         schedule=build_schedule({"name": "constant"}, optimizer, STEPS, STEPS), train=data, val=data,  # type: ignore[arg-type]
-        train_metrics=TrainMetrics(DEVICE.torch_device), device=DEVICE, logger=guard,
+        train_metrics=TrainMetrics(), device=DEVICE, logger=guard,
         eval_metrics=EvalMetrics("single_label", CLASSES, DEVICE.torch_device),
     )  # fmt: skip
     runner = Runner(parts, RunOptions(epochs=1, log_every=50))
