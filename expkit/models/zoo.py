@@ -55,6 +55,8 @@ def _parameters(name: str, model_class: type) -> list[inspect.Parameter]:
             found.append(one.replace(annotation=one.annotation | None, default=None))
         elif one.default is not one.empty and one.name not in {*taken, "num_classes"}:
             found.append(one)
+    if name.startswith("squeezenet"):
+        found.append(inspect.Parameter("head_relu", inspect.Parameter.KEYWORD_ONLY, annotation=bool, default=True))
     words: Any = Literal
     weights = inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default=None)
     given = weights.replace(name="num_classes", annotation=int, default=inspect.Parameter.empty)
@@ -76,6 +78,8 @@ def _build(
     name: str, builder: Callable[..., nn.Module], *, num_classes: int, weights: str | None = None, **options: Any
 ) -> nn.Module:
     given = {option: value for option, value in options.items() if value is not None}
+    if not given.pop("head_relu", True):
+        return _without_head_relu(_build(name, builder, num_classes=num_classes, weights=weights, **given))
     if weights is not None:
         return _pretrained(name, builder, find_weights(name, weights), num_classes, given)
     if name in ("googlenet", "inception_v3"):
@@ -106,6 +110,15 @@ def _pretrained(
         drop_auxiliary(model)
     replace_head(model, len(weights.meta["categories"]), num_classes)
     return model
+
+
+def _without_head_relu(squeezenet: nn.Module) -> nn.Module:
+    """Take away the ReLU behind SqueezeNet's last convolution; the names of its parameters stay the same.
+
+    With a few classes it is soon zero for all of them on every image, and then no gradient comes through it any more.
+    """
+    squeezenet.set_submodule("classifier.2", nn.Identity())
+    return squeezenet
 
 
 for _name in zoo.list_models(module=zoo):

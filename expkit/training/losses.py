@@ -236,6 +236,7 @@ def at_chance_warning(loss: float, chance: float) -> str:
     return (
         f"warning: after a whole epoch the loss is {loss:.4f}, that of guessing ({chance:.4f}): nothing is learned."
         " Usual remedies: a lower optimizer.lr (try a tenth), schedule.warmup_epochs=1, clip_grad_norm=1,"
-        " model.init=kaiming_normal or a model with normalisation layers, pretrained weights (model.weights=DEFAULT);"
+        " model.init=kaiming_normal, model.head_relu=false (SqueezeNet), a model with normalisation layers,"
+        " pretrained weights (model.weights=DEFAULT);"
         " and look at the labels"
     )

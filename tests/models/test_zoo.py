@@ -114,3 +114,13 @@ def test_every_yaml_builds(path: Any) -> None:
     assert ("weights" in node) == (models.entry(node["name"]).source == "torchvision")
     with without_values(node["name"]):
         models.build(node, num_classes=3)
+
+
+def test_squeezenet_without_the_relu_behind_its_head() -> None:
+    with_relu = models.build({"name": "squeezenet1_1"}, num_classes=3).eval()
+    without = models.build({"name": "squeezenet1_1", "head_relu": False}, num_classes=3).eval()
+    without.load_state_dict(with_relu.state_dict())
+    images = torch.randn(8, 3, 64, 64)
+    assert with_relu(images).min() >= 0
+    without.classifier[1].bias.data -= 10  # type: ignore[union-attr, index, operator]
+    assert without(images).max() < 0
