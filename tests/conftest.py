@@ -1,6 +1,7 @@
 """What every test may ask for: real data where there is some, drawn images, and small configs."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Of a run's process too: networks this small gain nothing, and on a busy machine threads wait for each other.
         patched.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_counts() -> None:
+    """Tests started in a shell's background inherit an ignored SIGINT, and would hand it on to what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,7 @@ def hostile(pets: Path) -> list[str]:
         shutil.copy(pets / "cat/0.jpg", pets / name)
     conf = pets.parent / "conf/dataset/hostile.yaml"
     conf.parent.mkdir(parents=True)
-    conf.write_text("name: hostile\nroot: pets\ntimeout: 1\nnum_workers: 1\n")
+    conf.write_text("name: hostile\nroot: pets\ntimeout: 4\nnum_workers: 1\n")
     (pets.parent / "mine.py").write_text(PLUGIN)
     return [sys.executable, "-m", "expkit.doctor", "--plugin", "mine.py", "dataset=hostile"]
 
@@ -155,7 +155,7 @@ def test_files_that_hang_or_kill_are_named_and_the_rest_is_examined(hostile: lis
     folder = only_folder()
     bad, more = f"dataset.exclude={folder}/bad_files.json", f"dataset.exclude={folder}/exclude.json"
     assert read_bad_files(f"{folder}/bad_files.json") == {
-        "cat/hangs.jpg": "took longer than 1 s",
+        "cat/hangs.jpg": "took longer than 4 s",
         "dog/kills.jpg": "killed the reader (SIGSEGV)",
     }
     assert {"cat/1.jpg", "dog/torn.jpg"} < set(read_bad_files(f"{folder}/exclude.json"))
