@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ Json = Mapping[str, Any]
 
 @dataclass
 class RunFiles:
-    """What the files of a run say. points, exhibits: the lines as they are; problems: one sentence each."""
+    """What the files of a run say. points, exhibits, events: the lines as they are; problems: one sentence each."""
 
     folder: Path
     record: Json = field(default_factory=dict)
@@ -31,6 +32,7 @@ class RunFiles:
     data: Json = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)
     exhibits: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -56,6 +58,20 @@ class RunFiles:
                 found.setdefault(name, {}).setdefault(line, []).append((step, float(value)))
         return found
 
+    def sessions(self) -> list[float]:
+        """Return how long each session of the run was, in seconds: one that was killed counts up to its last event."""
+        found: list[list[float]] = []
+        for event in self.events:
+            try:
+                when = datetime.fromisoformat(str(event.get("time"))).timestamp()
+            except ValueError:  # a stranger's record may say anything
+                continue
+            if event.get("event") in ("started", "resumed"):
+                found.append([when])
+            elif found:
+                found[-1].append(when)
+        return [times[-1] - times[0] for times in found]
+
 
 def is_run(folder: Path) -> bool:
     """Say whether a folder holds a run, in whatever state."""
@@ -73,6 +89,7 @@ def read_run(folder: Path, points_only: bool = False) -> RunFiles:
     run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
     run.points = [point for point in _lines(run, "metrics.jsonl") if _is_number(point.get("step"))]
     if not points_only:
+        run.events = [*_lines(run, "events.jsonl", needed=False)]
         exhibits = _lines(run, "exhibits.jsonl", needed=False)
         run.exhibits = [
             one for one in exhibits if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)

@@ -83,7 +83,9 @@ def _figures(run: RunFiles) -> Rows:
     if "steps" in result:
         rows.append(("steps", f"{result['steps']:,}"))
     if isinstance(result.get("seconds"), int | float):
-        rows.append(("duration", duration(result["seconds"])))
+        *earlier, _ = run.sessions() or [0.0]  # the last one's own clock has begun before its first event
+        several = f" in {len(earlier) + 1} sessions" if earlier else ""
+        rows.append(("duration", duration(sum(earlier) + result["seconds"]) + several))
     speeds = [point["images_per_second"] for point in epochs if isinstance(point.get("images_per_second"), float)]
     if speeds:
         rows.append(("images per second", f"{sum(speeds) / len(speeds):,.0f}"))
