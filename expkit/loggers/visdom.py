@@ -14,6 +14,7 @@ from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram
 from expkit.registry import ConfigError, loggers
 
 ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
+REFUSED = "the server asks for a login, or refuses this one"
 LOST = "the server has lost this run's panes"
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
@@ -43,8 +44,12 @@ class VisdomLogger(Logger):
 
     def start(self, facts: RunFacts) -> None:
         """Connect, and empty the run's environment. Raises whatever the server's absence raises."""
-        self._client = _client(self.server, self.port, self.env, self.login)
-        self._client.close(win=None, env=self.env)  # every pane
+        try:
+            self._client = _client(self.server, self.port, self.env, self.login)
+            self._client.close(win=None, env=self.env)  # every pane
+        except PermissionError:
+            self.remedy = "give logger.visdom.username, and the password in the variable VISDOM_PASSWORD"
+            raise
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
         self._client.text(_table(facts.lines.items()), win="run", opts={"title": facts.name})
@@ -156,6 +161,8 @@ def _session() -> Any:
     class Session(requests.Session):
         def request(self, *arguments: Any, **options: Any) -> Any:
             answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
+            if answer.status_code == 400:  # which it says to whoever is not logged in
+                raise PermissionError(REFUSED)
             if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
                 answer.raise_for_status()
             if answer.text == "win does not exist":

@@ -107,8 +107,11 @@ def test_a_server_with_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         known.start(facts)
         known.close({"record": "f"})
         assert "result" in json.loads((tmp_path / "kept" / "r.json").read_text())["jsons"]
-        with pytest.raises(ConnectionError):
-            VisdomLogger("localhost", port, "r", ("ada", "wrong"), 60).start(facts)
+        for login in (("ada", "wrong"), None):
+            stranger = VisdomLogger("localhost", port, "r", login, 60)
+            with pytest.raises(PermissionError, match="asks for a login, or refuses this one"):
+                stranger.start(facts)
+            assert "VISDOM_PASSWORD" in stranger.remedy
     finally:
         server.kill()
         server.wait()
