@@ -1,20 +1,23 @@
 """A bar for whoever waits, drawn on standard error so that results may be piped."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+Item = TypeVar("Item")
 _REDRAW_EVERY = 0.1  # seconds
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and yield what to call with the number of images that were done.
+def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, and yield what to call with the number of items that were done.
 
-    It draws itself when called and not from a thread, since workers are forked while it stands.
+    total: None where it is not known. It draws itself when called and not from a thread, since workers are forked
+    while it stands.
     """
     console = Console(stderr=True)
     if not console.is_terminal:  # there a bar would leave an empty line
@@ -34,3 +37,11 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
     with shown:
         yield advance
+
+
+def tracked(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
+    """Yield the items while a bar tells how many have been taken."""
+    with bar(what, total) as advance:
+        for item in items:
+            yield item
+            advance(1)

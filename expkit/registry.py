@@ -20,6 +20,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(faults))
         self.faults = faults
 
+    def _render_traceback_(self) -> list[str]:
+        """Have IPython show the mistake alone: where in expkit it was found is of no use to whoever made it."""
+        return [f"error: {fault}" for fault in self.faults]
+
 
 def nearest(word: object, words: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest word there is, or nothing."""

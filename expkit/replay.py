@@ -29,13 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
     import yaml
-    from rich.progress import track
 
     from expkit.assembly import check, open_loggers
     from expkit.config import compose_one, plain
     from expkit.loggers import RunFacts
     from expkit.loggers.jsonl import read_points
     from expkit.loggers.store import read_exhibits
+    from expkit.progress import tracked
 
     if not (folder / "metrics.jsonl").is_file():
         raise ConfigError(f"run: there is no run in '{folder}': it has no metrics.jsonl; give a run folder")
@@ -53,9 +53,9 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     for logger in open_loggers(config, folder.resolve()):
         try:
             logger.start(facts)
-            for point, _ in track(read_points(folder / "metrics.jsonl"), f"{logger.title}: points", total=None):
+            for point, _ in tracked(read_points(folder / "metrics.jsonl"), f"{logger.title}: points", None):
                 logger.point(point)
-            for exhibit, _ in track(read_exhibits(folder), f"{logger.title}: exhibits", total=None):
+            for exhibit, _ in tracked(read_exhibits(folder), f"{logger.title}: exhibits", None):
                 logger.show(exhibit)
             logger.flush()
             logger.close({"replayed": str(folder)})

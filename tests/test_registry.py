@@ -70,3 +70,7 @@ def test_what_fits(annotation: Any, value: object, result: object) -> None:
 def test_what_does_not_fit(annotation: Any, value: object) -> None:
     with pytest.raises(Misfit, match="takes"):
         fit(annotation, value)
+
+
+def test_a_notebook_shows_the_mistake_alone() -> None:
+    assert ConfigError("a: no", "b: no")._render_traceback_() == ["error: a: no", "error: b: no"]

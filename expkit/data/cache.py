@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,6 +22,7 @@ from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
 from expkit.data.workers import start_worker
 from expkit.plugins import BringsPlugins
+from expkit.progress import tracked
 from expkit.registry import ConfigError
 
 Kind = Literal["none", "memory", "disk"]
@@ -197,7 +197,7 @@ def _fill(
     """Append the pixels of every image; returns (N, 2) sizes and the reasons of those that cannot be read."""
     sizes, reasons = np.zeros((len(reader), 2), dtype=np.int64), {}
     written = 0
-    shown = track(_read_all(reader, cache.num_workers), f"caching {split} images", len(reader), transient=True)
+    shown = tracked(_read_all(reader, cache.num_workers), f"caching {split} images", len(reader))
     for index, image in enumerate(shown):
         if isinstance(image, str):
             reasons[index] = image

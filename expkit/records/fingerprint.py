@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from expkit.checkpoints import write_whole
 from expkit.data.dataset import ImageDataset
 from expkit.devices.placement import available_cores
+from expkit.progress import tracked
 
 LIST_NAME = "data_files.txt.gz"
 MOST_LISTED = 200_000  # files that a record lists one by one
@@ -91,7 +91,7 @@ def _read(paths: Sequence[str], numbers: Sequence[int], whole: bool) -> list[str
         digests = pool.map(lambda number: _digest(paths[number], whole), numbers, chunksize=64)
         if len(numbers) < 2_000:
             return list(digests)
-        return list(track(digests, "fingerprint of the data", len(numbers), transient=True))
+        return list(tracked(digests, "fingerprint of the data", len(numbers)))
 
 
 def _digest(path: str, whole: bool) -> str:

@@ -26,7 +26,7 @@ _TASKS = ("single_label", "multilabel")
 _NEEDED = ("class_names", "task", "config", "transforms")
 
 
-@dataclass
+@dataclass(repr=False)
 class Trained:
     """A trained model that is ready to be applied.
 
@@ -46,6 +46,10 @@ class Trained:
     path: Path
     scores: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        name, known = self.config["model"]["name"], ", ".join(self.classes[:6]) + ", …" * (len(self.classes) > 6)
+        return f"Trained({name}, {len(self.classes):,} classes: {known}; on {self.device.torch_device}; {self.path})"
 
     def seen(self, image: Picture) -> Tensor:
         """Return what the model sees of an image, (3, h, w) uint8. Raises BadImage for a file that cannot be read.

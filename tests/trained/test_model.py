@@ -134,3 +134,10 @@ def test_a_place_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(expkit.ConfigError, match="give a run folder"):
         load_trained(place)
+
+
+def test_it_is_told_in_a_line(small_run: expkit.Run) -> None:
+    told = repr(small_run.load(device="cpu"))
+    assert told.startswith("Trained(small_resnet, ")
+    assert "on cpu; " in told
+    assert "\n" not in told

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.progress import track
 
 from expkit.data.dataset import Splits
 from expkit.data.datasets.dogcat import read_names
 from expkit.data.datasets.image_folder import read_folders
 from expkit.keys import key
+from expkit.progress import tracked
 from expkit.registry import ConfigError, datasets
 
 CLASSES = ["circle", "cross", "square", "star", "triangle"]
@@ -32,11 +32,14 @@ def shapes(
     layout: Literal["folders", "names"] = "folders",
     draw_seed: int = 0,
 ) -> Splits:
-    """Circles, crosses, squares, stars and triangles on noise, drawn as JPEG files at first use."""
+    """Circles, crosses, squares, stars and triangles on noise, drawn as JPEG files at first use.
+
+    Where root holds some that were drawn with other options, these lie beside it.
+    """
     if size < 16 or min(train_images, val_images) < len(CLASSES):
         raise ConfigError(f"dataset.size: takes 16 or more pixels, and at least {len(CLASSES)} images a split")
     options = {"size": size, "train_images": train_images, "val_images": val_images, "draw_seed": draw_seed}
-    folder = Path(root).expanduser()
+    folder = _place(Path(root).expanduser(), options)
     if not _is_drawn(folder, options):
         _draw_all(folder, options)
     read = (lambda place: read_folders(place, "dataset.root")) if layout == "folders" else _read_names
@@ -47,17 +50,20 @@ def _read_names(folder: Path):  # type: ignore[no-untyped-def]
     return read_names(folder, CLASSES, "dataset.root")
 
 
+def _place(root: Path, options: dict[str, int]) -> Path:
+    if not root.exists() or _is_drawn(root, options):
+        return root
+    return root.with_name("_".join([root.name, *map(str, options.values())]))
+
+
 def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
-    """Say whether the folder holds this very data set. Raises ConfigError when it holds something else."""
+    """Say whether the folder holds this very data set. Raises ConfigError when it holds what was not drawn here."""
     marker = folder / "shapes.json"
     if not folder.exists():
         return False
     if not marker.is_file():
         raise ConfigError(f"dataset.root: '{folder}' exists and was not drawn by expkit; give another dataset.root")
-    drawn = json.loads(marker.read_text())
-    if drawn != options:
-        raise ConfigError(f"dataset.root: '{folder}' holds shapes of {drawn}; give another dataset.root, or remove it")
-    return True
+    return bool(json.loads(marker.read_text()) == options)
 
 
 def _draw_all(folder: Path, options: dict[str, int]) -> None:
@@ -69,13 +75,13 @@ def _draw_all(folder: Path, options: dict[str, int]) -> None:
         raise ConfigError(f"dataset.root: cannot write to '{folder.parent}': {error.strerror}") from error
     try:
         jobs = [(split, number) for split in ("train", "val") for number in range(options[f"{split}_images"])]
-        for split, number in track(jobs, description="drawing shapes", transient=True):
+        for split, number in tracked(jobs, "drawing shapes", len(jobs)):
             _draw_file(temporary, split, number, options)
         (temporary / "shapes.json").write_text(json.dumps(options))
         temporary.chmod(0o755)
         os.rename(temporary, folder)
     except OSError:
-        if not _is_drawn(folder, options):  # another run was faster: its data set is the same
+        if not _is_drawn(folder, options):  # else another run was faster, and its data set is the same
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -65,8 +65,19 @@ def test_shapes_are_the_same_in_both_layouts(tmp_path: Path) -> None:
     by_folder, by_name = load(node | {"layout": "folders"}), load(node | {"layout": "names"})
     assert by_folder.train.class_names == by_name.train.class_names
     assert by_folder.train.targets.tolist() == by_name.train.targets.tolist()
-    with pytest.raises(ConfigError, match="give another dataset"):
-        load(node | {"size": 48})
+
+
+def test_shapes_drawn_with_other_options_lie_beside_the_first(tmp_path: Path) -> None:
+    node = {"name": "shapes", "root": str(tmp_path / "s"), "size": 32, "train_images": 10, "val_images": 5}
+    for size in (32, 48, 32, 48):
+        assert load(node | {"size": size}).train.image(0).shape == (3, size, size)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s_48_10_5_0"]
+
+
+def test_shapes_are_not_drawn_into_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    with pytest.raises(ConfigError, match=r"was not drawn by expkit; give another dataset\.root"):
+        load({"name": "shapes", "root": str(tmp_path / "s")})
 
 
 def test_coco_is_multilabel(image_files: Write, tmp_path: Path) -> None:
