@@ -1,6 +1,9 @@
 """The loop against a bare one: time per step on a tiny model, batches in memory, logging every 50 steps.
 
 python tests/bench/loop.py [ROUNDS]
+
+Lightning, ignite and accelerate are timed in the same rounds where they are installed:
+uv run --with lightning --with pytorch-ignite --with accelerate python tests/bench/loop.py
 """
 
 import importlib.util
@@ -18,11 +21,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from expkit.data.samples import Batch
 from expkit.devices import Device, DeviceOptions
 from expkit.loggers import JsonlLogger, LoggerGuard, TensorBoardLogger
 from expkit.loggers.base import RunFacts
+from expkit.training.averaging import ExponentialAverage
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.optimizers import build_optimizer
 from expkit.training.options import RunOptions
@@ -30,7 +35,10 @@ from expkit.training.runner import Parts, Runner
 from expkit.training.schedules import build_schedule
 
 STEPS, BATCH, CLASSES = 1000, 32, 10
+WINDOW, DECAY, LARGEST_NORM = 4, 0.999, 1.0  # of the ways that accumulate, average and clip
 DEVICE = Device(torch.device("cpu"), DeviceOptions(channels_last=False))
+LOGS = "bare loop, logs loss and accuracy"
+MORE = "bare loop with EMA, clipping, accumulation over 4"
 
 
 class InMemory:
@@ -81,7 +89,36 @@ def bare(folder: Path, log: bool = True) -> float:
     return seconds
 
 
-def ours(folder: Path, tensorboard: bool) -> float:
+def bare_with_more(folder: Path) -> float:
+    """A bare loop with an average of the weights, clipped gradients and an update every WINDOW batches."""
+    model, loss_of, data = tiny(), nn.CrossEntropyLoss(), InMemory()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
+    total, correct = torch.zeros(()), torch.zeros(())
+    file = open(folder / "bare.jsonl", "w")  # noqa: SIM115
+    began = time.perf_counter()
+    for step, batch in enumerate(data.epoch(0), start=1):
+        logits = model(batch.images)
+        loss = loss_of(logits, batch.targets)
+        (loss / WINDOW).backward()
+        total += loss.detach()
+        correct += (logits.argmax(1) == batch.targets).sum()
+        if step % WINDOW == 0:
+            nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
+            optimizer.step()
+            average.update_parameters(model)
+            optimizer.zero_grad()
+        if step % (50 * WINDOW) == 0:
+            line = {"step": step, "loss": total.item() / 50 / WINDOW, "accuracy": correct.item() / 50 / BATCH / WINDOW}
+            file.write(json.dumps(line) + "\n")
+            total.zero_()
+            correct.zero_()
+    seconds = time.perf_counter() - began
+    file.close()
+    return seconds
+
+
+def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) -> float:
     model, data = tiny(), InMemory()
     optimizer = build_optimizer({"name": "sgd", "lr": 0.01}, model)
     more = [TensorBoardLogger(folder / "events", 30)] if tensorboard else []
@@ -92,8 +129,10 @@ def ours(folder: Path, tensorboard: bool) -> float:
         schedule=build_schedule({"name": "constant"}, optimizer, STEPS, STEPS), train=data, val=data,  # type: ignore[arg-type]
         train_metrics=TrainMetrics(), device=DEVICE, logger=guard,
         eval_metrics=EvalMetrics("single_label", CLASSES, DEVICE.torch_device),
+        average=ExponentialAverage(model, DECAY) if more_options else None,
     )  # fmt: skip
-    runner = Runner(parts, RunOptions(epochs=1, log_every=50))
+    windows = {"accumulate_steps": WINDOW, "clip_grad_norm": LARGEST_NORM} if more_options else {}
+    runner = Runner(parts, RunOptions(epochs=1, log_every=50, **windows))  # type: ignore[arg-type]
     began = time.perf_counter()
     runner.train_epoch()
     seconds = time.perf_counter() - began
@@ -134,18 +173,86 @@ def lightning(folder: Path) -> float:
     return module.seconds
 
 
+def ignite(folder: Path) -> float:
+    """The same with ignite: loss and accuracy by its metrics, written to TensorBoard every 50 steps by its handler."""
+    from ignite.engine import Engine, Events
+    from ignite.handlers.tensorboard_logger import OutputHandler, TensorboardLogger
+    from ignite.metrics import Accuracy, Average
+
+    model, loss_of, data = tiny(), nn.CrossEntropyLoss(), InMemory()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(engine: Engine, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        optimizer.zero_grad()
+        logits = model(batch.images)
+        loss = loss_of(logits, batch.targets)
+        loss.backward()
+        optimizer.step()
+        return loss.detach(), logits.detach(), batch.targets
+
+    trainer = Engine(step)
+    Average(output_transform=lambda output: output[0]).attach(trainer, "loss")
+    Accuracy(output_transform=lambda output: output[1:]).attach(trainer, "accuracy")
+    writer = TensorboardLogger(log_dir=str(folder))
+    handler = OutputHandler(
+        "train", metric_names=["loss", "accuracy"], output_transform=lambda output: output[0].item()
+    )
+    writer.attach(trainer, handler, Events.ITERATION_COMPLETED(every=50))
+    began = time.perf_counter()
+    trainer.run(data, max_epochs=1)
+    seconds = time.perf_counter() - began
+    writer.close()
+    return seconds
+
+
+def accelerate(folder: Path) -> float:
+    """The bare loop with accelerate's prepared model and optimizer, and its tracker for TensorBoard."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True, log_with="tensorboard", project_dir=str(folder))
+    accelerator.init_trackers("bench")
+    model, loss_of, data = tiny(), nn.CrossEntropyLoss(), InMemory()
+    model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.01))
+    total, correct = torch.zeros(()), torch.zeros(())
+    began = time.perf_counter()
+    for number, batch in enumerate(data.epoch(0), start=1):
+        with accelerator.accumulate(model):
+            optimizer.zero_grad()
+            logits = model(batch.images)
+            loss = loss_of(logits, batch.targets)
+            accelerator.backward(loss)
+            optimizer.step()
+        total += loss.detach()
+        correct += (logits.argmax(1) == batch.targets).sum()
+        if number % 50 == 0:
+            accelerator.log({"loss": total.item() / 50, "accuracy": correct.item() / 50 / BATCH}, step=number)
+            total.zero_()
+            correct.zero_()
+    seconds = time.perf_counter() - began
+    accelerator.end_training()
+    return seconds
+
+
+PEERS = {
+    "lightning": ("Lightning, CSV", lightning),
+    "ignite": ("ignite, TensorBoard", ignite),
+    "accelerate": ("accelerate, TensorBoard", accelerate),
+}
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     ways: dict[str, Callable[[Path], float]] = {
-        "bare loop, logs loss and accuracy": bare,
+        LOGS: bare,
         "bare loop, logs nothing": lambda folder: bare(folder, log=False),
-        "expkit, metrics.jsonl": lambda folder: ours(folder, tensorboard=False),
+        "expkit, metrics.jsonl": ours,
         "expkit, metrics.jsonl and TensorBoard": lambda folder: ours(folder, tensorboard=True),
+        MORE: bare_with_more,
+        "expkit, metrics.jsonl, with all of these": lambda folder: ours(folder, more_options=True),
     }
-    if importlib.util.find_spec("lightning"):
-        ways["Lightning, CSV"] = lightning
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        warnings.simplefilter("ignore")
+    ways |= dict(way for package, way in PEERS.items() if importlib.util.find_spec(package))
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
@@ -154,9 +261,9 @@ def main() -> None:
                 seconds = way(Path(folder))
             if number:  # the first round warms up
                 times[name].append(seconds)
-    reference = times["bare loop, logs loss and accuracy"]
     table = Table("way", "µs a step (median)", "ratio (median of pairs)", title=f"{rounds} alternating rounds, CPU")
     for name, found in times.items():
+        reference = times[MORE if name.endswith("all of these") or name == MORE else LOGS]
         ratio = statistics.median(one / other for one, other in zip(found, reference, strict=True))
         table.add_row(name, f"{statistics.median(found) / STEPS * 1e6:.0f}", f"{ratio:.3f}")
     Console().print(table)
