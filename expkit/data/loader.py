@@ -149,6 +149,7 @@ class Loader:
     def _read_by_workers(self) -> Iterator[Any]:
         assert self._loader is not None
         before = {worker.pid for worker in self.workers()}
+        workers.share_temporary_folder()
         try:
             with _any_number_of_workers():
                 self._running = iter(self._loader)

@@ -65,6 +65,14 @@ class Desks:
         samples.__getitems__ = batch
 
 
+def share_temporary_folder() -> None:
+    """Have workers keep their sockets in a folder of this process, which removes it at its end.
+
+    In folders of their own they would stay for ever: torch ends its workers without what Python does at exit.
+    """
+    multiprocessing.util.get_temp_dir()
+
+
 def start_worker(number: int) -> None:
     """Prepare a worker process: signals are the training process's to answer, and the worker ends when that one does.
 
