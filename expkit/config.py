@@ -56,6 +56,9 @@ def launch(
         FileConfigSource.read_all = plan.is_sweep  # whatever is composed from now on, is as the files are now
         PoolLauncher.sweep, PoolLauncher.words = sweep, plan.words
         kept = [word for word in arguments if word not in split_words(arguments)[1]]
+        if parsed.help and plan.is_sweep:  # Hydra's help knows no sweep: it tells of the first job
+            flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
+            kept = [*flags, *(jobs[0].overrides if jobs else [])]
         _start([*kept, f"--config-path={folder}"], job)
 
 

@@ -31,7 +31,7 @@ ORDER = [
     ("opened",),
     ("sweeps",),
     ("ranking",),
-    ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export"),
+    ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export", "new"),
     ("api", "reproduce", "rank"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -238,6 +238,12 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
     assert shown in done.stdout
 
 
+def test_help_of_a_sweep_tells_of_its_first_job(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "width: 8" in done.stdout
+
+
 def test_help_names_the_groups(tmp_path: Path) -> None:
     done = expkit(tmp_path, "--help")
     assert done.returncode == 0, done.stderr
