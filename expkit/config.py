@@ -37,6 +37,11 @@ def launch(
     arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
     parsed = get_args_parser().parse_args(arguments)
     _refuse_flags(parsed)
+    if parsed.shell_completion:
+        from expkit.completion import answer
+
+        if answer(parsed.overrides):
+            return
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
     folder = place.folder()
     with guarded():
