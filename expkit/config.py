@@ -35,8 +35,8 @@ def launch(
     hands a plan to it in any case. Raises ConfigError for whatever a user can mend; nothing has been acted upon then.
     """
     arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
-    parsed = get_args_parser().parse_args(arguments)
-    _refuse_flags(parsed)
+    parsed, unknown = get_args_parser().parse_known_args(arguments)
+    _refuse_flags(parsed, unknown)
     if parsed.shell_completion:
         from expkit.completion import answer
 
@@ -103,7 +103,13 @@ def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:
         job(one.config, one.overrides)
 
 
-def _refuse_flags(parsed: argparse.Namespace) -> None:
+def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
+    if unknown:
+        key, _, value = unknown[0].lstrip("-").partition("=")
+        raise ConfigError(
+            f"{unknown[0]}: there is no such flag; an override has no dashes: {key}={value or '…'}; see"
+            " `python -m expkit.run --help`"
+        )
     if parsed.experimental_rerun:
         raise ConfigError("--experimental-rerun: loads a pickle, which can run code; give the overrides again")
     asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(parsed, flag)]

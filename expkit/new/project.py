@@ -4,7 +4,6 @@ import importlib.util
 import keyword
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from expkit.registry import ConfigError
@@ -33,21 +32,16 @@ def make(folder: Path) -> dict[str, str]:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"expkit.new: '{folder}' is there already, and not empty; give another name, or empty it")
         made = {}
-        for path, text in _files(name):
+        for template, content in CONTENTS.items():
+            path = template.replace(_NAME, name).replace("gitignore", ".gitignore")
+            text = (_TEMPLATES / template).read_text(encoding="utf-8").replace(_NAME, name)
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-            made[path] = CONTENTS[path.replace(name, _NAME) if name in path else path.removeprefix(".")]
+            made[path] = content
     except OSError as error:
         raise ConfigError(f"expkit.new: cannot write to '{folder}': {error.strerror}; give another folder") from error
     return made
-
-
-def _files(name: str) -> Iterator[tuple[str, str]]:
-    """Yield (path in the project, text) of each file."""
-    for path in CONTENTS:
-        text = (_TEMPLATES / path).read_text(encoding="utf-8")
-        yield path.replace(_NAME, name).replace("gitignore", ".gitignore"), text.replace(_NAME, name)
 
 
 def _fault(name: str) -> str:

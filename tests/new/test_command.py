@@ -99,8 +99,8 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    assert set(make(tmp_path / "mine")) >= {"mine.py", ".gitignore"}
+    (tmp_path / "x").mkdir()
+    assert set(make(tmp_path / "x")) >= {"x.py", ".gitignore", "conf/experiment/first.yaml"}  # an x of its own stays
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
