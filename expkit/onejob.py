@@ -137,8 +137,9 @@ def _nearest_key(key: str) -> str:
 def _choices_having(group: str, option: str) -> list[str]:
     """Return the choices of a group whose YAML lists an option."""
     line = re.compile(rf"^{re.escape(option)}:", re.M)
-    found = (path for folder in _folders(group) for path in sorted(folder.glob("*.yaml")))
-    return list(dict.fromkeys(path.stem for path in found if line.search(path.read_text(encoding="utf-8", errors="replace")))
+    paths = [path for folder in _folders(group) for path in sorted(folder.glob("*.yaml"))]
+    found = [path.stem for path in paths if line.search(path.read_text(encoding="utf-8", errors="replace"))]
+    return list(dict.fromkeys(found))
 
 
 def _choices(group: str) -> list[str]:

@@ -262,6 +262,14 @@ def test_a_newcomers_line_is_answered_with_the_cure(words: str, told: str, tmp_p
     assert done.stderr.count("\n") == 1
 
 
+def test_a_list_of_options_says_what_each_does(tmp_path: Path) -> None:
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").write_text("name: mlp\ngrid: 8  # mine: [a] cell\n")
+    done = expkit(tmp_path, "--list", "model", "mlp", environment={"COLUMNS": "200"})
+    assert re.search(r"grid +whole number +16 +mine: \[a\] cell", done.stdout)
+    assert re.search(r"freeze .* patterns of parameter names that are not trained", done.stdout)
+
+
 def test_help_of_a_sweep_tells_of_its_first_job(tmp_path: Path) -> None:
     done = expkit(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
     assert done.returncode == 0, done.stderr
