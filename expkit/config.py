@@ -35,8 +35,13 @@ def launch(
     hands a plan to it in any case. Raises ConfigError for whatever a user can mend; nothing has been acted upon then.
     """
     arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
-    parsed = get_args_parser().parse_args(arguments)
-    _refuse_flags(parsed)
+    parsed, unknown = get_args_parser().parse_known_args(arguments)
+    _refuse_flags(parsed, unknown)
+    if parsed.shell_completion:
+        from expkit.completion import answer
+
+        if answer(parsed.overrides):
+            return
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
     folder = place.folder()
     with guarded():
@@ -56,6 +61,9 @@ def launch(
         FileConfigSource.read_all = plan.is_sweep  # whatever is composed from now on, is as the files are now
         PoolLauncher.sweep, PoolLauncher.words = sweep, plan.words
         kept = [word for word in arguments if word not in split_words(arguments)[1]]
+        if parsed.help and plan.is_sweep:  # Hydra's help knows no sweep: it tells of the first job
+            flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
+            kept = [*flags, *(jobs[0].overrides if jobs else [])]
         _start([*kept, f"--config-path={folder}"], job)
 
 
@@ -95,7 +103,13 @@ def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:
         job(one.config, one.overrides)
 
 
-def _refuse_flags(parsed: argparse.Namespace) -> None:
+def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
+    if unknown:
+        key, _, value = unknown[0].lstrip("-").partition("=")
+        raise ConfigError(
+            f"{unknown[0]}: there is no such flag; an override has no dashes: {key}={value or '…'}; see"
+            " `python -m expkit.run --help`"
+        )
     if parsed.experimental_rerun:
         raise ConfigError("--experimental-rerun: loads a pickle, which can run code; give the overrides again")
     asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(parsed, flag)]

@@ -68,7 +68,8 @@ def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
     except ConfigError:
         raise
     except HydraException as error:
-        raise ConfigError(f"command line: {first_lines(error)}") from error
+        text = in_our_words(error)
+        raise ConfigError(text if text != first_lines(error) else f"command line: {text}") from error
 
 
 def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place: Place) -> Plan:

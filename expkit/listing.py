@@ -1,8 +1,11 @@
 """--list: every word of a group with its one-line doc, or one word's options."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from expkit.registry import GROUPS, ConfigError, mixings, nearest
@@ -11,8 +14,11 @@ from expkit.signature import Option, describe
 LISTED = GROUPS | {mixings.group: mixings}
 
 
-def show(words: Sequence[str]) -> None:
-    """Print the groups, a group's words, or a word's options. Raises ConfigError for an unknown group or word."""
+def show(words: Sequence[str], conf: Path) -> None:
+    """Print the groups, a group's words, or a word's options. Raises ConfigError for an unknown group or word.
+
+    conf: the folder of the package's YAML files, whose comments say what an option does.
+    """
     console = Console()
     if not words:
         console.print("groups: " + ", ".join(LISTED))
@@ -22,7 +28,7 @@ def show(words: Sequence[str]) -> None:
         raise ConfigError(
             f"--list: there is no group '{group}'{nearest(group, LISTED) or '; there is ' + ', '.join(GROUPS)}"
         )
-    console.print(_options(group, words[1]) if len(words) > 1 else _names(group), soft_wrap=True)
+    console.print(_options(group, words[1], conf) if len(words) > 1 else _names(group), soft_wrap=True)
 
 
 def _names(group: str) -> Table:
@@ -34,12 +40,25 @@ def _names(group: str) -> Table:
     return table
 
 
-def _options(group: str, name: str) -> Table:
+def _options(group: str, name: str, conf: Path) -> Table:
     registry = LISTED[group]
-    table = Table("option", "takes", "default", box=None, padding=(0, 2, 0, 0), title=registry.entry(name).doc)
+    comments = _comments(group, name, conf)
+    title = registry.entry(name).doc
+    table = Table("option", "takes", "default", "what it does", box=None, padding=(0, 2, 0, 0), title=title)
     for option in registry.options(name).values():
-        table.add_row(option.name, describe(option.annotation), _default(option))
+        takes, default = describe(option.annotation), _default(option)
+        table.add_row(option.name, takes, default, escape(comments.get(option.name, "")))
     return table
+
+
+def _comments(group: str, name: str, conf: Path) -> dict[str, str]:
+    """Return option -> its comment in the group's YAML files, yours among them; those of this very word count most."""
+    found: dict[str, str] = {}
+    paths = [path for folder in (conf, Path.cwd() / "conf") for path in sorted((folder / group).glob("*.yaml"))]
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+    for text in sorted(texts, key=lambda text: f"name: {name}\n" in text):
+        found |= dict(re.findall(r"^(\w+):.*?\s#\s*(.+)$", text, re.M))
+    return found
 
 
 def _default(option: Option) -> str:

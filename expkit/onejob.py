@@ -1,8 +1,10 @@
 """One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -82,6 +84,13 @@ def plain(config: DictConfig) -> Config:
 def in_our_words(error: Exception) -> str:
     """Return an error of composing in a sentence that names the override and the nearest right one."""
     text = first_lines(error)
+    if "Error parsing override '" in text:
+        return _unreadable(text.split("Error parsing override '", 1)[1].split("' ")[0], text)
+    if "no viable alternative" in text or "LexerNoViable" in text:
+        return _unreadable("", text)
+    if "Ambiguous value for argument '" in text:
+        key, _, values = text.split("argument '", 1)[1].split("'", 1)[0].partition("=")
+        return f"{key}: {values} are several values; add -m to run each of them, or write {key}=[{values}] for a list"
     if "Could not override '" in text:
         key = text.split("Could not override '", 1)[1].split("'", 1)[0]
         return _unknown_key(key)
@@ -94,21 +103,54 @@ def in_our_words(error: Exception) -> str:
     return text
 
 
+def _unreadable(word: str, text: str) -> str:
+    """Return what is wrong with a word of the command line that is no override."""
+    if re.match(r"[\w./]+$", word):
+        return f"command line: '{word}' stands alone; an override is KEY=VALUE: {word}=…"
+    if made := re.match(r"([\w./]+):([\w./]+)$", word):
+        return f"command line: '{word}' is no override; did you mean '{made[1]}={made[2]}'?"
+    return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes"
+
+
 def _unknown_key(key: str) -> str:
     group, _, option = key.partition(".")
     if not option:
-        words = [*GROUPS, "experiment", "name", "seed", "epochs", "batch_size"]
-        return f"{key}: the config has no such key{nearest(key, words)}"
+        return f"{key}: the config has no such key{_nearest_key(key)}"
+    if having := _choices_having(group, option):
+        chosen = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
+        remedy = f"in {chosen} there is one; +{key}=… adds it if the word has it"
+        return f"{key}: the chosen conf/{group} lists no such option; {remedy}"
     known = set(GROUPS[group].options_of_all()) if group in GROUPS else set()
-    hint = nearest(option, known)
+    hint = nearest(option, known - {option})
     return f"{key}: the chosen conf/{group} lists no such option{hint}{'' if hint else f'; +{key}=… adds one'}"
 
 
+def _nearest_key(key: str) -> str:
+    """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
+    words = [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
+    if begun := [word for word in words if word.startswith(f"{key}_")]:
+        return f"; did you mean '{begun[0]}'?"
+    groups = [group for group in GROUPS if _choices_having(group, key)]
+    return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}" if groups else nearest(key, words)
+
+
+def _choices_having(group: str, option: str) -> list[str]:
+    """Return the choices of a group whose YAML lists an option."""
+    line = re.compile(rf"^{re.escape(option)}:", re.M)
+    paths = [path for folder in _folders(group) for path in sorted(folder.glob("*.yaml"))]
+    found = [path.stem for path in paths if line.search(path.read_text(encoding="utf-8", errors="replace"))]
+    return list(dict.fromkeys(found))
+
+
 def _choices(group: str) -> list[str]:
-    folders = [Path.cwd() / "conf" / group, conf_folder() / group]
-    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+    return sorted({path.stem for folder in _folders(group) for path in folder.glob("*.yaml")})
+
+
+def _folders(group: str) -> list[Path]:
+    return [folder for folder in (Path.cwd() / "conf" / group, conf_folder() / group) if folder.is_dir()]
 
 
 def first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("See http")]
     return " ".join(lines[:2]) if lines else type(error).__name__

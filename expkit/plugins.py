@@ -28,7 +28,9 @@ def load_plugins(files: Iterable[str]) -> None:
 def _load_file(path: Path) -> None:
     name = f"expkit_plugin_{path.stem}"
     if not path.is_file() or path.suffix != ".py":
-        raise ConfigError(f"--plugin: there is no Python file '{path}'")
+        there = path.with_suffix(".py")
+        hint = f"; did you mean '{there}'?" if there.is_file() else f" (looked in {Path.cwd()}); give its path"
+        raise ConfigError(f"--plugin: there is no Python file '{path}'{hint}")
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from expkit.signature import Misfit, Option, describe, fit, options_of
@@ -110,7 +111,7 @@ class Registry:
             names = self.names()
         if name not in self._entries:
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
-            hint = nearest(name, names) or f"; {others}"
+            hint = self._beside(name) or nearest(name, names) or f"; {others}"
             raise ConfigError(f"{self.group}.name: no {self.group} is called {name!r}{hint}")
         return self._entries[name]
 
@@ -128,6 +129,14 @@ class Registry:
     def _shared_options(self) -> dict[str, Option]:
         return options_of(self._shared) if self._shared else {}
 
+    def _beside(self, name: str) -> str:
+        """Return `; add --plugin mine.py` where a file of the working folder registers the word."""
+        from expkit.sources import file_with
+
+        variable = next((word for word, value in globals().items() if value is self), "")
+        file = file_with(variable, name, Path.cwd())
+        return f"; {file} registers it: add --plugin {file}" if file else ""
+
     def _see(self) -> str:
         return f"see `python -m expkit.run --list {self.group}`"
 
@@ -137,7 +146,8 @@ class Registry:
         """Return what is wrong with a node of the config (`name:` and options), one sentence each."""
         path = path or self.group
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-            return [f"{path}: takes a mapping with a `name`, got {node!r}; {self._see()}"]
+            remedy = f"write {{name: {node}}}" if isinstance(node, str) else self._see()
+            return [f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}"]
         try:
             options = self.options(node["name"])
         except ConfigError as error:

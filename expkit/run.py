@@ -38,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         load_plugins(own.plugin)
         if own.words is not None:
+            from expkit.composing import conf_folder
             from expkit.listing import show
 
-            show(own.words)
+            show(own.words, conf_folder())
             return
         from expkit.config import launch
 

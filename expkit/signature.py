@@ -100,6 +100,19 @@ def describe(annotation: Any) -> str:
     return words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
 
 
+def choices(annotation: Any) -> list[str]:
+    """Return the values of a type that has few, as a YAML file writes them; none of one that has many."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        found = [word for member in arguments if member is not type(None) for word in choices(member)]
+        return [*found, "null"] if found and type(None) in arguments else found
+    if origin is Literal:
+        return [str(word) for word in arguments]
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return [str(member.value) for member in annotation]
+    return ["false", "true"] if annotation is bool else []
+
+
 def fit(annotation: Any, value: Any) -> Any:
     """Return the value as the annotated type wants it (a list as a tuple, a word as an enum member).
 

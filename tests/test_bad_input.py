@@ -13,6 +13,11 @@ from expkit.registry import ConfigError
 WRONG = [
     ("model.widht=3", "model.widht", "did you mean 'width'"),
     ("modle=small_cnn", "modle", "did you mean 'model'"),
+    ("model.weights=DEFAULT", "model.weights", "in model=alexnet, model="),
+    ("optimizer.momentum=0.9", "optimizer.momentum", "in optimizer=rmsprop, optimizer=sgd there is one"),
+    ("lr=0.1", "lr", "there is optimizer.lr"),
+    ("batch=16", "batch", "did you mean 'batch_size'"),
+    ("transforms.train=[RandomHorizontalFlip]", "transforms.train[0]", "write {name: RandomHorizontalFlip}"),
     ("model=squeznet", "model", "did you mean 'squeezenet'"),
     ("model.name=small_resent", "model.name", "did you mean 'small_resnet'"),
     ("model.width=wide", "model.width", "takes whole number"),

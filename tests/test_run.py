@@ -238,6 +238,44 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
     assert shown in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("model squeezenet", "command line: 'model' stands alone; an override is KEY=VALUE: model=…"),
+        ("model:squeezenet", "command line: 'model:squeezenet' is no override; did you mean 'model=squeezenet'?"),
+        (
+            "--model=squeezenet",
+            "--model=squeezenet: there is no such flag; an override has no dashes: model=squeezenet",
+        ),
+        ("--epochs 3", "--epochs: there is no such flag; an override has no dashes: epochs=…"),
+        ("optimizer.lr=0,1", "optimizer.lr: 0,1 are several values; add -m to run each of them, or write"),
+        ("model.freeze=[a", "command line: no viable alternative at input '[a'; close what is open"),
+        ("--plugin mine", "--plugin: there is no Python file 'mine'; did you mean 'mine.py'?"),
+        ("model.name=own", "model.name: no model is called 'own'; mine.py registers it: add --plugin mine.py"),
+    ],
+)
+def test_a_newcomers_line_is_answered_with_the_cure(words: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('@models.register("own")\ndef own(): ...\n')
+    done = expkit(tmp_path, *words.split(" "))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_list_of_options_says_what_each_does(tmp_path: Path) -> None:
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").write_text("name: mlp\ngrid: 8  # mine: [a] cell\n")
+    done = expkit(tmp_path, "--list", "model", "mlp", environment={"COLUMNS": "200"})
+    assert re.search(r"grid +whole number +16 +mine: \[a\] cell", done.stdout)
+    assert re.search(r"freeze .* patterns of parameter names that are not trained", done.stdout)
+
+
+def test_help_of_a_sweep_tells_of_its_first_job(tmp_path: Path) -> None:
+    done = expkit(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "width: 8" in done.stdout
+
+
 def test_help_names_the_groups(tmp_path: Path) -> None:
     done = expkit(tmp_path, "--help")
     assert done.returncode == 0, done.stderr

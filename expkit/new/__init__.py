@@ -1,0 +1,1 @@
+"""Begins a project of one's own: words, choices, a test."""
