@@ -130,6 +130,7 @@ class Follower:
                 self.job.runner.run()
                 self.job.close()
                 self.job.bad_of_other_ranks()
+                self.job.parts.give_weights()
             except BaseException as error:
                 ending = ending_of(error, self.job)
                 if not ending.is_told:

@@ -57,6 +57,8 @@ class Parts:
     inference: Callable[..., Any] | None = None  # the same for evaluation
     ranks: Ranks | None = None  # the processes of this run, where there are several
     share: BatchShare | None = None  # what a rank's part counts for in the loss of its batch
+    is_shared_out: bool = False  # whether each rank has only a share of the weights
+    unshared: nn.Module | None = None  # the model before, until its average has been made
     scaler: Any = None  # of losses, for fp16
     chance: float = math.nan  # the loss of a model that knows nothing
     facts: dict[str, Any] = field(default_factory=dict)  # what a checkpoint says of its model: classes, input, ...
@@ -117,6 +119,13 @@ class Parts:
     def own_place(self) -> tuple[int, ...]:
         """What the draws of a rank's own part are keyed by beside epoch and batch: its number, after the first."""
         return (self.ranks.rank,) if self.ranks and self.ranks.rank else ()
+
+    def give_weights(self) -> None:
+        """Give rank 0 this rank's share of the weights, and of their average, if it has but a share."""
+        if self.is_shared_out:
+            self.model.state_dict()
+            if self.average:
+                self.average.model.state_dict()
 
     def told_by_first(self, text: str) -> str:
         """Return rank 0's text on every rank."""

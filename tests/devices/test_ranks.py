@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from expkit import run
 from expkit.config import compose_one, plain
+from tests.devices.comparing import TWO, assert_same_run, assert_same_weights, by_one, by_ranks, last_checkpoint
 from tests.devices.starting import alive, done, family, only_run, points, ranks_of, small, start, wait_for_step
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
-TWO = ["device=multi_cpu", "device.count=2"]
-TIMES = ("seconds", "images_per_second", "data_wait")
 EVERYTHING = [  # a last batch of one image, so that a rank has none; a mean that is weighted; more that must be in step
     "dataset.train_images=33", "loss.class_weights=balanced", "clip_grad_norm=0.5", "ema_decay=0.9",
 ]  # fmt: skip
@@ -34,35 +31,6 @@ SCENARIOS = [
     ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8"],
     ["on_nan=skip", "eval_batch_size=3"],
 ]
-
-
-def by_one(folder: Path, *more: str) -> Path:
-    """Run in this process; returns the run folder."""
-    overrides = small(folder, f"output_dir={folder}/one", "device=cpu", *more)
-    run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
-    return only_run(folder / "one")
-
-
-def by_ranks(folder: Path, *more: str) -> Path:
-    code, printed = done(small(folder, f"output_dir={folder}/ranks", *TWO, *more))
-    assert code == 0, printed
-    return only_run(folder / "ranks")
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """The weights after all epochs, and every point that was logged, within what the order of sums does."""
-    for path in sorted((one / "checkpoints").glob("*.safetensors")):
-        ours, theirs = load_file(path), load_file(other / "checkpoints" / path.name)
-        assert ours.keys() == theirs.keys()
-        for name, value in ours.items():
-            assert torch.allclose(theirs[name], value, rtol=1e-5, atol=1e-6), name
-    ours_told, theirs_told = points(one), points(other)
-    assert len(ours_told) == len(theirs_told)
-    for ours, theirs in zip(ours_told, theirs_told, strict=True):
-        for name in ours.keys() - {"kind", *TIMES}:
-            assert theirs[name] == pytest.approx(ours[name], rel=1e-5), name
-            if "accuracy" in name:
-                assert theirs[name] == ours[name]
 
 
 @pytest.mark.parametrize("more", [EVERYTHING, *(SCENARIOS if IS_LONG else [])], ids=" ".join)
@@ -87,10 +55,8 @@ def test_another_number_of_ranks_goes_on(device: list[str], tmp_path: Path) -> N
     code, printed = done(overrides)
     assert code == 0, printed
     assert "differs from the checkpoint: device.count: 2 ->" in printed
-    last = sorted((whole / "checkpoints").glob("*.safetensors"))[-1].name
-    ours, theirs = load_file(whole / "checkpoints" / last), load_file(begun / "checkpoints" / last)
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-6)
+    last = last_checkpoint(whole)
+    assert_same_weights(last, begun / "checkpoints" / last.name)
 
 
 @pytest.fixture
