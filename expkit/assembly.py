@@ -292,6 +292,8 @@ def describe(job: Job) -> dict[str, str]:
     return {
         "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
         "model": f"{job.config['model']['name']}, {count:,} parameters{frozen}",
-        "device": parts.device.describe() + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
+        "device": parts.device.describe()
+        + parts.pieces.describe()
+        + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
         "length": f"{job.runner.last_step:,} steps, {job.runner.steps_per_epoch:,} an epoch",
     }

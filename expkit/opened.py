@@ -87,6 +87,8 @@ class Opened:
         result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
         # Once a rank has failed, the others do not answer.
         result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
+        if size := self.job.parts.pieces.size:
+            result["micro_batch"] = size
         summary = {self.ending.status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason

@@ -11,9 +11,11 @@ from expkit.devices.compiling import Compiled
 from expkit.devices.sharding import check_shardable, share_out, shared_optimizer
 from expkit.devices.splitting import spread as spread_layers
 from expkit.devices.wrapping import synchronise_batch_norm, wrap
+from expkit.models import training_mode
 from expkit.registry import ConfigError, datasets, devices
 from expkit.training.interruption import AgreedInterruption
 from expkit.training.parts import Parts
+from expkit.training.pieces import Pieces, depends_on_pieces
 from expkit.training.shares import BatchShare
 
 Config = Mapping[str, Any]
@@ -26,6 +28,7 @@ def spread(parts: Parts, config: Config, image_size: int) -> None:
         share_work(parts, config, may_lose, image_size)
     else:
         spread_model(parts, config["device"])
+    add_pieces(parts, image_size)
     add_compiling(parts)
 
 
@@ -46,7 +49,7 @@ def share_work(parts: Parts, config: Config, may_lose: bool, image_size: int) ->
         parts.model = synchronise_batch_norm(parts.model, device.torch_device)
     if layout.strategy == "fsdp":
         shard(parts, config, layout)
-    else:
+    elif device.options.micro_batch != "auto":  # then ranks add up their gradients themselves, before each update
         parts.forward = wrap(parts.model, layout, device.torch_device)
     parts.share = BatchShare(ranks, parts.loss, may_lose, image_size)
     parts.interruption = AgreedInterruption(ranks)
@@ -70,6 +73,27 @@ def shard_average(parts: Parts) -> None:
         assert parts.ranks is not None
         share_out(parts.average.model, parts.ranks, parts.device.torch_device.type)
         parts.unshared = None
+
+
+def add_pieces(parts: Parts, image_size: int) -> None:
+    """Have the loop compute a batch in pieces, if the device's options ask for it. Raises ConfigError."""
+    if (asked := parts.device.options.micro_batch) is None:
+        return
+    parts.pieces = Pieces(asked, parts.ranks)
+    parts.pieces.tell = lambda text: parts.logger.message(text)
+    if parts.share is None:
+        parts.share = BatchShare(None, parts.loss, False, image_size)
+    if asked != "auto":
+        return
+    number = "give a number, e.g. device.micro_batch=16, which the result then depends on"
+    if parts.is_shared_out:
+        raise ConfigError(f"device.micro_batch: auto does not go with device.strategy=fsdp; {number}")
+    training_mode(parts.model)
+    if what := depends_on_pieces(parts.model, image_size):
+        raise ConfigError(
+            f"device.micro_batch: auto would have the result depend on the memory that is free: {what} takes the images"
+            f" that are computed at once together; {number}"
+        )
 
 
 def spread_model(parts: Parts, node: Config) -> None:

@@ -28,8 +28,9 @@ SCENARIOS = [
     ["accumulate_steps=2", "dataset.num_workers=1", "dataset.train_images=40"],
     ["sampler=weighted", "sampler.class_weights={circle: 3}"],
     ["transforms=augment", "transforms.image_size=32"],
-    ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8"],
+    ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8", "optimizer=sgd"],
     ["on_nan=skip", "eval_batch_size=3"],
+    ["transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]", "dataset.train_images=33"],  # pairs across ranks
 ]
 
 
@@ -42,7 +43,8 @@ def test_two_ranks_do_the_run_of_one(more: list[str], tmp_path: Path) -> None:
 
 @long
 def test_four_ranks_do_the_run_of_one(tmp_path: Path) -> None:
-    assert_same_run(by_one(tmp_path, *EVERYTHING), by_ranks(tmp_path, *EVERYTHING, "device.count=4"))
+    more = [*EVERYTHING, "transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]"]
+    assert_same_run(by_one(tmp_path, *more), by_ranks(tmp_path, *more, "device.count=4"))
 
 
 @long

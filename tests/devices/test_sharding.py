@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ from tests.devices.test_ranks import EVERYTHING
 
 long = pytest.mark.skipif(os.environ.get("EXPKIT_LONG") != "1", reason="starts many processes: EXPKIT_LONG=1 runs it")
 FSDP = "device.strategy=fsdp"
-SQUEEZENET = ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8"]
+SQUEEZENET = ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8", "optimizer=sgd"]
 SCENARIOS = [
-    ["accumulate_steps=2", "dataset.train_images=40", "optimizer=sgd", "+optimizer.momentum=0.9"],
+    ["accumulate_steps=2", "dataset.train_images=40", "optimizer=sgd", "optimizer.momentum=0.8"],
     ["optimizer=rmsprop", "on_nan=skip", "clip_grad_norm=0.5", "schedule=constant"],
     ["swa_from=0.2", "optimizer.layer_decay=0.75"],
     [*SQUEEZENET, "model.freeze=['features.0.*']"],
@@ -28,7 +29,8 @@ SCENARIOS = [
 
 
 def test_shares_do_the_run_of_one(tmp_path: Path) -> None:
-    one, two = by_one(tmp_path, *EVERYTHING), by_ranks(tmp_path, *EVERYTHING, FSDP)
+    more = [*EVERYTHING, "transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]"]
+    one, two = by_one(tmp_path, *more), by_ranks(tmp_path, *more, FSDP)
     assert_same_run(one, two)
     assert "2 ranks, each with a share of the weights (fsdp)" in (two / "log.txt").read_text()
     digests = json.loads((two / "result.json").read_text())
@@ -70,7 +72,7 @@ def test_a_checkpoint_goes_on_by_any_number_of_ranks(first: list[str], then: lis
     assert code == 0, printed
     assert "goes on from" in printed
     assert_same_weights(whole, begun / "checkpoints" / whole.name)
-    assert [one["epoch"] for one in points(begun) if one["kind"] == "epoch"] == [0, 1]
+    assert points(begun)[-1]["epoch"] == 1
 
 
 @long
@@ -79,7 +81,7 @@ def test_weights_of_another_run_are_taken(tmp_path: Path) -> None:
     more = [f"checkpoint.init_from={other}", "epochs=1", "device.precision=fp16"]
     (tmp_path / "next").mkdir()
     one, two = by_one(tmp_path / "next", *more), by_ranks(tmp_path / "next", *more, FSDP)
-    assert "took 26 of 26 weights" in (two / "log.txt").read_text().replace("took all", "took")
+    assert re.search(r"took (\d+) of \1 weights", (two / "log.txt").read_text())
     last = [points(run)[-1]["val/loss"] for run in (one, two)]
     assert last[0] == pytest.approx(last[1], rel=0.02)  # halves
 
