@@ -135,7 +135,7 @@ class Parts:
             loss = loss * self.ranks.size
         loss = self.scaler.scale(loss) if self.scaler else loss
         if self.pieces.is_auto:
-            self.pieces.add_gradients(loss, self.model)
+            self.pieces.backward(loss, self.model)
         else:
             loss.backward()
 

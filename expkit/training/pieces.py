@@ -26,6 +26,8 @@ class Pieces:
         self.is_auto = asked == "auto"
         self.ranks = ranks
         self.tell: Callable[[str], object] = lambda text: None
+        self.results: list[Any] = []  # of the pieces of the batch at hand: what the caller adds for each
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # of the piece at hand
         self._largest = 0  # images of the piece at hand; of ranks the most that one of them has
         self._failed = False
 
@@ -38,13 +40,17 @@ class Pieces:
     def of(self, images: Tensor, targets: Tensor, total: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch in pieces, one again in smaller ones if it did not fit. total: images of all ranks' parts."""
         left = math.ceil(total / self.ranks.size) if self.ranks else len(images)
+        self.results = []
         while True:
+            kept, self._gradients = len(self.results), []
             count = max(math.ceil(left / (self.size or left)), 1) if left else 1
             self._largest, own = math.ceil(left / count), math.ceil(len(images) / count)
             yield images[:own], targets[:own]
             if self._did_not_fit():
+                del self.results[kept:]  # it fitted here, and not on another rank
                 self._halve()
                 continue
+            self._add_gradients()
             left, images, targets = left - self._largest, images[own:], targets[own:]
             if left <= 0:
                 return
@@ -53,11 +59,10 @@ class Pieces:
         """Return the outputs of an evaluation for a batch, computed in pieces. total: images of all ranks' parts."""
         if self.size is None and not self.is_auto:
             return forward(images)
-        found = []
         for piece, _ in self.of(images, images, total):
             with self:
-                found.append(forward(piece))
-        return torch.cat(found)
+                self.results.append(forward(piece))
+        return torch.cat(self.results)
 
     def __enter__(self) -> None:
         self._failed = False
@@ -84,16 +89,20 @@ class Pieces:
             f"{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
         )
 
-    def add_gradients(self, loss: Tensor, model: nn.Module) -> None:
-        """Add the gradients of a loss: all of them, or none if memory runs out on the way."""
+    def backward(self, loss: Tensor, model: nn.Module) -> None:
+        """Find the gradients of a piece's loss; they are added once it is known that the piece fitted, on all ranks."""
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         found = torch.autograd.grad(loss, weights, allow_unused=True)
         fresh = [_laid_out(new, weight) for new, weight in zip(found, weights, strict=True)]
-        for weight, new in zip(weights, fresh, strict=True):
+        self._gradients = [(weight, new) for weight, new in zip(weights, fresh, strict=True) if new is not None]
+
+    def _add_gradients(self) -> None:
+        for weight, new in self._gradients:
             if weight.grad is None:
                 weight.grad = new
-            elif new is not None:
+            else:
                 weight.grad.add_(new)
+        self._gradients = []
 
     def meet(self, model: nn.Module) -> None:
         """Add up the ranks' gradients before an update, where they cannot do so on the way since a piece may fail."""

@@ -112,13 +112,12 @@ class Runner:
         parts.device.seed(step_key)
         if parts.share:
             parts.share.begin(targets, batch.total)
-        done = []
         for piece in parts.pieces.of(images, targets, batch.total):  # one, unless the device has device.micro_batch
             with parts.pieces:
-                done.append(parts.learn(*piece, window))
+                parts.pieces.results.append(parts.learn(*piece, window))
         if parts.mixing is not None and targets.ndim == 2:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
-        parts.train_metrics.update(self.batch, *joined(done), targets)
+        parts.train_metrics.update(self.batch, *joined(parts.pieces.results), targets)
 
     def update(self) -> None:
         """Clip the gradients, move the weights and the learning rate; then the state is whole."""

@@ -45,7 +45,7 @@ class Hungry(nn.Module):
         return self.head(_Backward.apply(features, self) if self.when == "backward" else features)
 
     def judge(self, images: int) -> None:
-        if images > self.most and self.calls > self.after and os.environ.get("RANK", "") in (self.rank, ""):
+        if images > self.most and self.calls > self.after and self.rank in ("", os.environ.get("RANK", "")):
             raise ERRORS[self.error]
 
 

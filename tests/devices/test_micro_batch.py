@@ -147,7 +147,7 @@ def test_a_number_of_pieces_among_ranks(strategy: str, tmp_path: Path) -> None:
 def test_memory_that_the_system_refuses(tmp_path: Path) -> None:
     """A real one: the system gives this process no more, and torch says so."""
     more = ["model=vgg16", "model.dropout=0.0", "transforms.image_size=224", "dataset.train_images=32", "epochs=1"]
-    more += ["dataset.val_images=4", "batch_size=32", "eval_batch_size=4", AUTO, "watch=none", "max_steps=1"]
+    more += ["dataset.val_images=5", "batch_size=32", "eval_batch_size=4", AUTO, "watch=none", "max_steps=1"]
     more += ["optimizer=sgd", "checkpoint=none", f"output_dir={tmp_path}/out", "device=cpu"]
     command = ["prlimit", f"--data={6 * 2**30}", sys.executable, "-m", "expkit.run"]
     code, printed = done(small(tmp_path, *more), command)

@@ -16,7 +16,18 @@ import pytest
 from expkit import run
 from expkit.config import compose_one, plain
 from tests.devices.comparing import TWO, assert_same_run, assert_same_weights, by_one, by_ranks, last_checkpoint
-from tests.devices.starting import alive, done, family, only_run, points, ranks_of, small, start, wait_for_step
+from tests.devices.starting import (
+    alive,
+    done,
+    family,
+    only_run,
+    points,
+    ranks_of,
+    small,
+    start,
+    wait_for_ranks,
+    wait_for_step,
+)
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
@@ -62,12 +73,13 @@ def test_another_number_of_ranks_goes_on(device: list[str], tmp_path: Path) -> N
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path, list[int]]]:
-    """A run of two ranks in the midst of its steps: (launcher, run folder, all its processes)."""
-    more = [f"output_dir={tmp_path}/out", *TWO, "epochs=5000", "schedule=constant", "dataset.num_workers=1"]
-    launcher = start(small(tmp_path, *more))
+def running(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], Path, list[int]]]:
+    """A run in the midst of its steps: (launcher, run folder, all its processes). param: (ranks, step), 0: no step."""
+    count, step = getattr(request, "param", (2, 5))
+    more = [f"output_dir={tmp_path}/out", *TWO, f"device.count={count}", "epochs=5000", "schedule=constant"]
+    launcher = start(small(tmp_path, *more, "dataset.num_workers=1"))
     try:
-        run_folder = wait_for_step(tmp_path / "out", 5)
+        run_folder = wait_for_step(tmp_path / "out", step) if step else wait_for_ranks(tmp_path / "out", count)
         yield launcher, run_folder, family(launcher.pid)
     finally:
         for process in family(launcher.pid) if launcher.poll() is None else []:
@@ -89,9 +101,15 @@ def wait_for_end(launcher: subprocess.Popen[str], processes: list[int], seconds:
 Running = tuple[subprocess.Popen[str], Path, list[int]]
 
 
-@pytest.mark.parametrize("attempt", range(5 if IS_LONG else 1))
-@pytest.mark.parametrize("rank", [0, 1] if IS_LONG else [1])
-def test_a_killed_rank_is_named_and_the_others_end(rank: int, attempt: int, running: Running) -> None:
+# (ranks, step), and the rank that is killed then: before the first step, and later, with checkpoints being written.
+KILLS = [
+    ((2, 5), 1), ((2, 0), 0), ((2, 0), 1), ((2, 5), 0), ((2, 200), 0), ((2, 50), 1),
+    ((4, 5), 0), ((4, 0), 1), ((4, 20), 2), ((4, 50), 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("running", "rank"), KILLS if IS_LONG else KILLS[:1], indirect=["running"], ids=str)
+def test_a_killed_rank_is_named_and_the_others_end(running: Running, rank: int) -> None:
     launcher, run_folder, processes = running
     os.kill(ranks_of(run_folder)[rank], signal.SIGKILL)
     printed = wait_for_end(launcher, processes)
