@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from expkit.devices import Ranks
-from expkit.devices.memory import is_out_of_memory
+from expkit.devices.memory import give_back, may_be_out_of_memory
 from expkit.devices.placement import MicroBatch
 
 
@@ -71,7 +71,7 @@ class Pieces:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Let memory that ran out pass, where smaller pieces may help."""
-        self._failed = self.is_auto and error is not None and is_out_of_memory(error) and self._largest > 1
+        self._failed = self.is_auto and error is not None and may_be_out_of_memory(error) and self._largest > 1
         return self._failed
 
     def _did_not_fit(self) -> bool:
@@ -81,8 +81,7 @@ class Pieces:
         return bool(self.ranks.sum(torch.tensor(int(self._failed))))
 
     def _halve(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # what is left lies in blocks of other sizes
+        give_back()
         self.size = math.ceil(self._largest / 2)
         self.tell(
             f"warning: memory ran out with {self._largest} images at once: goes on with up to {self.size}"

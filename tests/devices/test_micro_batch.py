@@ -146,11 +146,17 @@ def test_a_number_of_pieces_among_ranks(strategy: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("prlimit") or sys.platform != "linux", reason="limits a process's memory")
 def test_memory_that_the_system_refuses(tmp_path: Path) -> None:
     """A real one: the system gives this process no more, and torch says so."""
-    more = ["model=vgg16", "model.dropout=0.0", "transforms.image_size=224", "dataset.train_images=32", "epochs=1"]
-    more += ["dataset.val_images=5", "batch_size=32", "eval_batch_size=4", AUTO, "watch=none", "max_steps=1"]
-    more += ["optimizer=sgd", "checkpoint=none", f"output_dir={tmp_path}/out", "device=cpu"]
-    command = ["prlimit", f"--data={6 * 2**30}", sys.executable, "-m", "expkit.run"]
+    more = [
+        "model=squeezenet",
+        "model.dropout=0.0",
+        "transforms.image_size=224",
+        "dataset.train_images=128",
+        "epochs=1",
+    ]
+    more += ["dataset.val_images=5", "batch_size=128", "eval_batch_size=4", AUTO, "watch=none", "max_steps=1"]
+    more += ["optimizer=sgd", "checkpoint=none", "device.keep_memory=false", f"output_dir={tmp_path}/out", "device=cpu"]
+    command = ["prlimit", f"--data={3 * 2**30}", sys.executable, "-m", "expkit.run"]
     code, printed = done(small(tmp_path, *more), command)
     assert code == 0, printed
-    assert "warning: memory ran out with 32 images at once" in printed
-    assert json.loads((only_run(tmp_path / "out") / "result.json").read_text())["micro_batch"] < 32
+    assert "warning: memory ran out with 128 images at once" in printed
+    assert json.loads((only_run(tmp_path / "out") / "result.json").read_text())["micro_batch"] < 128
