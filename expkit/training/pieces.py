@@ -39,8 +39,11 @@ class Pieces:
 
     def of(self, images: Tensor, targets: Tensor, total: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch in pieces, one again in smaller ones if it did not fit. total: images of all ranks' parts."""
-        left = math.ceil(total / self.ranks.size) if self.ranks else len(images)
         self.results = []
+        if self.size is None and not self.is_auto:
+            yield images, targets
+            return
+        left = math.ceil(total / self.ranks.size) if self.ranks else len(images)
         while True:
             kept, self._gradients = len(self.results), []
             count = max(math.ceil(left / (self.size or left)), 1) if left else 1
