@@ -2,9 +2,10 @@
 
 import json
 import shlex
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,7 +68,10 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     load_plugins(plugins)
     named = [word for file in plugins for word in ("--plugin", file)]
     command = shlex.join(["python", "-m", "expkit.run", *named, *overrides])
-    opened = open_run(plain(compose_one(list(overrides))), overrides, command)
+    config = plain(compose_one(list(overrides)))
+    if several := _train_by_ranks(config, overrides, command):
+        return several
+    opened = open_run(config, overrides, command)
     if isinstance(opened, Path):  # checkpoint.resume of a run that is finished
         return _read(opened)[0]
     ending = opened.train(began)
@@ -79,8 +83,39 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     return run
 
 
+def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: str) -> Run | None:
+    """Train in as many processes as the device asks for; None where it is this one alone."""
+    from expkit import assembly, ranking
+    from expkit.devices.ranks import given_ranks
+    from expkit.opened import Opened
+    from expkit.registry import ConfigError
+
+    assembly.check(config)
+    if (layout := ranking.layout_of(config)) is None:
+        return None
+    if given_ranks():
+        raise ConfigError("device.name: under torchrun use python -m expkit.run; expkit.train starts ranks of its own")
+    if layout.nodes > 1:
+        raise ConfigError("device.name: multi_node is for the command line, the same command on each machine")
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError(f"device.name: {config['device']['name']} starts processes, from the main thread only")
+    ended = ranking.train_with_others(config, overrides, command, None, Opened)
+    begun = (ended.folder / "record.json").is_file()
+    if ended.code == 2 and not begun:
+        raise ConfigError(*ended.reason.split("; "))
+    run, reason = _read(ended.folder) if begun else (Run(ended.folder, "failed", {}), "")
+    if run.status == "running":  # the rank that writes the record was killed
+        run = replace(run, status="failed")
+    if run.status == "interrupted" or ended.code > 128:
+        raise KeyboardInterrupt
+    if ended.code:
+        raise TrainingFailed(run, reason or ended.reason)
+    return run
+
+
 def _read(folder: Path) -> tuple[Run, str]:
     """Return a run as its record tells of it, and the reason why it ended, if it has one."""
     record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return Run(folder, record["status"], result["scores"]), record.get("reason", "")
+    path = folder / "result.json"  # not there when the process that writes it was killed
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return Run(folder, record["status"], result.get("scores", {})), record.get("reason", "")

@@ -41,7 +41,7 @@ from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
 from expkit.resuming import Origin, find_origin, run_name
-from expkit.spreading import spread
+from expkit.spreading import shard_average, spread
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
@@ -183,12 +183,13 @@ def assemble(
     runner = Runner(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
     parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
-    if not ranks or ranks.is_first:
-        parts.watch = build_watch(config["watch"], scene_of(parts, splits, basis.sizes[0]))
+    shard_average(parts)
+    scene, is_first = scene_of(parts, splits, basis.sizes[0]), not ranks or ranks.is_first
+    parts.watch = build_watch(config["watch"], scene, parts.is_shared_out, is_first)
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
-    job.notes = [*splits.notes, basis.note, *order.notes]
+    job.notes = [*splits.notes, basis.note, *order.notes, *parts.watch.notes]
     job.notes += begin(job, origin)
     return job
 
@@ -287,9 +288,12 @@ def describe(job: Job) -> dict[str, str]:
     count, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
     classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
     frozen = f", {trained:,} of them trained" if trained < count else ""
+    strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
     return {
         "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
         "model": f"{job.config['model']['name']}, {count:,} parameters{frozen}",
-        "device": parts.device.describe() + (f", {parts.ranks.size} ranks" if parts.ranks else ""),
+        "device": parts.device.describe()
+        + parts.pieces.describe()
+        + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
         "length": f"{job.runner.last_step:,} steps, {job.runner.steps_per_epoch:,} an epoch",
     }

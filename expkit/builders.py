@@ -261,17 +261,18 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
 
 def build_average(parts: Parts, options: RunOptions, steps_per_epoch: int, last_step: int) -> Average | None:
     """Build the average of the weights that a run keeps, None for none. Raises ConfigError."""
+    model = parts.unshared or parts.model
     if options.swa_from is not None:
         if options.ema_decay is not None:
             raise ConfigError("swa_from: a run keeps one average of its weights; set ema_decay=null or swa_from=null")
-        return EqualAverage(parts.model, round(options.swa_from * last_step), steps_per_epoch, last_step)
+        return EqualAverage(model, round(options.swa_from * last_step), steps_per_epoch, last_step)
     if options.ema_decay is None:
         return None
     if options.ema_rule == "bounded":
-        return ExponentialAverage(parts.model, options.ema_decay, options.ema_every)
+        return ExponentialAverage(model, options.ema_decay, options.ema_every)
     images, copied = options.batch_size * options.accumulate_steps, parts.schedule.warmup.steps / steps_per_epoch
     return TorchvisionAverage(
-        parts.model, options.ema_decay, options.ema_every, images, options.epochs, steps_per_epoch, copied
+        model, options.ema_decay, options.ema_every, images, options.epochs, steps_per_epoch, copied
     )
 
 

@@ -19,7 +19,7 @@ _FREE = (
     "device.unused_parameters",
 )  # fmt: skip
 # What a device that lists the key not at all computes like.
-_AS_IF = {"device.sync_batchnorm": True, "device.deterministic": False}
+_AS_IF = {"device.sync_batchnorm": True, "device.deterministic": False, "device.micro_batch": None}
 _FREE_NO_MORE = ("checkpoint.monitor",)  # it says when early stopping ends the run, and which checkpoint is best
 _NEVER = ("model.name", "optimizer.name")  # the state is that of another thing
 _OF_POSITION = ("batch_size", "accumulate_steps", "limit_train_batches", "dataset.drop_last")  # within an epoch

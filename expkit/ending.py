@@ -1,6 +1,5 @@
 """How a run ended: what the record says of it, the exit code, and what the user can do about a failure."""
 
-import errno
 import signal
 import sys
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from expkit.assembly import Job
 from expkit.checkpoints import CheckpointNotWritten
 from expkit.data.decode import BadImage
 from expkit.data.loader import TooManyBad
+from expkit.devices.memory import is_out_of_memory
 from expkit.devices.ranks import is_lost_peer
 from expkit.registry import ConfigError
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.interruption import EXIT_CODES, Interrupted
-
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def ending_of(error: BaseException, job: Job) -> Ending:
         return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
     if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
         return Ending("failed", 1, str(error))
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return Ending("failed", 1, _memory_advice(job))
     if isinstance(error, RuntimeError) and (failed := job.failure(error)):
         return Ending("failed", 1, str(failed))
@@ -50,25 +48,16 @@ def ending_of(error: BaseException, job: Job) -> Ending:
     return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Say whether memory ran out: torch has a class of its own for GPUs, and only words for the CPU and its workers."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
-
-
 def _memory_advice(job: Job) -> str:
-    size, accumulate = job.options.batch_size, job.options.accumulate_steps
+    size, at_once = job.options.batch_size, job.parts.pieces.size or job.parts.own_size(job.options.batch_size)
     device = job.parts.device.torch_device
     if device.type == "cuda":
         peak, where = torch.cuda.max_memory_allocated(device), str(device)
     else:
         peak, where = _peak_memory(), "this process"
     used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
-    smaller = f"batch_size={size // 2} accumulate_steps={accumulate * 2} takes the same steps in half of it"
-    advice = smaller if size > 1 else "batch_size is 1 already: use a smaller model or transforms.image_size"
+    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces (auto finds their size)"
+    advice = smaller if at_once > 1 else "no batch is smaller than one image: use a smaller model or image_size"
     step, epoch = job.runner.step + 1, job.runner.epoch + 1
     return (
         f"memory ran out at step {step} (epoch {epoch}) with batch_size={size}{used}; {advice};"

@@ -51,12 +51,15 @@ class Opened:
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes)
         self.logger.start(replace(facts, first_step=self.job.runner.step))
         self.ending = Ending("failed", 1)
+        self.digests: dict[str, str] = {}
         with self.signals:
             try:
                 self.job.runner.run()
                 self.job.close()
                 for split, bad in self.job.bad_of_other_ranks():
                     self.bad_file(split, bad)
+                if self.job.parts.is_shared_out:
+                    self.digests = digests_of(self.job)
                 self.ending = Ending("finished", 0)
             except BaseException as error:
                 self.ending = ending_of(error, self.job)
@@ -82,9 +85,10 @@ class Opened:
     def close(self, seconds: float) -> None:
         runner, kept = self.job.runner, self.job.parts.checkpoints
         result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
-        result["weights_sha256"] = weights_digest(self.job.parts.model)
-        if average := self.job.parts.average:
-            result["average_sha256"] = weights_digest(average.model)
+        # Once a rank has failed, the others do not answer.
+        result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
+        if size := self.job.parts.pieces.size:
+            result["micro_batch"] = size
         summary = {self.ending.status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason
@@ -110,6 +114,12 @@ class Opened:
             write_report(self.folder)
         except Exception as error:
             print(f"warning: report.html was not written: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def digests_of(job: Job) -> dict[str, str]:
+    """Return a digest of the weights, and of their average; where ranks have shares of them, all must ask."""
+    found = {"weights_sha256": weights_digest(job.parts.model)}
+    return found | ({"average_sha256": weights_digest(average.model)} if (average := job.parts.average) else {})
 
 
 def _keep_metrics(origin: Origin, path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from expkit import assembly
 from expkit.checkpoints import CheckpointNotWritten
@@ -24,6 +24,14 @@ from expkit.resuming import folder_to_go_on_in, run_name, shared_origin
 Config = dict[str, Any]
 
 
+class Ended(NamedTuple):
+    """How a run of several ranks ended; folder: the run's (of several machines, where this one's logs are)."""
+
+    code: int
+    folder: Path
+    reason: str = ""
+
+
 def layout_of(config: Mapping[str, Any]) -> Layout | None:
     """Return the processes that the config's device asks for, None where this one does. Raises ConfigError."""
     found = devices.build(config["device"])
@@ -32,21 +40,18 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 
 def train_with_others(
     config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any]
-) -> tuple[int, Path]:
-    """Start the run's ranks, or be one where torchrun has started them.
-
-    Returns the exit code and the run folder (of several machines, where this one's logs are). Raises ConfigError.
-    """
+) -> Ended:
+    """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
     if ranks:
         ending, folder = train_as_rank(config, overrides, command, ranks, opened)
-        return ending.code, folder
+        return Ended(ending.code, folder, ending.reason)
     layout = layout_of(config)
     assert layout is not None
     return launch_ranks(config, overrides, command, layout)
 
 
-def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout: Layout) -> tuple[int, Path]:
-    """Freeze the config in the run folder and start this machine's ranks with it; returns (exit code, folder)."""
+def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout: Layout) -> Ended:
+    """Freeze the config in the run folder and start this machine's ranks with it."""
     folder, is_new = folder_to_go_on_in(config), False
     if folder:
         config = config | {"checkpoint": config["checkpoint"] | {"resume": str(folder)}}
@@ -57,10 +62,10 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
     place = folder / "ranks" if folder else Path(config["output_dir"]).expanduser() / "nodes" / here
     frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
     frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
-    code = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.rank"])
+    code, reason = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.rank"])
     if is_new and folder and not (folder / "record.json").exists():
         shutil.rmtree(folder)  # it came to nothing: what would have been refused here leaves nothing behind there
-    return code, folder or place
+    return Ended(code, folder or place, reason)
 
 
 def train_as_rank(
@@ -130,6 +135,7 @@ class Follower:
                 self.job.runner.run()
                 self.job.close()
                 self.job.bad_of_other_ranks()
+                self.job.parts.give_weights()
             except BaseException as error:
                 ending = ending_of(error, self.job)
                 if not ending.is_told:

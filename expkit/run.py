@@ -159,10 +159,10 @@ def _train_with_others(config: Config, overrides: Sequence[str], command: str, p
         return None
     if prepare:
         raise ConfigError("device.name: what is prepared here cannot be sent to ranks; use device=cpu or gpu")
-    code, folder = ranking.train_with_others(config, overrides, command, ranks, Opened)
-    if code:
-        sys.exit(code)
-    return folder
+    ended = ranking.train_with_others(config, overrides, command, ranks, Opened)
+    if ended.code:
+        sys.exit(ended.code)
+    return ended.folder
 
 
 def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Opened | Path:

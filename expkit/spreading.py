@@ -1,5 +1,6 @@
 """One model on several devices: among the ranks of a run, or by one process."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,14 @@ from torch import nn
 
 from expkit.devices import Layout, Split
 from expkit.devices.compiling import Compiled
+from expkit.devices.sharding import check_shardable, share_out, shared_optimizer
 from expkit.devices.splitting import spread as spread_layers
 from expkit.devices.wrapping import synchronise_batch_norm, wrap
+from expkit.models import training_mode
 from expkit.registry import ConfigError, datasets, devices
 from expkit.training.interruption import AgreedInterruption
 from expkit.training.parts import Parts
+from expkit.training.pieces import Pieces, depends_on_pieces
 from expkit.training.shares import BatchShare
 
 Config = Mapping[str, Any]
@@ -21,18 +25,19 @@ def spread(parts: Parts, config: Config, image_size: int) -> None:
     """Have the run's devices do what the loop asks of one; a single one is left as it is. image_size: pixels."""
     if parts.ranks:
         may_lose = datasets.shared(config["dataset"]).on_bad == "skip"
-        share_work(parts, config["device"], may_lose, image_size)
+        share_work(parts, config, may_lose, image_size)
     else:
         spread_model(parts, config["device"])
+    add_pieces(parts, image_size)
     add_compiling(parts)
 
 
-def share_work(parts: Parts, node: Config, may_lose: bool, image_size: int) -> None:
+def share_work(parts: Parts, config: Config, may_lose: bool, image_size: int) -> None:
     """Have the ranks train one model: gradients, normalisation, losses and signals are those of all of them.
 
     may_lose: whether samples that cannot be read are left out; image_size: pixels.
     """
-    ranks, device, found = parts.ranks, parts.device, devices.build(node)
+    ranks, device, found = parts.ranks, parts.device, devices.build(config["device"])
     assert ranks is not None
     if parts.unfreezing:
         raise ConfigError(
@@ -42,9 +47,53 @@ def share_work(parts: Parts, node: Config, may_lose: bool, image_size: int) -> N
     layout = found if isinstance(found, Layout) else Layout((device.torch_device,))
     if layout.sync_batchnorm:
         parts.model = synchronise_batch_norm(parts.model, device.torch_device)
-    parts.forward = wrap(parts.model, layout, device.torch_device)
+    if layout.strategy == "fsdp":
+        shard(parts, config, layout)
+    elif device.options.micro_batch != "auto":  # then ranks add up their gradients themselves, before each update
+        parts.forward = wrap(parts.model, layout, device.torch_device)
     parts.share = BatchShare(ranks, parts.loss, may_lose, image_size)
     parts.interruption = AgreedInterruption(ranks)
+
+
+def shard(parts: Parts, config: Config, layout: Layout) -> None:
+    """Leave each rank its share of the model's weights and of what the optimizer keeps. Raises ConfigError."""
+    assert parts.ranks is not None
+    check_shardable(parts.model, parts.optimizer, layout, bool(parts.device.options.compile))
+    if config.get("ema_decay") is not None or config.get("swa_from") is not None:
+        parts.unshared = copy.deepcopy(parts.model)
+    names = {id(weight): name for name, weight in parts.model.named_parameters()}
+    share_out(parts.model, parts.ranks, parts.device.torch_device.type)
+    parts.optimizer = shared_optimizer(parts.optimizer, names, parts.model, parts.ranks)
+    parts.forward, parts.is_shared_out = parts.model, True
+
+
+def shard_average(parts: Parts) -> None:
+    """Leave each rank its share of the averaged weights too, where it has one of the weights."""
+    if parts.is_shared_out and parts.average:
+        assert parts.ranks is not None
+        share_out(parts.average.model, parts.ranks, parts.device.torch_device.type)
+        parts.unshared = None
+
+
+def add_pieces(parts: Parts, image_size: int) -> None:
+    """Have the loop compute a batch in pieces, if the device's options ask for it. Raises ConfigError."""
+    if (asked := parts.device.options.micro_batch) is None:
+        return
+    parts.pieces = Pieces(asked, parts.ranks)
+    parts.pieces.tell = lambda text: parts.logger.message(text)
+    if parts.share is None:
+        parts.share = BatchShare(None, parts.loss, False, image_size)
+    if asked != "auto":
+        return
+    number = "give a number, e.g. device.micro_batch=16, which the result then depends on"
+    if parts.is_shared_out:
+        raise ConfigError(f"device.micro_batch: auto does not go with device.strategy=fsdp; {number}")
+    training_mode(parts.model)
+    if what := depends_on_pieces(parts.model, image_size):
+        raise ConfigError(
+            f"device.micro_batch: auto would have the result depend on the memory that is free: {what} takes the images"
+            f" that are computed at once together; {number}"
+        )
 
 
 def spread_model(parts: Parts, node: Config) -> None:

@@ -1,9 +1,12 @@
 """The public names: few, typed, documented, light to import; training and loading from Python."""
 
 import inspect
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +70,30 @@ def test_a_mistake_is_a_config_error_and_leaves_nothing(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(expkit.ConfigError, match=r"model\.width: takes whole number"):
         expkit.train(["model.width=wide"])
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_ranks_train_and_return_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.environ.get("EXPKIT_LONG") != "1":
+        pytest.skip("starts several processes: EXPKIT_LONG=1 runs it")
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    run = expkit.train([*overrides(tmp_path), "device=multi_cpu"])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (run.status, sorted(run.scores)[-1]) == ("finished", "val/loss")
+    assert len(run.load(device="cpu").predict([next((tmp_path / "shapes").rglob("*.jpg"))])) == 1
+    with pytest.raises(expkit.ConfigError, match=r"checkpoint\.monitor: there is no score 'nonsense'"):
+        expkit.train([*overrides(tmp_path), "device=multi_cpu", "checkpoint.monitor=nonsense"])
+    with pytest.raises(expkit.TrainingFailed, match=r"the loss became"):
+        expkit.train([*overrides(tmp_path), "device=multi_cpu", "optimizer=sgd", "optimizer.lr=1e30"])
+
+
+def test_ranks_that_cannot_be_started_from_here_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(expkit.ConfigError, match="multi_node is for the command line"):
+        expkit.train(["device=multi_node", "device.endpoint=localhost:29400"])
+    with ThreadPoolExecutor(1) as thread, pytest.raises(expkit.ConfigError, match="from the main thread only"):
+        thread.submit(expkit.train, ["device=multi_cpu"]).result()
     assert not (tmp_path / "outputs").exists()
 
 

@@ -306,5 +306,5 @@ def test_out_of_memory_is_told_with_what_helps(tmp_path: Path, image_files: Call
     assert re.search(
         r"memory ran out at step 1 \(epoch 1\) with batch_size=64; this process had used \d\.\d\d GiB", done.stdout
     )
-    assert "batch_size=32 accumulate_steps=2 takes the same steps in half of it" in done.stdout
+    assert "device.micro_batch=32 computes the same batches in smaller pieces" in done.stdout
     assert "Traceback" not in done.stderr

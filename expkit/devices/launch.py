@@ -41,8 +41,8 @@ def rank_log(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.log"
 
 
-def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Sequence[str]) -> int:
-    """Start the ranks of this machine, wait for them, and return the exit code of the run.
+def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Sequence[str]) -> tuple[int, str]:
+    """Start the ranks of this machine, wait for them, and return (exit code of the run, why it is not 0).
 
     frozen: what each rank reads from its file; folder: for that file and the ranks' logs; command: a program and its
     arguments, to which the file's path is added.
@@ -62,8 +62,8 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
         except ChildFailedError as error:
             return _tell(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
         except SignalException as signalled:
-            return 128 + signalled.sigval
-    return 0
+            return 128 + signalled.sigval, signal.Signals(signalled.sigval).name
+    return 0, ""
 
 
 @contextmanager
@@ -142,8 +142,8 @@ def _config(layout: Layout, folder: Path) -> Any:
     )
 
 
-def _tell(folder: Path, codes: Mapping[int, int]) -> int:
-    """Say which rank failed first, and return the run's exit code."""
+def _tell(folder: Path, codes: Mapping[int, int]) -> tuple[int, str]:
+    """Say which rank failed first, and return (the run's exit code, why)."""
     ends = read_ends(folder)
     own = [end for end in ends if end.kind != "peer"]
     killed = {rank: -code for rank, code in codes.items() if code < 0 and rank not in {end.rank for end in ends}}
@@ -151,19 +151,17 @@ def _tell(folder: Path, codes: Mapping[int, int]) -> int:
     if first is None and killed:
         # A rank that is ended by us gets SIGTERM or, if it hangs, SIGKILL: then another one was killed before.
         rank = min(killed, key=lambda rank: (killed[rank] == signal.SIGTERM, rank))
-        told = _kill_told(killed[rank])
-        _say(f"rank {rank} failed first: {told}; its log: {rank_log(folder, rank)}")
-        return 1
+        told = f"rank {rank} failed first: {_kill_told(killed[rank])}; its log: {rank_log(folder, rank)}"
+        return 1, _say(told)
     if first is None:
         lost = ends[0] if ends else None
         reason = lost.reason if lost else f"exit code {next(iter(codes.values()), 1)}"
-        _say(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
-        return 1
+        return 1, _say(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
     if first.rank or first.kind == "error":
         _say(f"rank {first.rank} failed first: {first.reason}; its log: {first.log}") if first.code == 1 else None
         if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):  # else rank 0 has told it
             _say(first.reason)
-    return first.code
+    return first.code, first.reason
 
 
 def _kill_told(number: int) -> str:
@@ -178,5 +176,6 @@ def read_ends(folder: Path) -> list[RankEnd]:
     return sorted(found, key=lambda end: end.when)
 
 
-def _say(text: str) -> None:
+def _say(text: str) -> str:
     print(f"error: {text}", file=sys.stderr, flush=True)
+    return text

@@ -7,7 +7,8 @@ import torch
 
 from expkit.registry import ConfigError, devices
 
-Strategy = Literal["ddp", "data_parallel"]
+Sharing = Literal["ddp", "fsdp"]
+Strategy = Literal["ddp", "fsdp", "data_parallel"]
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,25 @@ class Layout:
     @property
     def starts_ranks(self) -> bool:
         """Whether each device has a process of its own."""
-        return self.strategy == "ddp"
+        return self.strategy != "data_parallel"
 
 
 @devices.register("multi_cpu")
 def multi_cpu(
     count: int = 2,
+    strategy: Sharing = "ddp",
     sync_batchnorm: bool = True,
     unused_parameters: bool = False,
     timeout: float = 600.0,
     max_restarts: int = 0,
 ) -> Layout:
-    """Several processes on this machine's processor: the way of multi_gpu, to be tried without GPUs."""
+    """Several processes on this machine's processor: the way of multi_gpu, to be tried without GPUs.
+
+    strategy: ddp or fsdp, as for multi_gpu.
+    """
     _at_least_one(count=count)
     found = (torch.device("cpu"),) * count
-    return Layout(found, "ddp", sync_batchnorm, unused_parameters, timeout, max_restarts)
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
 
 
 @devices.register("multi_gpu")
@@ -60,8 +65,9 @@ def multi_gpu(
 ) -> Layout:
     """The CUDA GPUs of this machine: all that are visible, the first `count`, or those of `indices`.
 
-    strategy: ddp starts one process per GPU; data_parallel copies the model to all of them at each step of one process
-    (torch's nn.DataParallel, slower, batch normalisation sees a GPU's part only).
+    strategy: ddp starts one process per GPU; fsdp too, and each has a share of the weights, gradients and optimizer
+    state, for large models (torch's fully_shard); data_parallel copies the model to all of them at each step of one
+    process (torch's nn.DataParallel, slower, batch normalisation sees a GPU's part only).
     """
     found = _gpus(count, indices)
     return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
@@ -73,6 +79,7 @@ def multi_node(
     endpoint: str,
     run_id: str = "expkit",
     count: int | Literal["all"] = "all",
+    strategy: Sharing = "ddp",
     sync_batchnorm: bool = True,
     unused_parameters: bool = False,
     timeout: float = 600.0,
@@ -81,7 +88,7 @@ def multi_node(
     """Several machines: the same command on each, which meet at `endpoint` (HOST:PORT, of one of them).
 
     count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
-    machines, another one for each run that uses the endpoint at the same time.
+    machines, another one for each run that uses the endpoint at the same time. strategy: ddp or fsdp, as for multi_gpu.
     """
     if nodes < 1:
         raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
@@ -93,7 +100,7 @@ def multi_node(
         number = 1 if count == "all" else count
         _at_least_one(count=number)
         found = (torch.device("cpu"),) * number
-    return Layout(found, "ddp", sync_batchnorm, unused_parameters, timeout, max_restarts, nodes, endpoint, run_id)
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts, nodes, endpoint, run_id)
 
 
 def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2) -> tuple[torch.device, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expkit.registry import ConfigError, devices
 
+MicroBatch = int | Literal["auto"] | None
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "auto"]
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,6 +31,9 @@ class DeviceOptions:
     (glibc only).
     compile: torch.compile, true or one of its modes; where it cannot, the run says why and goes on without.
     deterministic: refuse operations that do not repeat bit for bit.
+    micro_batch: the most images that a device computes at once, of which gradients are added up to those of the batch;
+    null: the whole batch (or a rank's part of it); auto: that, and half of it whenever memory runs out, for models
+    whose result does not depend on it. With a number batch normalisation and dropout see that many images.
     """
 
     precision: Precision = "fp32"
@@ -38,8 +42,13 @@ class DeviceOptions:
     keep_memory: bool = True
     compile: bool | Literal["reduce-overhead", "max-autotune"] = False
     deterministic: bool = False
+    micro_batch: MicroBatch = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.micro_batch, int) and self.micro_batch < 1:
+            raise ConfigError(
+                f"device.micro_batch: takes a whole number from 1 up, auto or null, got {self.micro_batch}"
+            )
         if self.threads != "auto" and self.threads < 1:
             raise ConfigError(f"device.threads: takes a whole number from 1 up or auto, got {self.threads}")
 

@@ -60,7 +60,13 @@ class _Averaged:
         self.averaged.n_averaged.fill_(updates)  # torch's first update copies, later ones average
 
     def _decay(self, decay: float) -> None:
-        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self.averaged.multi_avg_fn = lambda old, new, count: blend(_own(old), _own(new), count)
+
+
+def _own(values: Iterable[Any]) -> list[Tensor]:
+    """Return what this process has of weights that are shared out among ranks; of others all."""
+    return [value.to_local() if hasattr(value, "to_local") else value for value in values]
 
 
 class ExponentialAverage(_Averaged):

@@ -1,5 +1,6 @@
 """What a run does when a loss or a gradient is no longer a finite number: stop, pass over the step, or go back."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -54,7 +55,17 @@ def gradient_norm(model: nn.Module, limit: float | None) -> Tensor | None:
     norm = nn.utils.get_total_norm(gradients)
     if limit is not None:
         nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
-    return norm
+    return _whole(norm)
+
+
+def whole_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the norm of gradients together; where ranks have shares of them, all must ask."""
+    return _whole(nn.utils.get_total_norm(gradients))
+
+
+def _whole(norm: Tensor) -> Tensor:
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return whole
 
 
 class Buffers:

@@ -59,6 +59,9 @@ class RunOptions:
             try:
                 found += _range_fault(key, fit(options[key].annotation, value))
             except Misfit as misfit:
+                if key == "batch_size" and value == "auto":
+                    advice = "it decides the result; device.micro_batch=auto computes it in pieces that fit into memory"
+                    misfit = Misfit(f"{misfit} ({advice})")
                 found.append(f"{key}: {misfit}, got {value!r}")
         return found
 

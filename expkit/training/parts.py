@@ -17,7 +17,8 @@ from expkit.loggers import LoggerGuard
 from expkit.training.averaging import Average
 from expkit.training.divergence import Buffers, gradient_norm
 from expkit.training.interruption import Interruption
-from expkit.training.metrics import EvalMetrics, TrainMetrics
+from expkit.training.metrics import EvalMetrics, TrainMetrics, main_logits
+from expkit.training.pieces import Pieces
 from expkit.training.schedules import Schedule
 from expkit.training.shares import BatchShare
 from expkit.training.stopping import EarlyStopping
@@ -56,7 +57,10 @@ class Parts:
     forward: Callable[..., Any] = field(init=False)  # what a step calls: the model, wrapped or compiled
     inference: Callable[..., Any] | None = None  # the same for evaluation
     ranks: Ranks | None = None  # the processes of this run, where there are several
-    share: BatchShare | None = None  # what a rank's part counts for in the loss of its batch
+    share: BatchShare | None = None  # what a rank's part, or a piece, counts for in the loss of its batch
+    pieces: Pieces = field(default_factory=Pieces)  # of a batch, to fit into memory
+    is_shared_out: bool = False  # whether each rank has only a share of the weights
+    unshared: nn.Module | None = None  # the model before, until its average has been made
     scaler: Any = None  # of losses, for fp16
     chance: float = math.nan  # the loss of a model that knows nothing
     facts: dict[str, Any] = field(default_factory=dict)  # what a checkpoint says of its model: classes, input, ...
@@ -70,18 +74,42 @@ class Parts:
         found |= {"metrics": self.train_metrics, "average": self.average, "stopping": self.stopping}
         if state is None or "scaler" in state:  # one of another precision has none
             found["scaler"] = self.scaler
+        if self.pieces.is_auto and (state is None or "pieces" in state):
+            found["pieces"] = self.pieces
         return {name: part for name, part in found.items() if part is not None}
 
     def images_of(self, batch: Batch) -> Tensor:
         """Return a batch's images; an empty part of one has a shape all the same."""
         return self.share.images(batch) if self.share else batch.images
 
-    def part_of_loss(self, outputs: Any, targets: Tensor, total: int, *taught: Any) -> Tensor:
-        """Return the mean loss of a batch; among ranks what this part adds to that of `total` samples."""
+    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a training batch on the device, normalised; a part that is to be mixed has its neighbour before it."""
+        images, targets = self.images_of(batch), batch.targets
+        if self.mixing and self.share:
+            images, targets = self.share.with_neighbour(images, targets)
+        return self.normalize(self.device.images(images)), self.device.targets(targets)
+
+    def mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `inputs` gave mixed, without the neighbour."""
+        assert self.mixing is not None
+        images, targets = self.mixing(images, targets)
+        return (images[1:], targets[1:]) if self.ranks else (images, targets)
+
+    def part_of_loss(self, outputs: Any, targets: Tensor, *taught: Any) -> Tensor:
+        """Return the mean loss of a batch; of a part or a piece of it what it adds to that."""
         if self.share:
-            return self.share.part_of_loss(outputs, targets, total, *taught)
+            return self.share.part_of_loss(outputs, targets, *taught)
         loss: Tensor = self.loss(outputs, targets, *taught)
         return loss
+
+    def learn(self, images: Tensor, targets: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch, one of `window` of an update, or of a piece; returns its loss and logits."""
+        with self.device.autocast():
+            outputs = self.forward(images)
+            taught = () if self.teacher is None else (self.teacher(images),)
+            loss = self.part_of_loss(outputs, targets, *taught)
+        self.backward(loss / window if window > 1 else loss)
+        return loss.detach(), main_logits(outputs).detach()
 
     def clip_gradients(self, limit: float | None, batch: int) -> None:
         """Clip the gradients to `limit`, if there is one, and note their norm before, as that of a batch.
@@ -96,14 +124,20 @@ class Parts:
 
     def mean_loss(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
         """Return the loss that counts for each sample of an evaluated batch."""
-        loss: Tensor = self.share.part_of_scores(logits, targets, total) if self.share else self.loss(logits, targets)
+        if self.share and self.ranks:
+            return self.share.part_of_scores(logits, targets, total)
+        loss: Tensor = self.loss(logits, targets)
         return loss
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss; ranks average theirs, where the sum over the parts is meant."""
-        if self.ranks:
+        if self.ranks and not self.pieces.is_auto:
             loss = loss * self.ranks.size
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        loss = self.scaler.scale(loss) if self.scaler else loss
+        if self.pieces.is_auto:
+            self.pieces.backward(loss, self.model)
+        else:
+            loss.backward()
 
     def move_weights(self) -> None:
         """Take the optimizer's step; with fp16 only where no gradient overflowed."""
@@ -113,10 +147,21 @@ class Parts:
         else:
             self.optimizer.step()
 
+    def own_size(self, batch_size: int) -> int:
+        """Return how many images of a batch are this process's to compute, at most."""
+        return math.ceil(batch_size / self.ranks.size) if self.ranks else batch_size
+
     @property
     def own_place(self) -> tuple[int, ...]:
         """What the draws of a rank's own part are keyed by beside epoch and batch: its number, after the first."""
         return (self.ranks.rank,) if self.ranks and self.ranks.rank else ()
+
+    def give_weights(self) -> None:
+        """Give rank 0 this rank's share of the weights, and of their average, if it has but a share."""
+        if self.is_shared_out:
+            self.model.state_dict()
+            if self.average:
+                self.average.model.state_dict()
 
     def told_by_first(self, text: str) -> str:
         """Return rank 0's text on every rank."""

@@ -18,7 +18,7 @@ from expkit.models import training_mode
 from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, not_finite
 from expkit.training.interruption import Interrupted
 from expkit.training.losses import at_chance_warning, stays_at_chance
-from expkit.training.metrics import main_logits
+from expkit.training.metrics import joined, main_logits
 from expkit.training.optimizers import keep_layout
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -103,26 +103,26 @@ class Runner:
     def forward_backward(self, batch: Batch, step_key: int, window: int) -> None:
         """Add the gradients of the epoch's next batch, one of `window` of an update; mixing and dropout are keyed."""
         parts = self.parts
-        images = parts.normalize(parts.device.images(parts.images_of(batch)))
-        targets = parts.device.targets(batch.targets)
-        if parts.mixing is not None and len(targets):
+        images, targets = parts.inputs(batch)
+        if parts.mixing is not None:
             parts.device.seed(key(self.options.seed, "batch", self.epoch, self.batch))
-            images, targets = parts.mixing(images, targets)
+            images, targets = parts.mixed(images, targets)
         if self.batch == 0:
             parts.watch.trained_on(self.epoch, self.step, images, targets)
         parts.device.seed(step_key)
-        with parts.device.autocast():
-            outputs = parts.forward(images)
-            taught = () if parts.teacher is None else (parts.teacher(images),)
-            loss = parts.part_of_loss(outputs, targets, batch.total, *taught)
-        parts.backward(loss / window if window > 1 else loss)
+        if parts.share:
+            parts.share.begin(targets, batch.total)
+        for piece in parts.pieces.of(images, targets, batch.total):  # one, unless the device has device.micro_batch
+            with parts.pieces:
+                parts.pieces.results.append(parts.learn(*piece, window))
         if parts.mixing is not None and targets.ndim == 2:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
-        parts.train_metrics.update(self.batch, loss.detach(), main_logits(outputs), targets)
+        parts.train_metrics.update(self.batch, *joined(parts.pieces.results), targets)
 
     def update(self) -> None:
         """Clip the gradients, move the weights and the learning rate; then the state is whole."""
         parts, options = self.parts, self.options
+        parts.pieces.meet(parts.model)
         if self.step + 1 == parts.watch.next_step:
             parts.watch.before_update(self.epoch, self.step + 1)
         if options.clip_grad_norm is not None or options.on_nan != "stop":
@@ -158,7 +158,7 @@ class Runner:
             images = parts.normalize(parts.device.images(parts.images_of(batch)))
             targets = parts.device.targets(batch.targets)
             with parts.device.autocast():
-                logits = main_logits(forward(images))
+                logits = main_logits(parts.pieces.outputs(forward, images, batch.total))
                 loss = parts.mean_loss(logits, targets, batch.total)
             parts.eval_metrics.update(loss, logits, targets)
             parts.watch.judge(images, logits, targets, batch.indices)

@@ -56,6 +56,17 @@ def wait_for_step(folder: Path, step: int, seconds: float = 200) -> Path:
     raise AssertionError(f"no step {step} within {seconds} seconds")
 
 
+def wait_for_ranks(folder: Path, count: int, seconds: float = 200) -> Path:
+    """Wait until all ranks of the run below a folder answer signals, which is before their first step."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = list(folder.glob("**/ranks/rank_*.pid"))
+        if len(found) == count and all(path.read_text() for path in found):
+            return found[0].parents[1]
+        time.sleep(0.01)
+    raise AssertionError(f"not {count} ranks within {seconds} seconds")
+
+
 def ranks_of(run: Path) -> dict[int, int]:
     """Return the process of each rank."""
     return {int(path.stem.split("_")[1]): int(path.read_text()) for path in (run / "ranks").glob("rank_*.pid")}

@@ -12,17 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from expkit import run
 from expkit.config import compose_one, plain
-from tests.devices.starting import alive, done, family, only_run, points, ranks_of, small, start, wait_for_step
+from tests.devices.comparing import TWO, assert_same_run, assert_same_weights, by_one, by_ranks, last_checkpoint
+from tests.devices.starting import (
+    alive,
+    done,
+    family,
+    only_run,
+    points,
+    ranks_of,
+    small,
+    start,
+    wait_for_ranks,
+    wait_for_step,
+)
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
-TWO = ["device=multi_cpu", "device.count=2"]
-TIMES = ("seconds", "images_per_second", "data_wait")
 EVERYTHING = [  # a last batch of one image, so that a rank has none; a mean that is weighted; more that must be in step
     "dataset.train_images=33", "loss.class_weights=balanced", "clip_grad_norm=0.5", "ema_decay=0.9",
 ]  # fmt: skip
@@ -31,38 +39,10 @@ SCENARIOS = [
     ["accumulate_steps=2", "dataset.num_workers=1", "dataset.train_images=40"],
     ["sampler=weighted", "sampler.class_weights={circle: 3}"],
     ["transforms=augment", "transforms.image_size=32"],
-    ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8"],
+    ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "batch_size=8", "optimizer=sgd"],
     ["on_nan=skip", "eval_batch_size=3"],
+    ["transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]", "dataset.train_images=33"],  # pairs across ranks
 ]
-
-
-def by_one(folder: Path, *more: str) -> Path:
-    """Run in this process; returns the run folder."""
-    overrides = small(folder, f"output_dir={folder}/one", "device=cpu", *more)
-    run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
-    return only_run(folder / "one")
-
-
-def by_ranks(folder: Path, *more: str) -> Path:
-    code, printed = done(small(folder, f"output_dir={folder}/ranks", *TWO, *more))
-    assert code == 0, printed
-    return only_run(folder / "ranks")
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """The weights after all epochs, and every point that was logged, within what the order of sums does."""
-    for path in sorted((one / "checkpoints").glob("*.safetensors")):
-        ours, theirs = load_file(path), load_file(other / "checkpoints" / path.name)
-        assert ours.keys() == theirs.keys()
-        for name, value in ours.items():
-            assert torch.allclose(theirs[name], value, rtol=1e-5, atol=1e-6), name
-    ours_told, theirs_told = points(one), points(other)
-    assert len(ours_told) == len(theirs_told)
-    for ours, theirs in zip(ours_told, theirs_told, strict=True):
-        for name in ours.keys() - {"kind", *TIMES}:
-            assert theirs[name] == pytest.approx(ours[name], rel=1e-5), name
-            if "accuracy" in name:
-                assert theirs[name] == ours[name]
 
 
 @pytest.mark.parametrize("more", [EVERYTHING, *(SCENARIOS if IS_LONG else [])], ids=" ".join)
@@ -74,7 +54,8 @@ def test_two_ranks_do_the_run_of_one(more: list[str], tmp_path: Path) -> None:
 
 @long
 def test_four_ranks_do_the_run_of_one(tmp_path: Path) -> None:
-    assert_same_run(by_one(tmp_path, *EVERYTHING), by_ranks(tmp_path, *EVERYTHING, "device.count=4"))
+    more = [*EVERYTHING, "transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]"]
+    assert_same_run(by_one(tmp_path, *more), by_ranks(tmp_path, *more, "device.count=4"))
 
 
 @long
@@ -87,19 +68,18 @@ def test_another_number_of_ranks_goes_on(device: list[str], tmp_path: Path) -> N
     code, printed = done(overrides)
     assert code == 0, printed
     assert "differs from the checkpoint: device.count: 2 ->" in printed
-    last = sorted((whole / "checkpoints").glob("*.safetensors"))[-1].name
-    ours, theirs = load_file(whole / "checkpoints" / last), load_file(begun / "checkpoints" / last)
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-6)
+    last = last_checkpoint(whole)
+    assert_same_weights(last, begun / "checkpoints" / last.name)
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path, list[int]]]:
-    """A run of two ranks in the midst of its steps: (launcher, run folder, all its processes)."""
-    more = [f"output_dir={tmp_path}/out", *TWO, "epochs=5000", "schedule=constant", "dataset.num_workers=1"]
-    launcher = start(small(tmp_path, *more))
+def running(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], Path, list[int]]]:
+    """A run in the midst of its steps: (launcher, run folder, all its processes). param: (ranks, step), 0: no step."""
+    count, step = getattr(request, "param", (2, 5))
+    more = [f"output_dir={tmp_path}/out", *TWO, f"device.count={count}", "epochs=5000", "schedule=constant"]
+    launcher = start(small(tmp_path, *more, "dataset.num_workers=1"))
     try:
-        run_folder = wait_for_step(tmp_path / "out", 5)
+        run_folder = wait_for_step(tmp_path / "out", step) if step else wait_for_ranks(tmp_path / "out", count)
         yield launcher, run_folder, family(launcher.pid)
     finally:
         for process in family(launcher.pid) if launcher.poll() is None else []:
@@ -121,9 +101,15 @@ def wait_for_end(launcher: subprocess.Popen[str], processes: list[int], seconds:
 Running = tuple[subprocess.Popen[str], Path, list[int]]
 
 
-@pytest.mark.parametrize("attempt", range(5 if IS_LONG else 1))
-@pytest.mark.parametrize("rank", [0, 1] if IS_LONG else [1])
-def test_a_killed_rank_is_named_and_the_others_end(rank: int, attempt: int, running: Running) -> None:
+# (ranks, step), and the rank that is killed then: before the first step, and later, with checkpoints being written.
+KILLS = [
+    ((2, 5), 1), ((2, 0), 0), ((2, 0), 1), ((2, 5), 0), ((2, 200), 0), ((2, 50), 1),
+    ((4, 5), 0), ((4, 0), 1), ((4, 20), 2), ((4, 50), 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("running", "rank"), KILLS if IS_LONG else KILLS[:1], indirect=["running"], ids=str)
+def test_a_killed_rank_is_named_and_the_others_end(running: Running, rank: int) -> None:
     launcher, run_folder, processes = running
     os.kill(ranks_of(run_folder)[rank], signal.SIGKILL)
     printed = wait_for_end(launcher, processes)

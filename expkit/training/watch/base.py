@@ -85,6 +85,8 @@ class Watcher:
     """
 
     moment: ClassVar[Moment] = "evaluation"
+    needs_weights: ClassVar[bool] = False  # or runs the model by itself: not where ranks have shares of it
+    asks_all_ranks: ClassVar[bool] = False  # where they have: then each rank has this watcher
     steps: int | None = None  # for "update": steps from one look to the next, None: so many epochs' as `every` says
     scene: Scene
 

@@ -18,6 +18,7 @@ class Summary(Watcher):
     """Each layer's output shape, parameters and operations for one image, as a table."""
 
     moment = "start"
+    needs_weights = True
 
     def start(self) -> Shown:
         from torch.utils.flop_counter import FlopCounterMode
@@ -45,6 +46,7 @@ class ModelGraph(Watcher):
     """The model's graph: traced by torch.fx, or, where its code cannot be traced, its layers in their order."""
 
     moment = "start"
+    needs_weights = True
 
     def start(self) -> Shown:
         model, size = self.scene.model, self.scene.input_size

@@ -29,6 +29,7 @@ class Watch:
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
         self.pending: dict[str, float] = {}  # values for the next point of steps
+        self.notes: list[str] = []  # on what is not watched
         self.next_step = -1  # the update before which somebody wants to see gradients
 
     # ---- what the loop calls -------------------------------------------------------------------------------
@@ -157,11 +158,23 @@ def faults(node: object) -> list[str]:
     return [fault for name, one in node.items() for fault in watchers.faults(one, f"watch.{name}")]
 
 
-def build_watch(node: Config, scene: Scene) -> Watch:
-    """Build the watchers that a config chooses; those with every=0 are left out. Raises ConfigError."""
-    chosen = []
+def build_watch(node: Config, scene: Scene, is_shared_out: bool = False, is_first: bool = True) -> Watch:
+    """Build the watchers that a config chooses; those with every=0 are left out. Raises ConfigError.
+
+    is_shared_out: whether no process has all weights; those that need them are left out then, with a note. is_first:
+    another rank has those watchers only that ask all ranks.
+    """
+    chosen, left_out = [], []
     for name, one in node.items():
         options: WatchOptions = watchers.shared(one)
-        if options.every:
-            chosen.append((watchers.build(one, f"watch.{name}"), options.every))
-    return Watch(chosen, scene)
+        if not options.every:
+            continue
+        watcher: Watcher = watchers.build(one, f"watch.{name}")
+        if is_shared_out and watcher.needs_weights:
+            left_out.append(name)
+        elif is_first or (is_shared_out and watcher.asks_all_ranks):
+            chosen.append((watcher, options.every))
+    watch = Watch(chosen, scene)
+    if left_out:
+        watch.notes.append(f"watch: {', '.join(left_out)} left out: with device.strategy=fsdp no rank has all weights")
+    return watch

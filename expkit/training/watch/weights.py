@@ -10,6 +10,7 @@ from expkit.drawing.tiles import Tile, draw_grid
 from expkit.loggers import Point
 from expkit.loggers.exhibits import Histogram, Picture
 from expkit.registry import ConfigError, watchers
+from expkit.training.divergence import whole_norm
 from expkit.training.watch.base import Shown, Watcher, Where, array
 
 BINS = 50
@@ -28,6 +29,8 @@ def histogram(name: str, where: Where, values: Tensor) -> Histogram:
 
 class _OfLayers(Watcher):
     """Goes through the weight of each layer; of a deep model evenly over its depth."""
+
+    needs_weights = True
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -60,18 +63,21 @@ class GradientNorm(Watcher):
     """The norm over all gradients, before clipping, as a point."""
 
     moment = "update"
+    asks_all_ranks = True
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
     def update(self, where: Where) -> Shown:
         gradients = [weight.grad for weight in self.scene.model.parameters() if weight.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients))
+        norm = float(whole_norm(gradients))
         return [Point("step", where.epoch, where.step, {"gradient_norm": norm})]
 
 
 class Kernels(Watcher):
     """The kernels of the first convolution, in colour where it sees three channels."""
+
+    needs_weights = True
 
     def __init__(self, most: int) -> None:
         self.most = most
