@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.command import refuse
+from expkit.command import mistakes_told, refuse
 from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for flag in ("--dry", "--new", "--frozen"):
         parser.add_argument(flag, action="store_true")
     own, overrides = parser.parse_known_args(given)
-    command = shlex.join(["python", "-m", "expkit.run", *given])
-    try:
+    with mistakes_told():
         _refuse_sweep_of_ranks(overrides)
         from expkit.plugins import load_plugins
 
@@ -42,27 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from expkit.listing import show
 
             show(own.words, conf_folder())
-            return
-        from expkit.config import launch
+        else:
+            _run(own, overrides, shlex.join(["python", "-m", "expkit.run", *given]))
 
-        flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
-        sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
-        runs: list[Path] = []
-        try:
-            job = partial(_score, command=command, plugins=own.plugin, runs=runs)
-            launch(overrides, _check, job, sweep, own.dry)
-        finally:
-            sweep.close()
-        if len(runs) > 1:
-            from expkit.folds import show_folds
 
-            show_folds(runs)
-        if sweep.code:
-            sys.exit(sweep.code)
-    except ConfigError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+def _run(own: argparse.Namespace, overrides: list[str], command: str) -> None:
+    """Train what the overrides describe, once or as a sweep. own: --plugin and the flags of sweeps."""
+    from expkit.config import launch
+
+    flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
+    sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
+    runs: list[Path] = []
+    try:
+        job = partial(_score, command=command, plugins=own.plugin, runs=runs)
+        launch(overrides, _check, job, sweep, own.dry)
+    finally:
+        sweep.close()
+    if len(runs) > 1:
+        from expkit.folds import show_folds
+
+        show_folds(runs)
+    if sweep.code:
+        sys.exit(sweep.code)
 
 
 def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
