@@ -1,0 +1,262 @@
+"""Each command, override and snippet of README.md and docs/ is run, or checked as a run checks it before it starts."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import expkit
+from expkit import plugins
+from expkit.assembly import check
+from expkit.config import JobConfig, Plan, compose_one, launch, plain
+from expkit.registry import GROUPS
+from expkit.training.options import RunOptions
+from tests.pages import Block, blocks, spans, tables
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="takes long: set EXPKIT_LONG=1")
+
+# What no test here runs, and why; everything else must be one that is run or checked below.
+ELSEWHERE = {
+    "python3 -m venv .uv && .uv/bin/pip install -q uv && .uv/bin/uv run python -m expkit.run": "sets up an environment"
+    " with a package index; the command itself is run below, tests/bench/main_job.py measures it whole",
+    "python3 -m venv .uv && .uv/bin/pip install -q uv && .uv/bin/uv run pytest": "is what .ci/run runs",
+    "tensorboard --logdir outputs": "runs until it is ended; tests/loggers/test_tensorboard.py reads what it reads",
+    "python -m expkit.visdom": "runs until it is ended; tests/test_visdom.py starts it",
+    "uv run --with lightning": "installs a package to measure; is part of tests/bench/loop.py's heading",
+    "wandb sync": "needs the service; tests/loggers/test_others.py reads the run that is kept",
+    "torchrun --nproc-per-node=2 -m expkit.run device=multi_gpu": "needs GPUs; tests/devices/test_ranks.py runs it"
+    " with device=multi_cpu",
+    "srun --nodes=2 --ntasks-per-node=1 python -m expkit.run device=multi_node device.nodes=2"
+    " device.endpoint=$HOST:29400": "needs Slurm and two machines; the config is checked below, and"
+    " tests/devices/test_ranks.py runs two launchers on one",
+    "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
+}
+# Commands that take long, and are only checked without EXPKIT_LONG: all of a sweep's jobs are composed and checked.
+SLOW = re.compile(r"python -m expkit\.run -m ")
+SMALL = ["epochs=1", "batch_size=16", "watch=none", "device.threads=1"]
+SHAPES = ["dataset.root=shapes", "dataset.size=32", "dataset.train_images=40", "dataset.val_images=10"]
+SHAPES += ["dataset.num_workers=0"]
+OF_COMMAND = {"find_lr": ["--steps", "12", *SMALL[1:], *SHAPES], "doctor": ["dataset.num_workers=0"]}
+ROOTS = {*GROUPS, *vars(RunOptions())} | {"experiment", "hydra", "sweep", "output_dir", "name"}
+
+
+def kind(text: str) -> str:
+    """Return what a code span is: "command", "overrides", "flags", or "" for a word, a file, a piece of code."""
+    if text in ELSEWHERE:
+        return "elsewhere"
+    if re.match(r"(python -m expkit\.|find .*\| python -m expkit\.)", text):
+        return "command"
+    words = shlex.split(text) if text.count("'") % 2 == 0 else []
+    if words and all(_is_override(word) or word in ("-m", "--dry") for word in words) and words != ["-m"]:
+        return "overrides"
+    if words and words[0].startswith("--"):
+        return "flags"
+    program = len(words) > 1 and words[0] in ("python", "python3", "uv", "pip", "bash", "srun", "torchrun", "tensorboard")
+    return "unknown" if program or "=" in text else ""
+
+
+def _is_override(word: str) -> bool:
+    found = re.match(r"[+~]?([a-z_]+)[\w./]*=", word)
+    return bool(found) and found[1] in ROOTS
+
+
+def everything(wanted: str) -> list[str]:
+    """Return what the pages hold of a kind, each once, in their order."""
+    lines = [line for page in PAGES for block in blocks(page) if block.language == "sh" for line in block.commands()]
+    texts = [*(span for page in PAGES for span in spans(page)), *lines]
+    return list(dict.fromkeys(text for text in texts if kind(text) == wanted))
+
+
+def snippets(language: str) -> list[Block]:
+    return [block for page in PAGES for block in blocks(page) if block.language == language]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages speak of: images, files of words, a finished run, its record, weights."""
+    folder = tmp_path_factory.mktemp("readme")
+    for number in range(24):
+        word, colour = (("cat", (200, 40, 30)), ("dog", (30, 60, 200)))[number % 2]
+        path = folder / "images" / word / f"{word}.{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (48, 40 + number), colour).save(path)
+    rows = [f"{path.relative_to(folder / 'images')},{path.parent.name}" for path in (folder / "images").rglob("*.jpg")]
+    (folder / "images" / "labels.csv").write_text("\n".join(sorted(rows)))
+    (folder / "photos").mkdir()
+    for name in ("photos/one.jpg", "photos/two.png", "more.jpg", "photo.jpg"):
+        Image.new("RGB", (50, 40), (190, 50, 40)).save(folder / name)
+    for block in [*snippets("python"), *snippets("yaml")]:
+        if block.place:
+            (folder / block.place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.place).write_text(block.text)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        data = ["dataset=image_folder", "dataset.root=images", "dataset.num_workers=0", "transforms.image_size=32"]
+        run = expkit.train([*data, "epochs=4", "batch_size=8", "model.width=8", "optimizer.lr=0.01", "name=RUN"])
+        run.folder.rename(folder / "outputs" / "RUN")
+        (checkpoint,) = (folder / "outputs" / "RUN" / "checkpoints").glob("*_0004_*.safetensors")
+        checkpoint.with_name("FILE.safetensors").write_bytes(checkpoint.read_bytes())
+        torch.save(expkit.load("outputs/RUN").model.state_dict(), "weights.pth")
+        run_in_process("python -m expkit.reproduce outputs/RUN --export run.zip")
+    return folder
+
+
+@pytest.fixture
+def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same folder, as the one where one works; words that plugins add are forgotten afterwards."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(plugins, "_loaded", [])
+    before = {group: dict(registry._entries) for group, registry in GROUPS.items()}
+    yield place
+    for group, registry in GROUPS.items():
+        registry._entries = before[group]
+    for name in [name for name in sys.modules if name.startswith("expkit_plugin_my_")]:
+        del sys.modules[name]
+
+
+def filled(text: str) -> list[str]:
+    """Return the words of a command, with this test's things in the places of those that stand for the reader's."""
+    stands_for = {"FOLDER": "images", "IMAGENET": "images", "FILE.json": "images/labels.csv", "DATA": "images"}
+    return [re.sub(r"\b(FOLDER|IMAGENET|FILE\.json|DATA)\b", lambda hit: stands_for[hit[0]], word)
+            for word in shlex.split(text)]  # fmt: skip
+
+
+def run_in_process(text: str) -> None:
+    """Run `python -m expkit.NAME …` by its main; for training, with small settings behind it."""
+    _, _, module, *words = filled(text)
+    name = module.removeprefix("expkit.")
+    trains = name == "run" and not {"--list", "--help", "--cfg"} & set(words)
+    more = OF_COMMAND.get(name, [])
+    if trains:
+        more = [*SMALL, *([] if any(word.startswith("dataset=") for word in words) else SHAPES)]
+    home = importlib.import_module(module if hasattr(importlib.import_module(module), "main") else f"{module}.__main__")
+    try:
+        home.main([*words, *more])
+    except SystemExit as end:
+        assert not end.code, f"{text}: exit code {end.code}"
+
+
+def checked(words: list[str]) -> list[JobConfig]:
+    """Compose and check what stands behind `python -m expkit.run`, as it does before it starts; returns the jobs."""
+    if any(word.startswith("hydra/sweeper=") for word in words):  # it chooses its jobs as it goes
+        single = [word for word in words if word != "-m" and "(" not in word and not word.startswith("hydra")]
+        check(plain(compose_one(single)))
+        return []
+    plans: list[Plan] = []
+
+    def take(plan: Plan) -> list[None]:
+        plans.append(plan)
+        return []
+
+    launch([word for word in words if word != "--dry"], check, lambda *_: pytest.fail("it started"), take, dry=True)
+    (plan,) = plans
+    return list(plan.jobs or ())
+
+
+def test_nothing_is_unknown_to_this_test() -> None:
+    assert everything("unknown") == []
+    assert set(ELSEWHERE) == set(everything("elsewhere"))
+
+
+def test_a_command_that_is_not_known_is_noticed() -> None:
+    for text in ("pip install expkit", "modle=resnet18", "python train.py", "tensorboard --logdir elsewhere"):
+        assert kind(text) == "unknown"
+
+
+@pytest.mark.parametrize("text", everything("overrides"))
+def test_overrides_compose_and_check(text: str, there: Path) -> None:
+    assert checked(filled(text)) or "hydra/sweeper" in text
+
+
+@pytest.mark.parametrize("text", [text for text in everything("command") if not SLOW.match(text)])
+def test_commands_run(text: str, there: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if "|" in text:
+        program = text.replace("python", sys.executable, 1)
+        done = subprocess.run(["bash", "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300)
+        assert done.returncode == 0
+    else:
+        run_in_process(text)
+    assert capfd.readouterr().out
+
+
+@pytest.mark.parametrize("text", [text for text in everything("command") if SLOW.match(text)])
+def test_sweeps_compose_and_check(text: str, there: Path) -> None:
+    assert len(checked(filled(text)[3:])) > 1
+
+
+@LONG
+@pytest.mark.parametrize("text", [text for text in everything("command") if SLOW.match(text)])
+def test_sweeps_run(text: str, there: Path) -> None:
+    small = [*SMALL, *SHAPES, "transforms.image_size=64", "hydra.launcher.n_jobs=1"]
+    words = [sys.executable, "-m", "expkit.run", *filled(text)[3:], *small]
+    subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+@pytest.mark.parametrize("text", everything("flags"))
+def test_flags_are_known(text: str) -> None:
+    source = "".join(path.read_text() for path in (ROOT / "expkit").rglob("*.py"))
+    for word in shlex.split(text):
+        assert not word.startswith("--") or f'"{word}"' in source, word
+
+
+def test_the_other_slurm_command_checks(there: Path) -> None:
+    (text,) = (text for text in ELSEWHERE if text.startswith("srun"))
+    assert checked(shlex.split(text.partition("expkit.run ")[2]))
+
+
+@pytest.mark.parametrize("block", [block for block in snippets("python") if not block.place], ids=lambda _: "block")
+def test_python_runs_as_it_stands(block: Block, there: Path) -> None:
+    exec(compile(block.text, "README", "exec"), {})
+
+
+def test_own_words_of_four_groups_are_shown() -> None:
+    named = {word for block in snippets("python") for word in re.findall(r"@(\w+)\.register", block.text)}
+    assert named == {"models", "datasets", "transforms", "loggers"}
+    for block in snippets("python"):
+        if block.place:
+            assert any(f"--plugin {block.place}" in command for command in everything("command")), block.place
+
+
+def test_the_groups_are_all_of_conf() -> None:
+    """The table of the groups names each file of conf/, and no other."""
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| ([^|]*) \|$", text.partition("## The groups")[2].partition("\n## ")[0], re.MULTILINE)
+    for group, choices in rows:
+        if group == "group":
+            continue
+        words = set(re.findall(r"\b[a-z_0-9]+\b", re.sub(r"\(.*?\)|`.*?`", "", choices.partition(";")[0])))
+        files = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        assert words - {"or", "a", "list"} == files, group
+
+
+def test_the_two_commands_are_those_of_ci() -> None:
+    setup = next(block for block in blocks(ROOT / "README.md") if block.language == "sh").commands()
+    assert len(setup) == 2
+    assert setup[1] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "README.zh.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for bench in set(re.findall(r"tests/[\w/]+\.py", "".join(page.read_text() for page in PAGES))):
+        assert (ROOT / bench).exists(), bench
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    """The same blocks but for comments, the same code in each row of each table, and the same figures."""
+    english, chinese = ROOT / "README.md", ROOT / "README.zh.md"
+    assert [block.code() for block in blocks(chinese)] == [block.code() for block in blocks(english)]
+    assert tables(chinese) == tables(english)
+    assert Counter(spans(chinese)) == Counter(spans(english))
