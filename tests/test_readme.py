@@ -21,6 +21,7 @@ from expkit import plugins
 from expkit.assembly import check
 from expkit.config import JobConfig, Plan, compose_one, launch, plain
 from expkit.registry import GROUPS
+from expkit.run import main as run_main
 from expkit.training.options import RunOptions
 from tests.pages import Block, blocks, spans, tables
 
@@ -44,6 +45,7 @@ ELSEWHERE = {
     " tests/devices/test_ranks.py runs two launchers on one",
     "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
 }
+MISTAKE = "model.width=wide optimizer.lr=fast"  # the page shows what is said to it
 # Commands that take long, and are only checked without EXPKIT_LONG: all of a sweep's jobs are composed and checked.
 SLOW = re.compile(r"python -m expkit\.run -m ")
 SMALL = ["epochs=1", "batch_size=16", "watch=none", "device.threads=1", "output_dir=trained"]
@@ -54,8 +56,8 @@ ROOTS = {*GROUPS, *vars(RunOptions())} | {"experiment", "hydra", "sweep", "outpu
 
 def kind(text: str) -> str:
     """Return what a code span is: "command", "overrides", "flags", or "" for a word, a file, a piece of code."""
-    if text in ELSEWHERE:
-        return "elsewhere"
+    if text in (*ELSEWHERE, MISTAKE):
+        return "elsewhere" if text in ELSEWHERE else "mistake"
     if re.match(r"(python -m expkit\.|find .*\| python -m expkit\.)", text):
         return "command"
     words = shlex.split(text) if text.count("'") % 2 == 0 else []
@@ -214,6 +216,14 @@ def test_commands_run(
 @pytest.mark.parametrize("text", [text for text in everything("command") if SLOW.match(text)])
 def test_sweeps_compose_and_check(text: str, there: Path) -> None:
     assert len(checked(filled(text)[3:])) > 1
+
+
+def test_the_answer_to_a_mistake_is_the_one_shown(there: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (shown,) = (block.text for block in blocks(ROOT / "README.md") if not block.language)
+    assert everything("mistake") == [MISTAKE]
+    with pytest.raises(SystemExit) as ended:
+        run_main(MISTAKE.split())
+    assert (ended.value.code, capfd.readouterr().err) == (2, shown)
 
 
 @LONG
