@@ -85,7 +85,7 @@ def drawn(text: Text, title: str, folder: Path) -> Image.Image:
 
 
 def report(run: Path, folder: Path) -> Image.Image:
-    with opened(run / "report.html", width=WIDTH, height=740) as (browser, _):
+    with opened(run / "report.html", width=WIDTH, height=588) as (browser, _):
         browser.wait_for_timeout(500)
         browser.screenshot(path=folder / "report.png")
     return Image.open(folder / "report.png").convert("RGB")
