@@ -43,6 +43,7 @@ ELSEWHERE = {
     "srun --nodes=2 --ntasks-per-node=1 python -m expkit.run device=multi_node device.nodes=2"
     " device.endpoint=$HOST:29400": "needs Slurm and two machines; the config is checked below, and"
     " tests/devices/test_ranks.py runs two launchers on one",
+    ".uv/bin/uv pip install -e '.[timm]'": "installs packages",
     "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
 }
 MISTAKE = "model.width=wide optimizer.lr=fast"  # the page shows what is said to it
@@ -75,7 +76,7 @@ def kind(text: str) -> str:
         "torchrun",
         "tensorboard",
     )
-    return "unknown" if program or "=" in text else ""
+    return "unknown" if program or "=" in text or "/uv " in text else ""
 
 
 def _is_override(word: str) -> bool:
