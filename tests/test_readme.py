@@ -44,6 +44,7 @@ ELSEWHERE = {
     " device.endpoint=$HOST:29400": "needs Slurm and two machines; the config is checked below, and"
     " tests/devices/test_ranks.py runs two launchers on one",
     ".uv/bin/uv pip install -e '.[timm]'": "installs packages",
+    'eval "$(python -m expkit.run -sc install=bash)"': "is for a shell; tests/completion/test_bash.py types in one",
     "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
 }
 MISTAKE = "model.width=wide optimizer.lr=fast"  # the page shows what is said to it
