@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         failures = replay(Path(given.run), given.overrides)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
+    if not failures:
+        print(f"{given.run}: all that was logged is sent")
     sys.exit(1 if failures else 0)
 
 
