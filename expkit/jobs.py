@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.composing import POOL, SEARCH, Config
+from expkit.composing import POOL, SEARCH, SEARCH_SETTINGS, Config
 from expkit.onejob import Place, compose_all, first_lines, in_our_words, plain, without_hydra
 from expkit.registry import ConfigError, nearest
 from expkit.spaces import Space, space_of
@@ -108,11 +108,14 @@ def _search(plan: Plan, parsed: list[Override], ours: dict[str, Any], first: Dic
         raise ConfigError(f"{next(iter(ours))}: is for every combination; a search chooses its trials itself")
     if plan.launcher.get("_target_") != POOL:
         raise ConfigError("hydra/launcher: a search runs on the pool; leave the launcher out (hydra.launcher.n_jobs=1)")
-    settings = OmegaConf.to_container(first.hydra.sweeper)
-    assert isinstance(settings, dict)
+    node = OmegaConf.to_container(first.hydra.sweeper)
+    assert isinstance(node, dict)
+    settings = SEARCH_SETTINGS | {str(key): value for key, value in node.items() if key != "_target_"}
+    if unknown := settings.keys() - SEARCH_SETTINGS.keys():  # of a node that a file has written
+        word = min(unknown)
+        raise ConfigError(f"hydra.sweeper.{word}: a search has no such setting{nearest(word, SEARCH_SETTINGS)}")
     sharing = _Sharing(place)
-    kept = {str(key): value for key, value in settings.items() if key not in ("_target_", "params")}
-    plan.space = space_of(parsed, kept, sharing.compose)
+    plan.space = space_of(parsed, {key: settings[key] for key in settings if key != "params"}, sharing.compose)
     plan.words.append("hydra/sweeper=search")  # the same values without it are another sweep
     plan.varied = [axis.key for axis in plan.space.axes]
     probes = plan.space.probes()

@@ -110,6 +110,7 @@ class Study:
             return
         states = self._optuna.trial.TrialState
         with _quiet():
+            self._study.sampler = self._optuna.samplers.RandomSampler()  # the grid's, when it is through, would stop us
             if end == "pruned":
                 self._study.tell(trial, state=states.PRUNED)
             elif end == "finished" and score is not None and math.isfinite(score):
