@@ -61,6 +61,7 @@ def space_of(
     overrides: Sequence[Override], settings: Mapping[str, Any], compose: Callable[[list[str]], Config]
 ) -> Space:
     """Return the space that a command line describes. Raises ConfigError where there is nothing to search."""
+    overrides = [one for one in overrides if not one.key_or_group.startswith("hydra")]  # they say how to run it
     words = {one.get_key_element(): one.input_line or "" for one in overrides}
     axes = {one.get_key_element(): axis_of(one) for one in overrides if one.is_sweep_override()}
     if not axes:

@@ -33,7 +33,7 @@ class Better(nn.Module):
             time.sleep(self.pause)
             if self.how == "raise":
                 raise ValueError("an odd model")
-            if self.how == "nan":
+            if self.how == "lost":
                 return logits * float("nan")
         first = torch.zeros_like(logits)
         first[:, 0] = self.bet
@@ -41,7 +41,7 @@ class Better(nn.Module):
 
 @models.register("better")
 def better(
-    num_classes: int, bet: float = 0.0, pause: float = 0.0, how: Literal["well", "raise", "nan"] = "well"
+    num_classes: int, bet: float = 0.0, pause: float = 0.0, how: Literal["well", "raise", "lost"] = "well"
 ) -> nn.Module:
     return Better(num_classes, bet, pause, how)
 """
@@ -119,7 +119,7 @@ def ended(folder: Path) -> list[int]:
 
 
 def test_failures_are_trials_and_the_best_is_shown(commands: Forks, tmp_path: Path, drawn: Path) -> None:
-    swept = ["model.bet=range(0.0,4.0,1.0)", "model.how=well,nan,raise", "epochs=1", "hydra.launcher.n_jobs=2"]
+    swept = ["model.bet=range(0.0,4.0,1.0)", "model.how=well,lost,raise", "epochs=1", "hydra.launcher.n_jobs=2"]
     search = command(tmp_path, drawn, *swept, "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=50")
     code, output = commands.run(tmp_path, *search)
     assert code == 0, output
