@@ -28,8 +28,14 @@ from expkit.vetting import shown_path, vet
 
 Config = dict[str, Any]
 
-POOL = "hydra._internal.core_plugins.expkit_pool.PoolLauncher"  # the class is in config.py
+# Names, not classes: Hydra starts neither, for such a plan is ours to run.
+POOL, SEARCH = "expkit.sweeps.Pool", "expkit.sweeps.Search"
+SEARCH_SETTINGS = {
+    "n_trials": 20, "sampler": "tpe", "startup_trials": 10, "pruner": "median", "prune_after_trials": 5,
+    "warmup_epochs": 1, "seed": 0, "params": None,
+}  # fmt: skip
 ConfigStore.instance().store("pool", {"_target_": POOL, "n_jobs": None}, "hydra/launcher", provider="expkit")
+ConfigStore.instance().store("search", {"_target_": SEARCH, **SEARCH_SETTINGS}, "hydra/sweeper", provider="expkit")
 
 MOST_FILES = 200  # of a config, through its defaults lists
 

@@ -2,28 +2,34 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.main import main as hydra_main
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, conf_folder, guarded
-from expkit.jobs import JobConfig, Plan, fault_of_jobs, plan_jobs, split_words
-from expkit.onejob import Place, compose_one, plain, without_hydra
+from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, plan_jobs, split_words
+from expkit.onejob import Place, compose_one, plain, quoted
 from expkit.registry import ConfigError
 
-__all__ = ["Config", "JobConfig", "Plan", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
+__all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
 
 Job = Callable[[Config, list[str]], object]
-Sweep = Callable[[Plan], Sequence[float | None]]  # runs a plan's jobs; returns the score of each, None where it failed
+Sweep = Callable[[Plan], None]  # runs a plan's jobs
+_CLUSTERS = tuple(
+    f"hydra_plugins.hydra_{name}"
+    for name in ("submitit_launcher.submitit_launcher.LocalLauncher",
+                 "submitit_launcher.submitit_launcher.SlurmLauncher", "ray_launcher.ray_launcher.RayLauncher")
+)  # fmt: skip
 
 
 def launch(
@@ -45,21 +51,21 @@ def launch(
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
     folder = place.folder()
     with guarded():
-        Plugins.instance().register(PoolLauncher)
         plan = Plan()
         if not (parsed.hydra_help or parsed.shell_completion):
             plan = plan_jobs(parsed.overrides, parsed.multirun, place)
+            FileConfigSource.read_all = plan.space is not None  # nobody knows what it will choose later
             jobs = _compose_all(plan)
             if not (parsed.help or parsed.cfg or parsed.info):
                 _check_all(jobs, check)
-                if plan.jobs is not None and (dry or (plan.is_sweep and plan.launcher.get("_target_") == POOL)):
+                launcher = plan.launcher.get("_target_")
+                if dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS)):
                     plan.jobs = iter(jobs)
+                    if launcher in _CLUSTERS:
+                        plan.submit = partial(_submit, overrides=jobs[0].overrides + _of_hydra(parsed), place=place)
                     _run(plan, job, sweep)
                     return
-        if dry:
-            raise ConfigError("--dry: this sweeper chooses its jobs as it goes; there is no table of them beforehand")
         FileConfigSource.read_all = plan.is_sweep  # whatever is composed from now on, is as the files are now
-        PoolLauncher.sweep, PoolLauncher.words = sweep, plan.words
         kept = [word for word in arguments if word not in split_words(arguments)[1]]
         if parsed.help and plan.is_sweep:  # Hydra's help knows no sweep: it tells of the first job
             flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
@@ -120,10 +126,7 @@ def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
 
 
 def _start(arguments: list[str], job: Job) -> None:
-    """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for.
-
-    What a job returns, its score, is what Hydra's sweepers search by.
-    """
+    """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
 
     def task(config: DictConfig) -> object:
         return job(plain(config), list(HydraConfig.get().overrides.task))
@@ -135,44 +138,31 @@ def _start(arguments: list[str], job: Job) -> None:
         sys.argv = previous
 
 
-class PoolLauncher(Launcher):
-    """Our pool of processes, for a sweeper of Hydra's plugins that chooses its jobs as it goes.
+def _of_hydra(parsed: argparse.Namespace) -> list[str]:
+    return [word for word in parsed.overrides if word.startswith("hydra")]
 
-    It bears a name among Hydra's own, for Hydra takes launchers from there and from hydra_plugins alone.
+
+def _submit(start: Callable[[int], int], count: int, folder: Path, overrides: list[str], place: Place) -> None:
+    """Have Hydra's launcher call start(0), start(1), ... on its machines, and wait for all of them.
+
+    The launcher wants a config and composes one for each job; what is run is none of it, but what the sweep has frozen.
     """
-
-    __module__ = POOL.rpartition(".")[0]
-    sweep: ClassVar[Sweep | None] = None
-    words: ClassVar[list[str]] = []
-
-    def __init__(self, n_jobs: int | None = None) -> None:
-        self.n_jobs = n_jobs
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.loader, self.config, self.task = hydra_context.config_loader, config, task_function
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        composed = [self.loader.load_sweep_config(self.config, list(words)) for words in job_overrides]
-        returns = [JobReturn(overrides=list(one.hydra.overrides.task)) for one in composed]
-        if (sweep := PoolLauncher.sweep) is None:
-            for one, config in zip(returns, composed, strict=True):
-                one.return_value, one.status = self.task(without_hydra(config)), JobStatus.COMPLETED
-            return returns
-        jobs = [
-            JobConfig(list(one.overrides or ()), plain(without_hydra(config)))
-            for one, config in zip(returns, composed, strict=True)
-        ]
-        launcher: Any = OmegaConf.to_container(self.config.hydra.launcher)
-        chosen = [word for job in jobs for word in job.overrides if word not in self.words]
-        varied = list(dict.fromkeys(word.partition("=")[0] for word in chosen))
-        plan = Plan(True, iter(jobs), self.words, launcher, str(self.config.hydra.sweep.dir), varied, is_batch=True)
-        for one, score in zip(returns, sweep(plan), strict=True):
-            failed = score is None
-            one.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
-            one.return_value = RuntimeError(f"the job {' '.join(one.overrides or ())} failed") if failed else score
-        return returns
+    words = [*overrides, f"hydra.sweep.dir={quoted(str(folder.absolute()))}", "hydra.sweep.subdir=output"]
+    with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
+        config = compose(place.config_name or "config", [*words, "hydra/hydra_logging=none"], return_hydra_config=True)
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=_by_number(start), config=config
+        )
+        launcher.launch([[] for _ in range(count)], 0)
 
 
-_HOME = ModuleType(PoolLauncher.__module__)  # where Hydra looks for the class by its name
-vars(_HOME)["PoolLauncher"] = PoolLauncher
-sys.modules[PoolLauncher.__module__] = _HOME
+def _by_number(start: Callable[[int], int]) -> TaskFunction:
+    def task(config: DictConfig) -> int:
+        from hydra.core.hydra_config import HydraConfig
+
+        return start(HydraConfig.get().job.num)
+
+    return task

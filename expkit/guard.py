@@ -19,18 +19,12 @@ CODE = frozenset(
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra.experimental.callbacks.LogJobReturnCallback",
         "hydra.experimental.callbacks.PickleJobInfoCallback",
-        "hydra._internal.core_plugins.expkit_pool.PoolLauncher",  # ours: config.py
+        "expkit.sweeps.Pool",  # names that stand for what expkit runs itself
+        "expkit.sweeps.Search",
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-        "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
         "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-        "optuna.samplers.CmaEsSampler",
-        "optuna.samplers.GridSampler",
-        "optuna.samplers.MOTPESampler",
-        "optuna.samplers.NSGAIISampler",
-        "optuna.samplers.RandomSampler",
-        "optuna.samplers.TPESampler",
         "logging.FileHandler",  # where it may write: see _TEXTS
         "logging.Formatter",
         "logging.NullHandler",
@@ -54,7 +48,7 @@ _TEXTS = {
 }
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")  # logging imports whatever else follows ext://
 # Options of launchers and sweepers whose text is a word for a scheduler or an optimiser, never a command or a name.
-_WORDS = {"account", "backend", "constraint", "direction", "partition", "prefer", "qos", "study_name"}
+_WORDS = {"account", "backend", "constraint", "direction", "partition", "prefer", "pruner", "qos", "sampler"}
 _HARMLESS = ("hydra.help", "hydra.hydra_help", "hydra.runtime", "hydra.overrides", "hydra.job.override_dirname")
 
 _CODE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_", "()")

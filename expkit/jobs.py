@@ -3,8 +3,9 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,9 +17,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.composing import Config
+from expkit.composing import POOL, SEARCH, SEARCH_SETTINGS, Config
 from expkit.onejob import Place, compose_all, first_lines, in_our_words, plain, without_hydra
 from expkit.registry import ConfigError, nearest
+from expkit.spaces import Space, space_of
+
+Submit = Callable[[Callable[[int], int], int, Path], None]  # (start, count, folder): start(0), ... on other machines
 
 MOST_JOBS = 10_000  # of a sweep
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
@@ -38,9 +42,10 @@ class JobConfig:
 class Plan:
     """What a command line asks for.
 
-    is_sweep: whether it is several jobs; jobs: all of them, None where a sweeper chooses them as it goes. words: the
+    is_sweep: whether it is several jobs; jobs: all of them, for a search one for each value to be tried out. words: the
     command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
-    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours.
+    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. space: what a search draws from;
+    submit: has a cluster's launcher run jobs, None for our pool.
     """
 
     is_sweep: bool = False
@@ -50,7 +55,8 @@ class Plan:
     folder: str | None = None
     varied: list[str] = field(default_factory=list)  # the keys that differ from job to job, in the typed order
     count: int = 1  # of the jobs
-    is_batch: bool = False  # whether a sweeper chose these jobs, and will choose others later
+    space: Space | None = None
+    submit: Submit | None = None
 
 
 def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
@@ -82,16 +88,38 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     words = sorted([word for word in overrides if not word.startswith("hydra")] + of_place)
     words += [f"{key}={value}" for key, value in sorted(ours.items())]
     plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
-    if OmegaConf.select(first, "hydra.sweeper._target_") != _BASIC:  # another one chooses as it goes
-        if ours:
-            raise ConfigError(f"{next(iter(ours))}: works with Hydra's own sweeper; this one chooses its jobs itself")
-        return plan
     in_files = [f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()]
-    axes = _axes(OverridesParser.create().parse_overrides([*in_files, *overrides]))
+    parsed = OverridesParser.create().parse_overrides([*in_files, *overrides])
+    if first.hydra.sweeper._target_ == SEARCH:
+        _search(plan, parsed, ours, first, place)
+        return plan
+    if first.hydra.sweeper._target_ != _BASIC:
+        raise ConfigError("hydra/sweeper: there is basic, every combination, and search, which chooses as it goes")
+    axes = _axes(parsed)
     plan.varied = [key for key, values in axes.items() if len(values) > 1]
     combinations = _combinations(axes, ours)
-    plan.jobs, plan.count = _composed(combinations, place), len(combinations)
+    plan.jobs, plan.count = _composed(combinations, _Sharing(place)), len(combinations)
     return plan
+
+
+def _search(plan: Plan, parsed: list[Override], ours: dict[str, Any], first: DictConfig, place: Place) -> None:
+    """Make a plan that of a search. Raises ConfigError."""
+    if ours:
+        raise ConfigError(f"{next(iter(ours))}: is for every combination; a search chooses its trials itself")
+    if plan.launcher.get("_target_") != POOL:
+        raise ConfigError("hydra/launcher: a search runs on the pool; leave the launcher out (hydra.launcher.n_jobs=1)")
+    node = OmegaConf.to_container(first.hydra.sweeper)
+    assert isinstance(node, dict)
+    settings = SEARCH_SETTINGS | {str(key): value for key, value in node.items() if key != "_target_"}
+    if unknown := settings.keys() - SEARCH_SETTINGS.keys():  # of a node that a file has written
+        word = min(unknown)
+        raise ConfigError(f"hydra.sweeper.{word}: a search has no such setting{nearest(word, SEARCH_SETTINGS)}")
+    sharing = _Sharing(place)
+    plan.space = space_of(parsed, {key: settings[key] for key in settings if key != "params"}, sharing.compose)
+    plan.words.append("hydra/sweeper=search")  # the same values without it are another sweep
+    plan.varied = [axis.key for axis in plan.space.axes]
+    probes = plan.space.probes()
+    plan.jobs, plan.count = _composed(probes, sharing), len(probes)
 
 
 def fault_of_jobs(fault: str, numbers: list[int], total: int) -> str:
@@ -130,7 +158,9 @@ def _axes(overrides: list[Override]) -> dict[str, list[str]]:
                 f"{key}={override.get_value_element_as_str()}"
             ]  # fmt: skip
         elif not override.is_discrete_sweep():
-            raise ConfigError(f"{key}: Hydra's own sweeper takes lists, choice() and range(); a search takes intervals")
+            raise ConfigError(
+                f"{key}: takes lists, choice() and range(); an interval is searched by hydra/sweeper=search"
+            )
         elif total > 1_000 * MOST_JOBS:  # zip and exclude may leave few of many, and yet nobody means as many as that
             raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
         else:
@@ -207,8 +237,7 @@ def _as_typed(value: Any) -> str:
     return Override._get_value_element_as_str(value)
 
 
-def _composed(jobs: Sequence[list[str]], place: Place) -> Iterator[JobConfig]:
-    sharing = _Sharing(place)
+def _composed(jobs: Sequence[list[str]], sharing: "_Sharing") -> Iterator[JobConfig]:
     for job in jobs:
         yield JobConfig(job, sharing.compose(job))
 

@@ -63,8 +63,13 @@ def _search_path(overrides: list[str], config_dir: str) -> list[str]:
         value = override.value()
         if override.key_or_group == "hydra.searchpath" and isinstance(value, list):
             folders += value
-    quoted = (folder.replace("\\", "\\\\").replace('"', '\\"') for folder in folders)
-    return ["hydra.searchpath=[" + ",".join(f'"{folder}"' for folder in quoted) + "]"]
+    return ["hydra.searchpath=[" + ",".join(map(quoted, folders)) + "]"]
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra's command line takes it, whatever is in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def plain(config: DictConfig) -> Config:

@@ -49,14 +49,11 @@ def _run(own: argparse.Namespace, overrides: list[str], command: str) -> None:
     """Train what the overrides describe, once or as a sweep. own: --plugin and the flags of sweeps."""
     from expkit.config import launch
 
-    flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")}
-    sweep = _Sweep(command, flags, partial(_sweep_job, plugins=own.plugin))
+    flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")} | {"plugins": tuple(own.plugin)}
+    sweep = _Sweep(command, flags, partial(sweep_job, plugins=own.plugin))
     runs: list[Path] = []
-    try:
-        job = partial(_score, command=command, plugins=own.plugin, runs=runs)
-        launch(overrides, _check, job, sweep, own.dry)
-    finally:
-        sweep.close()
+    job = partial(_train_one, command=command, plugins=own.plugin, runs=runs)
+    launch(overrides, _check, job, sweep, own.dry)
     if len(runs) > 1:
         from expkit.folds import show_folds
 
@@ -84,27 +81,22 @@ def _check(config: Config) -> None:
 class _Sweep:
     """The jobs of a sweep, run side by side; what it needs is imported when there are some."""
 
-    def __init__(self, command: str, flags: dict[str, bool], train: Callable[[Config, list[str]], object]) -> None:
+    def __init__(self, command: str, flags: dict[str, Any], train: Callable[[Config, list[str]], object]) -> None:
         self.command, self.flags, self.train = command, flags, train
         self._run: Any = None
 
-    def __call__(self, plan: Any) -> Sequence[float | None]:
+    def __call__(self, plan: Any) -> None:
         from expkit.sweeps import SweepFlags, SweepRun
 
         self._run = self._run or SweepRun(self.train, self.command, SweepFlags(**self.flags))
-        scores: Sequence[float | None] = self._run(plan)
-        return scores
-
-    def close(self) -> None:
-        if self._run:
-            self._run.close()
+        self._run(plan)
 
     @property
     def code(self) -> int:
         return self._run.code if self._run else 0
 
 
-def _sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> None:
+def sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> None:
     """Run one job of a sweep, in a process of its own; its record says how to run it alone."""
     from expkit.plugins import load_plugins
 
@@ -113,21 +105,14 @@ def _sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> 
     train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
 
 
-def _score(
+def _train_one(
     config: Config, overrides: Sequence[str], command: str, plugins: Sequence[str], runs: list[Path]
-) -> float | None:
-    """Train, and add the run's folder to runs; returns the best score of checkpoint.monitor, for sweepers to search by.
-
-    plugins: files of --plugin, which a process of a launcher does not know yet.
-    """
+) -> None:
+    """Train, and add the run's folder to runs. plugins: files of --plugin, which a launcher's process does not know."""
     from expkit.plugins import load_plugins
 
     load_plugins(plugins)
-    folder = train(config, overrides, command)
-    runs.append(folder)
-    from expkit.sweeps.results import score_of
-
-    return score_of(folder)
+    runs.append(train(config, overrides, command))
 
 
 def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Path:

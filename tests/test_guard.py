@@ -72,7 +72,7 @@ def handler(text: str, node: str = "job_logging") -> str:
 
 
 SLURM = "_target_: hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher\n"
-OPTUNA = "_target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper\n"
+SEARCH = "_target_: expkit.sweeps.Search\n"
 IN_HYDRA = [
     attack("callback", "hydra: {callbacks: {c: {_target_: canary.fire}}}\n", CODE),
     attack("callback of a callback", "hydra: {callbacks: {c: {_target_: hydra.experimental.callbacks."
@@ -98,11 +98,11 @@ IN_HYDRA = [
     attack("launcher's words by reference", {"hydra/launcher/x.yaml": SLURM + "setup: ${class_names}\n"}, TYPED,
            "hydra/launcher=x"),
     attack("sweeper", "hydra: {sweeper: {_target_: canary.fire}}\n", CODE),
-    attack("sweeper's sampler", {"hydra/sweeper/x.yaml": OPTUNA + "sampler: {_target_: canary.fire}\n"}, CODE,
+    attack("sweeper's sampler", {"hydra/sweeper/x.yaml": SEARCH + "sampler: {_target_: canary.fire}\n"}, CODE,
            "hydra/sweeper=x"),
-    attack("sweeper's function", {"hydra/sweeper/x.yaml": OPTUNA + "custom_search_space: canary.fire\n"}, TYPED,
+    attack("sweeper's function", {"hydra/sweeper/x.yaml": SEARCH + "custom_search_space: canary.fire\n"}, TYPED,
            "hydra/sweeper=x"),
-    attack("sweeper's database", {"hydra/sweeper/x.yaml": OPTUNA + "storage: sqlite:///victim\n"}, TYPED,
+    attack("sweeper's database", {"hydra/sweeper/x.yaml": SEARCH + "storage: sqlite:///victim\n"}, TYPED,
            "hydra/sweeper=x"),
     attack("handler factory", handler("{(): canary.fire}"), CODE),
     attack("handler class", handler("{class: canary.fire}"), CODE),
@@ -520,9 +520,8 @@ HONEST = [
     attack("a callback of Hydra", "hydra: {callbacks: {c: {_target_: hydra.experimental.callbacks."
            "LogJobReturnCallback}}}\n", ""),
     attack("Slurm", {"hydra/launcher/x.yaml": SLURM + "partition: gpu\ntimeout_min: 60\n"}, "", "hydra/launcher=x"),
-    attack("Optuna", {"hydra/sweeper/x.yaml": OPTUNA + "direction: maximize\nn_trials: 20\nsampler: "
-           "{_target_: optuna.samplers.TPESampler, seed: 1}\nparams: {optimizer.lr: 'interval(0.001, 0.1)'}\n"}, "",
-           "hydra/sweeper=x"),
+    attack("a search", {"hydra/sweeper/x.yaml": SEARCH + "n_trials: 20\nsampler: random\npruner: none\n"
+           "params: {optimizer.lr: 'interval(0.001, 0.1)'}\n"}, "", "hydra/sweeper=x"),
     attack("typed launcher", {}, "", "hydra/launcher=basic"),
     attack("typed folders", {}, "", "hydra.run.dir=/tmp/there", "hydra.output_subdir=here", "hydra.job.name=mine"),
     attack("typed log file", {}, "", "hydra.job_logging.handlers.file.filename=my.log"),

@@ -17,7 +17,7 @@ ORDER = [
     ("training",),
     ("guard",),
     ("composing",),
-    ("onejob", "completion"),
+    ("onejob", "completion", "spaces"),
     ("jobs",),
     ("config",),
     ("differences",),
@@ -32,7 +32,7 @@ ORDER = [
     ("sweeps",),
     ("ranking",),
     ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export", "new"),
-    ("api", "reproduce", "rank"),
+    ("api", "reproduce", "rank", "frozen"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -66,7 +66,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_only_config_knows_hydra() -> None:
     for path in (ROOT / "expkit").rglob("*.py"):
-        if path.name not in ("config.py", "composing.py", "onejob.py", "jobs.py", "query.py"):
+        if path.name not in ("config.py", "composing.py", "onejob.py", "jobs.py", "query.py", "spaces.py"):
             assert "hydra" not in {line.split()[1].split(".")[0] for line in _import_lines(path)}, path
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,20 +45,33 @@ def table_of(comparison: Comparison, columns: Sequence[str]) -> Table:
     for column in columns:
         is_text = column in ("run", "status") or column in comparison.differing
         table.add_column(Text(column), justify="left" if is_text else "right", overflow="fold")
+    best = {column: comparison.best(column) for column in columns}
     for row in comparison.rows:
         cells = []
         for column in columns:
-            is_best = comparison.best(column) is not None and row.value(column) == comparison.best(column)
+            is_best = best[column] is not None and row.value(column) == best[column]
             style = _STYLES.get(row.run.status, "yellow") if column == "status" else "bold green" if is_best else ""
             cells.append(Text(row.text(column), style=style))
         table.add_row(*cells)
     return table
 
 
+def _plain_lines(comparison: Comparison, columns: Sequence[str]) -> Iterator[str]:
+    cells = [list(columns), *([row.text(column) for column in columns] for row in comparison.rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    left = [column in ("run", "status") or column in comparison.differing for column in columns]
+    for line in cells:
+        placed = zip(line, widths, left, strict=True)
+        yield "  ".join(text.ljust(width) if is_left else text.rjust(width) for text, width, is_left in placed).rstrip()
+
+
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the table, and below it what is wrong with any run."""
     columns = fitting(comparison, console.width)
-    console.print(table_of(comparison, columns))
+    if console.is_terminal:
+        console.print(table_of(comparison, columns))
+    else:  # plain lines for another program: of a thousand runs, styles take longer than all the rest
+        console.file.write("".join(f"{line}\n" for line in _plain_lines(comparison, columns)))
     if left_out := [column for column in comparison.columns if column not in columns]:
         names = ", ".join(left_out[:6]) + ", …" * (len(left_out) > 6)
         console.print(Text(f"no room here for {names}: the page has all", style="dim"), soft_wrap=True)
@@ -105,13 +118,13 @@ def _columns(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]
 def page_of(comparison: Comparison, where: Path, more: Sequence[str] = ()) -> str:
     """Return the page. where: the folder it will lie in, from which it links to the runs' reports; more: charts."""
     rows = []
+    best = {column: comparison.best(column) for column in comparison.columns}
     for number, row in enumerate(comparison.rows):
         cells = []
         for column in comparison.columns:
-            best = comparison.best(column)
             cells.append({
                 "text": row.text(column), "value": _exact(row.value(column)), "column": column,
-                "best": best is not None and row.value(column) == best,
+                "best": best[column] is not None and row.value(column) == best[column],
                 "number": column not in ("run", "status") and column not in comparison.differing,
             })  # fmt: skip
         report = row.run.folder / "report.html"

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from expkit.registry import ConfigError
-from expkit.vetting import vet
+from expkit.vetting import LOADER, load_vetted
 
 LARGEST = 400_000_000  # bytes of one file of lines
 LARGEST_FACTS = 20_000_000  # bytes of one file of facts
@@ -79,17 +79,18 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path, points_only: bool = False) -> RunFiles:
-    """Return what a run folder holds. points_only: leave the exhibits out."""
+    """Return what a run folder holds. points_only: record, config, result and points, no more."""
     run = RunFiles(folder)
     run.record, run.result = _json(run, "record.json"), _json(run, "result.json", needed=False)
-    run.environment, run.code = _json(run, "env.json"), _json(run, "code.json", needed=False)
-    run.data = _json(run, "data.json", needed=False)
-    config, overrides = _yaml(run, "config.yaml", vet_config), _yaml(run, "overrides.yaml", _refuse_aliases)
+    config = _yaml(run, "config.yaml", load_vetted)
     run.config = config if isinstance(config, dict) else {}
-    run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
     run.points = [point for point in _lines(run, "metrics.jsonl") if _is_number(point.get("step"))]
     if not points_only:
         run.events = [*_lines(run, "events.jsonl", needed=False)]
+        run.environment, run.code = _json(run, "env.json"), _json(run, "code.json", needed=False)
+        run.data = _json(run, "data.json", needed=False)
+        overrides = _yaml(run, "overrides.yaml", _list_of_words)
+        run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
         exhibits = _lines(run, "exhibits.jsonl", needed=False)
         run.exhibits = [
             one for one in exhibits if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)
@@ -131,26 +132,21 @@ def _json(run: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
     return {}
 
 
-def vet_config(path: Path) -> None:
-    """Refuse a config that would grow when it is parsed: a record may come from a stranger. Raises ConfigError."""
-    vet(path, path.parent)
-
-
-def _refuse_aliases(path: Path) -> None:
+def _list_of_words(path: Path) -> Any:
     if path.stat().st_size > LARGEST_FACTS:
         raise ConfigError(f"it is larger than {LARGEST_FACTS:,} bytes")
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), Loader=yaml.SafeLoader)):
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), Loader=LOADER)):
         raise ConfigError("it holds an alias; a list of overrides needs none")
+    return yaml.load(path.read_bytes(), Loader=LOADER)
 
 
-def _yaml(run: RunFiles, name: str, vet_file: Callable[[Path], None]) -> Any:
+def _yaml(run: RunFiles, name: str, load: Callable[[Path], Any]) -> Any:
     path = run.folder / name
     if not path.is_file():
         run.problems.append(f"{name} is missing")
         return None
     try:
-        vet_file(path)
-        return yaml.safe_load(path.read_bytes())
+        return load(path)
     except (ConfigError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         run.problems.append(f"{name} is damaged: {' '.join(str(error).split())}")
     except OSError as error:

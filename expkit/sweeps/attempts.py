@@ -17,18 +17,24 @@ _PATIENCE = 60.0  # seconds for the jobs of a sweep that was killed to save thei
 
 def attempts(folder: SweepFolder, jobs: Sequence[SweepJob]) -> list[Task]:
     """Return what is to run, each job from where its last attempt was. Raises FolderInUse."""
-    folders, tasks = folder.run_folders(), []
+    tasks = []
     for job in jobs:
         config = copy.deepcopy(job.config)
         config["name"] = folder.prefix(job) + run_name(job.config)
         config["output_dir"] = str(folder.path)
         config["device"]["threads"] = job.threads
-        left = folders.get(job.number, [])
-        if left and config["checkpoint"]["name"] != "none" and _can_go_on(left[-1]):
-            _wait_for(left[-1])
-            config["checkpoint"]["resume"] = str(left[-1])
+        go_on_where_it_was(config)
         tasks.append(Task(job, config, folder.output(job)))
     return tasks
+
+
+def go_on_where_it_was(config: dict[str, Any]) -> None:
+    """Have a job go on in the folder of its last attempt, if there is one to go on from. Raises FolderInUse."""
+    number = config["name"].partition("-")[0]
+    left = sorted(Path(config["output_dir"]).glob(f"{number}-*/"), key=lambda path: path.stat().st_ctime_ns)
+    if left and config["checkpoint"]["name"] != "none" and _can_go_on(left[-1]):
+        _wait_for(left[-1])
+        config["checkpoint"]["resume"] = str(left[-1])
 
 
 def warm(configs: Sequence[dict[str, Any]]) -> None:

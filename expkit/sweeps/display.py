@@ -12,11 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from expkit.records.facts import relative
-from expkit.sweeps.job import Outcome, SweepJob
+from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
 from expkit.sweeps.results import Group, grouped
 
-_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "waiting": "dim"}
+_STYLES = {
+    "finished": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "pruned": "yellow",
+    "running": "cyan",
+    "waiting": "dim",
+}
 _MOST_ROWS = 40  # of the ranking on the terminal; the CSV has all
 
 
@@ -25,6 +32,7 @@ class Display:
 
     def __init__(self, console: Console, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
         self.console, self.jobs, self.outcomes = console, jobs, outcomes
+        self.most = len(jobs)  # that there will be
         self.began = time.perf_counter()
         self.done_before = 0  # jobs that an earlier command finished
         self.live: Live | None = None
@@ -43,7 +51,7 @@ class Display:
         one = self.outcomes[job.number]
         score = "" if one.score is None else f"  val/{job.monitor} {one.score:.4f}"
         reason = f"  {one.reason}" if one.status != "finished" else ""
-        counted = f"[{self._done()}/{len(self.jobs)}]"
+        counted = f"[{self._done()}/{self.most}]"
         text = f"{counted} job {job.number}  {job.label}  {one.status}{score}  {one.seconds:.1f} s{reason}"
         if not self.live or one.status != "finished":
             self.console.print(Text(text, style="" if one.status == "finished" else "yellow"), soft_wrap=True)
@@ -56,19 +64,19 @@ class Display:
             self.live.stop()
 
     def _done(self) -> int:
-        return sum(one.status in ("finished", "failed", "interrupted") for one in self.outcomes.values())
+        return sum(one.status not in ("running", "waiting") for one in self.outcomes.values())
 
     def _table(self) -> RenderableType:
         shown = [job for job in self.jobs if self.outcomes[job.number].status == "running"]
         room = max(self.console.height - len(shown) - 8, 3)
         done = [job for job in self.jobs if self.outcomes[job.number].status not in ("running", "waiting")]
         table = Table(box=None, pad_edge=False)
-        for name in ("job", "", "status", "epoch", f"val/{self.jobs[0].monitor}", "time"):
+        for name in ("job", "", "status", "epoch", f"val/{self.jobs[0].monitor}" if self.jobs else "", "time"):
             table.add_column(name, justify="left" if name in ("", "status") else "right", no_wrap=True)
         for job in [*done[-room:], *shown]:
             one = self.outcomes[job.number]
             value = one.score if one.score is not None else one.scores.get(f"val/{job.monitor}")
-            epochs = f"{one.epoch}/{job.config['epochs']}"
+            epochs = f"{one.epoch}/{job.config.get('epochs', '?')}"
             status = Text(one.status, style=_STYLES[one.status])
             table.add_row(
                 str(job.number), Text(job.label, overflow="ellipsis"), status, epochs,
@@ -84,9 +92,9 @@ class Display:
             for job in self.jobs
             if (one := self.outcomes[job.number]).status == "running"
         )
-        left = passed / (newly + part) * (len(self.jobs) - done - part) if newly + part > 0 else math.nan
+        left = passed / (newly + part) * (self.most - done - part) if newly + part > 0 else math.nan
         failed = sum(one.status == "failed" for one in self.outcomes.values())
-        words = f"{done} of {len(self.jobs)} jobs done" + (f", {failed} failed" if failed else "")
+        words = f"{done} of {self.most} jobs done" + (f", {failed} failed" if failed else "")
         return Text(f"{words}  {duration(passed)}" + ("" if math.isnan(left) else f"  left {duration(left)}"), "bold")
 
 
@@ -100,8 +108,12 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts], n_jobs: int) -> None:
-    """Print the jobs that there would be, and about how long they would take."""
+def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts], n_jobs: int,
+              n_trials: int | None = None) -> None:  # fmt: skip
+    """Print the jobs that there would be, and about how long they would take.
+
+    n_trials: of a search, whose trials will be like these jobs.
+    """
     table = Table(box=None, pad_edge=False)
     keys = list(dict.fromkeys(key for job in jobs for key in job.differs))
     for name in ("job", *keys, "parameters", "steps", "about"):
@@ -112,17 +124,21 @@ def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts]
             str(job.number), *values, f"{fact.parameters:,}", f"{fact.steps:,}", duration(fact.seconds or 0.0)
         )
     console.print(table)
-    total = sum(fact.seconds or 0.0 for fact in facts)
+    total, count = sum(fact.seconds or 0.0 for fact in facts), len(jobs)
+    if n_trials:
+        total, count = total / count * n_trials, n_trials
     longest = max(fact.seconds or 0.0 for fact in facts)
     wall = max(total / n_jobs, longest)
-    told = f"{len(jobs)} jobs, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
+    what = "trials like these" if n_trials else "jobs"
+    told = f"{count} {what}, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
     console.print(f"{told}, from a few batches of each kind; nothing was started)", soft_wrap=True)
 
 
 def show_results(
-    console: Console, folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], page: Path | None
-) -> None:
-    """Print what did not finish, the ranking of what did, and where the best lies."""
+    console: Console, folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], page: Path | None,
+    left: int | None = None,
+) -> None:  # fmt: skip
+    """Print what did not finish, the ranking of what did, and where the best lies. left: jobs that are to be run."""
     failed = [job for job in jobs if outcomes[job.number].status in ("failed", "interrupted")]
     for job in failed:
         one = outcomes[job.number]
@@ -141,9 +157,10 @@ def show_results(
     console.print(f"table    {relative(folder / 'results.csv')}, results.json", soft_wrap=True)
     if page:
         console.print(f"see      {relative(page)}", soft_wrap=True)
-    waiting = sum(outcomes[job.number].status != "finished" for job in jobs)
-    if waiting:
-        console.print(f"go on    the same command runs the {waiting} jobs that are not finished", soft_wrap=True)
+    if left is None:
+        left = sum(outcomes[job.number].status != "finished" for job in jobs)
+    if left:
+        console.print(f"go on    the same command runs the {left} jobs that are not finished", soft_wrap=True)
 
 
 def _best_member(group: Group, outcomes: Mapping[int, Outcome]) -> SweepJob:
@@ -168,7 +185,7 @@ def _ranking(jobs: Sequence[SweepJob], groups: Sequence[Group], outcomes: Mappin
         means = [_mean([one.scores[name] for one in members if name in one.scores]) for name in others]
         widths = [_number(group.std), _number(group.half), str(len(group.scores))] if spread else []
         shown = f"{rank} tie" if group.is_tied else str(rank)
-        values = [group.differs.get(key, "") for key in keys]
+        values = [brief(group.differs.get(key, "")) for key in keys]
         table.add_row(shown, *values, f"{group.mean:.4f}", *widths, *map(_number, means), f"{times:.1f} s")
     return table
 

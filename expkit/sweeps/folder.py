@@ -15,6 +15,7 @@ from expkit.sweeps.job import SweepJob
 
 FACTS = "sweep.json"
 JOBS = "jobs.jsonl"
+PROBES = "probes.jsonl"
 LEDGER = "ledger.jsonl"
 
 
@@ -23,18 +24,27 @@ class SweepFolder:
 
     def __init__(self, path: Path, jobs: list[SweepJob]) -> None:
         self.path, self.jobs = path, jobs
+        self.most = len(jobs)  # that there may be, which a search knows from the start
         self.lock = FolderLock(path)
 
     @classmethod
     def make(
-        cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob]
-    ) -> "SweepFolder":
-        """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError."""
+        cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob],
+        probes: list[SweepJob] | None = None,
+    ) -> "SweepFolder":  # fmt: skip
+        """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. probes: of a search. Raises ConfigError.
+
+        mkdir makes one of ours, so that no two commands share it; the lock decides between two that typed the same.
+        """
         path = Path(typed).expanduser() if typed else make_run_folder(f"{parent}/sweeps", "sweep")
         path.mkdir(parents=True, exist_ok=True)
         made = cls(path, jobs)
-        lines = "".join(json.dumps(asdict(job)) + "\n" for job in jobs)
-        write_whole(path / JOBS, lambda file: file.write(lines.encode()))
+        if (path / FACTS).is_file():
+            made.lock.release()
+            raise ConfigError(f"hydra.sweep.dir: {path} was taken by another sweep just now; give another folder")
+        _write_jobs(path / JOBS, jobs)
+        if probes is not None:
+            _write_jobs(path / PROBES, probes)
         facts = {"format": 1, "words": list(words), "command": command, "started": _now(), "jobs": len(jobs)}
         write_whole(path / FACTS, lambda file: file.write((json.dumps(facts, indent=1) + "\n").encode()))
         return made  # the facts come last: a folder without them is no sweep yet
@@ -54,15 +64,16 @@ class SweepFolder:
     @classmethod
     def open(cls, path: Path) -> "SweepFolder":
         """Take up a sweep of before, with its frozen jobs. Raises FolderInUse where it is running."""
-        lines = (path / JOBS).read_text(encoding="utf-8").splitlines()
-        return cls(path, [SweepJob(**json.loads(line)) for line in lines])
+        return cls(path, _read_jobs(path / JOBS))
 
-    def add(self, jobs: Iterable[SweepJob]) -> None:
-        """Freeze more jobs, of a sweeper that chooses as it goes."""
-        with open(self.path / JOBS, "a", encoding="utf-8") as file:
-            for job in jobs:
-                self.jobs.append(job)
-                file.write(json.dumps(asdict(job)) + "\n")
+    def probes(self) -> list[SweepJob]:
+        """Return what a search tried out before its first trial."""
+        return _read_jobs(self.path / PROBES)
+
+    def add(self, job: SweepJob) -> None:
+        """Freeze one more job, of a search, which chooses as it goes."""
+        self.jobs.append(job)
+        _write_jobs(self.path / JOBS, self.jobs)
 
     def note(self, event: str, job: SweepJob, **facts: Any) -> None:
         """Add a line to the ledger."""
@@ -81,7 +92,7 @@ class SweepFolder:
         return found
 
     def prefix(self, job: SweepJob) -> str:
-        return f"{job.number:0{max(3, len(str(len(self.jobs))))}d}-"
+        return f"{job.number:0{max(3, len(str(self.most)))}d}-"
 
     def run_folders(self) -> dict[int, list[Path]]:
         """Return the run folders of each job, the oldest first."""
@@ -112,6 +123,15 @@ def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
     for kind, some in (("more", new.keys() - old.keys()), ("no longer", old.keys() - new.keys())):
         lines += [f"{kind}: {len(some)} jobs, e.g. {' '.join(min(some))}"] if some else []
     return lines
+
+
+def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
+    lines = "".join(json.dumps(asdict(job)) + "\n" for job in jobs)
+    write_whole(path, lambda file: file.write(lines.encode()))
+
+
+def _read_jobs(path: Path) -> list[SweepJob]:
+    return [SweepJob(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pruned"]
 
 
 @dataclass
@@ -13,7 +13,8 @@ class SweepJob:
     """One job. number: from 0, for good; config: frozen when the sweep began; digest: of what it computes.
 
     differs: the swept keys and their values, as typed; monitor, higher: the score by which jobs are ranked, and whether
-    more of it is better; threads: those that each attempt runs with, for sums depend on them.
+    more of it is better; threads: those that each attempt runs with, for sums depend on them; trial: its number in the
+    study of a search.
     """
 
     number: int
@@ -24,10 +25,11 @@ class SweepJob:
     monitor: str = "accuracy"
     higher: bool = True
     threads: int = 1
+    trial: int | None = None
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.differs.items()) or "the job"
+        return ", ".join(f"{key}={brief(value)}" for key, value in self.differs.items()) or "the job"
 
 
 @dataclass
@@ -46,6 +48,16 @@ class Outcome:
     scores: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     earlier: int = 0  # attempts before this one
+
+
+def brief(value: str) -> str:
+    """Return a value as it stands in a table: of a number that was drawn, its first digits."""
+    if len(value) <= 8 or value.isdigit():
+        return value
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def differing(overrides: Sequence[str], varied: Sequence[str]) -> dict[str, str]:

@@ -6,13 +6,18 @@ from pathlib import Path
 from expkit.compare.runs import compare
 from expkit.compare.show import page_of
 from expkit.drawing.parallel import Trace, parallel_chart
-from expkit.sweeps.job import Outcome, SweepJob
+from expkit.sweeps.job import Outcome, SweepJob, brief
 
 NAME = "sweep.html"
 
 
-def write_page(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> Path | None:
-    """Write sweep.html of the jobs that have a run folder; None where none has. Needs no network to be read."""
+def write_page(
+    folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], more: Sequence[str] = ()
+) -> Path | None:
+    """Write sweep.html of the jobs that have a run folder; None where none has. Needs no network to be read.
+
+    more: charts of a search.
+    """
     begun = [job for job in jobs if outcomes[job.number].folder is not None]
     if not begun:
         return None
@@ -20,7 +25,7 @@ def write_page(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Ou
     chart = [_parallel(scored, outcomes)] if len(scored) > 1 else []
     comparison = compare([place for job in begun if (place := outcomes[job.number].folder)])
     path = folder / NAME
-    path.write_text(page_of(comparison, folder, chart), encoding="utf-8", errors="replace")
+    path.write_text(page_of(comparison, folder, [*chart, *more]), encoding="utf-8", errors="replace")
     return path
 
 
@@ -31,6 +36,6 @@ def _parallel(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> str:
     for job in jobs:
         score = outcomes[job.number].score
         assert score is not None
-        values = [job.differs.get(key, "") for key in axes]
+        values = [brief(job.differs.get(key, "")) for key in axes]
         traces.append(Trace(values, score, f"job {job.number}: {job.label}: {score:.4f}"))
     return parallel_chart(f"{len(jobs)} jobs, setting by setting", axes, traces, name, jobs[0].higher)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -20,7 +20,7 @@ from expkit.sweeps.job import SweepJob
 from expkit.sweeps.worker import Share, Train, work
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"  # elsewhere system libraries do not survive a fork
-_SIGNALS = (signal.SIGINT, signal.SIGTERM) + (() if sys.platform == "win32" else (signal.SIGUSR1,))
+SIGNALS = (signal.SIGINT, signal.SIGTERM) + (() if sys.platform == "win32" else (signal.SIGUSR1,))
 _TICK = 0.25  # seconds between two looks at what the jobs have done
 
 
@@ -65,31 +65,44 @@ class Pool:
         self.asked: list[int] = []  # the signals that came
 
     def run(
-        self, tasks: list[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
+        self, tasks: Iterable[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
         tick: Callable[[], None],
     ) -> None:  # fmt: skip
-        """Run all tasks; tells of each that starts and ends, and ticks several times a second."""
-        waiting = deque(tasks)
+        """Run all tasks; tells of each that starts and ends, and ticks several times a second.
+
+        A task is asked for when it can start, and after all that ended before were told of: it may depend on them.
+        """
         gc.collect()
         gc.freeze()  # or the children's collections would copy this process's memory
         try:
             with self._signals():
-                self._all(waiting, started, ended, tick)
+                self._all(iter(tasks), started, ended, tick)
         finally:
             gc.unfreeze()
 
     def _all(
-        self, waiting: deque[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
+        self, tasks: Iterator[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
         tick: Callable[[], None],
     ) -> None:  # fmt: skip
-        while self.running or (waiting and not self.asked):
-            while waiting and self.free and not self.asked:
-                started(waiting[0])
-                self._start(waiting.popleft())
+        is_more = True
+        while self.running or (is_more and not self.asked):
+            while is_more and self.free and not self.asked:
+                if (task := next(tasks, None)) is None:
+                    is_more = False
+                    break
+                started(task)
+                self._start(task)
             connection.wait([one.process.sentinel for one in self.running], timeout=_TICK)
             for one in [one for one in self.running if not one.process.is_alive()]:
                 self._close(one, ended)
             tick()
+
+    def stop(self, job: SweepJob) -> None:
+        """Ask a running job to end; it saves a checkpoint and closes its record, as it does for anybody."""
+        for one in self.running:
+            if one.task.job is job and (pid := one.process.pid) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
     def _start(self, task: Task) -> None:
         share = self.free.popleft()
@@ -114,7 +127,7 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._hand_on) for number in _SIGNALS}
+        before = {number: signal.signal(number, self._hand_on) for number in SIGNALS}
         try:
             yield
         finally:
@@ -138,7 +151,7 @@ def _blocked() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -60,13 +60,6 @@ def read_run(folder: Path, outcome: Outcome, monitor: str) -> None:
     outcome.score = None if best is None else float(best)
 
 
-def score_of(folder: Path) -> float | None:
-    """Return the score by which a run's checkpoints are ranked; without checkpoints, its last main score."""
-    outcome = Outcome()
-    read_run(folder, outcome, "map" if "val/map" in (_read(folder / "result.json").get("scores") or {}) else "accuracy")
-    return outcome.score
-
-
 def last_epoch(folder: Path) -> tuple[int, dict[str, float]]:
     """Return how many epochs a run has done, and the values of the last one, while it goes on."""
     try:

@@ -10,7 +10,9 @@ from expkit.folds import show_folds
 from expkit.progress import bar
 from expkit.records import config_hash
 from expkit.registry import ConfigError
+from expkit.spaces import Space
 from expkit.sweeps.attempts import attempts, warm
+from expkit.sweeps.cluster import Cluster, cores_of
 from expkit.sweeps.display import Display, show_plan, show_results
 from expkit.sweeps.folder import SweepFolder, changes
 from expkit.sweeps.job import Outcome, SweepJob, differing
@@ -18,7 +20,9 @@ from expkit.sweeps.page import write_page
 from expkit.sweeps.pool import Pool
 from expkit.sweeps.rehearsal import Facts, rehearse
 from expkit.sweeps.results import read_run, status_of, write_results
+from expkit.sweeps.search import Search, SearchWatch, draw_search
 from expkit.sweeps.shares import share_out, threads_of
+from expkit.sweeps.study import Settings, Study, settings_of
 from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share, Train
 
@@ -26,15 +30,16 @@ from expkit.sweeps.worker import Share, Train
 @dataclass(frozen=True)
 class SweepFlags:
     """What the command line says of a sweep. dry: show it, run nothing; new: do not take up the one before; frozen: go
-    on with the configs as they were, though the files are others now."""
+    on with the configs as they were, though the files are others now; plugins: files of --plugin."""
 
     dry: bool = False
     new: bool = False
     frozen: bool = False
+    plugins: tuple[str, ...] = ()
 
 
 class SweepRun:
-    """Runs the jobs of plans: all of a command line's at once, or batch by batch as a sweeper chooses them."""
+    """Runs the jobs of a plan: all that a command line stands for, or those that a search draws."""
 
     def __init__(self, train: Train, command: str, flags: SweepFlags, console: Console | None = None) -> None:
         self.train, self.command, self.flags = train, command, flags
@@ -43,58 +48,49 @@ class SweepRun:
             self.console.width = 10_000  # a pipe or file has no edge
         self.folder: SweepFolder | None = None
         self.outcomes: dict[int, Outcome] = {}
-        self.is_search = False
         self.code = 0  # what the process should end with
 
-    def __call__(self, plan: Plan) -> Sequence[float | None]:
-        """Run a plan's jobs; returns the score of each. Raises ConfigError, and KeyboardInterrupt in a search."""
+    def __call__(self, plan: Plan) -> None:
+        """Run a plan's jobs. Raises ConfigError."""
         jobs = [
             SweepJob(number, one.overrides, one.config, config_hash(one.config), differing(one.overrides, plan.varied))
             for number, one in enumerate(plan.jobs or ())
         ]
+        settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
         if self.flags.dry:
-            self._dry(plan, jobs)
-            return []
-        self.is_search = plan.is_batch
-        if plan.is_batch:
-            jobs = self._batch(plan, jobs)
-        else:
-            if not self._take_up(plan, jobs):
-                self._begin(plan, jobs)
-            assert self.folder is not None
-            jobs = self.folder.jobs
-        assert self.folder is not None
+            self._dry(plan, jobs, settings)
+            return
         try:
-            asked = self._run(plan, jobs)
+            if plan.space and settings:
+                self._search(plan, jobs, plan.space, settings)
+            else:
+                if not self._take_up(plan, jobs):
+                    self._begin(plan, jobs)
+                assert self.folder is not None
+                self._run(plan, self.folder.jobs)
         finally:
-            if not plan.is_batch:
+            if self.folder:
                 self.folder.lock.release()
-        if asked and plan.is_batch:
-            raise KeyboardInterrupt
-        return [self.outcomes[job.number].score if self._finished(job) else None for job in jobs]
 
-    def close(self) -> None:
-        """Show what a search found, once it is over."""
-        if self.is_search and self.folder:
-            self._show()
-            self.folder.lock.release()
-
-    def _show(self) -> None:
+    def _show(self, charts: Sequence[str] = (), left: int | None = None) -> None:
         assert self.folder is not None
-        page = write_page(self.folder.path, self.folder.jobs, self.outcomes)
-        show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page)
+        page = write_page(self.folder.path, self.folder.jobs, self.outcomes, charts)
+        show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page, left)
         done = [self.outcomes[job.number] for job in self.folder.jobs if self._finished(job)]
         show_folds([one.folder for one in done if one.folder])
 
     def _finished(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status == "finished"
 
-    def _dry(self, plan: Plan, jobs: list[SweepJob]) -> None:
+    def _dry(self, plan: Plan, jobs: list[SweepJob], settings: Settings | None) -> None:
         shares = self._shares(plan, jobs, 0)
         facts, gpus = self._check(jobs, shares[0].cores, measure=True)
-        show_plan(self.console, jobs, facts, len(self._shares(plan, jobs, gpus)))
+        n_trials = settings.n_trials if settings else None
+        show_plan(self.console, jobs, facts, len(self._shares(plan, jobs, gpus)), n_trials)
 
     def _shares(self, plan: Plan, jobs: Sequence[SweepJob], gpus: int) -> list[Share]:
+        if plan.submit:
+            return [Share(cores_of(plan.launcher))]
         return share_out([job.config for job in jobs], plan.launcher.get("n_jobs"), gpus)
 
     def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
@@ -116,44 +112,40 @@ class SweepRun:
         self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs)
         self.outcomes = {job.number: Outcome() for job in jobs}
 
-    def _batch(self, plan: Plan, jobs: list[SweepJob]) -> list[SweepJob]:
-        """Add the jobs that a sweeper chose just now to the sweep's folder."""
-        first = len(self.folder.jobs) if self.folder else 0
-        for job in jobs:
-            job.number += first
-        if self.folder is None:
-            self._begin(plan, jobs)
-        else:
-            self._freeze(plan, jobs)
-            self.folder.add(jobs)
-            self.outcomes |= {job.number: Outcome() for job in jobs}
-        return jobs
-
     def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
         """Open the sweep that the same command began, if there is one. Raises ConfigError where its base changed."""
+        if not self._open(plan, jobs):
+            return False
+        assert self.folder is not None
+        changed = changes(self.folder.jobs, jobs)
+        if changed and not self.flags.frozen:
+            raise ConfigError(
+                f"{self.folder.path}: this command began a sweep there, and its configs are others now:",
+                *changed,
+                "add --frozen to go on with that sweep as it was, or --new to begin another one",
+            )
+        self._look_back()
+        left = [job for job in self.folder.jobs if not self._finished(job)]
+        self._tell_progress(len(left), len(self.folder.jobs))
+        if left:
+            _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
+        return True
+
+    def _open(self, plan: Plan, jobs: list[SweepJob]) -> bool:
+        """Open the folder that the same command made, if there is one and no new one is wanted. Raises ConfigError."""
         parent = str(jobs[0].config["output_dir"])
         path = SweepFolder.find(parent, plan.folder, plan.words)
         if path is None or (self.flags.new and plan.folder is None):
             return False
         if self.flags.new:
             raise ConfigError(f"--new: {path} holds a sweep already; give another hydra.sweep.dir")
-        folder = SweepFolder.open(path)
-        changed = changes(folder.jobs, jobs)
-        if changed and not self.flags.frozen:
-            folder.lock.release()
-            raise ConfigError(
-                f"{path}: this command began a sweep there, and its configs are others now:",
-                *changed,
-                "add --frozen to go on with that sweep as it was, or --new to begin another one",
-            )
-        self.folder = folder
-        self._look_back()
-        left = [job for job in folder.jobs if not self._finished(job)]
-        done = len(folder.jobs) - len(left)
-        self.console.print(f"goes on with {path}: {done} of {len(folder.jobs)} jobs are finished", soft_wrap=True)
-        if left:
-            _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
+        self.folder = SweepFolder.open(path)
         return True
+
+    def _tell_progress(self, left: int, total: int) -> None:
+        assert self.folder is not None
+        done = f"{total - left} of {total} jobs are finished"
+        self.console.print(f"goes on with {self.folder.path}: {done}", soft_wrap=True)
 
     def _look_back(self) -> None:
         """Learn from the run folders and the ledger what came of each job so far."""
@@ -173,13 +165,16 @@ class SweepRun:
                     read_run(path, self.outcomes[job.number], job.monitor)
                     break
 
-    def _run(self, plan: Plan, jobs: list[SweepJob]) -> list[int]:
-        """Run the jobs that are not finished; returns the signals that came meanwhile."""
+    def _run(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Run the jobs that are not finished."""
         assert self.folder is not None
         warm([job.config for job in jobs])
         tasks = attempts(self.folder, [job for job in jobs if not self._finished(job)])
         shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
-        pool, display = Pool(self.train, shares), Display(self.console, self.folder.jobs, self.outcomes)
+        pool: Pool | Cluster = Pool(self.train, shares)
+        if plan.submit:
+            pool = Cluster(plan.submit, self.folder.path, self.flags.plugins)
+        display = Display(self.console, self.folder.jobs, self.outcomes)
         watch = Watch(self.folder, self.outcomes, pool, display)
         if tasks:
             display.start()
@@ -188,8 +183,45 @@ class SweepRun:
             finally:
                 display.stop()
         write_results(self.folder.path, self.folder.jobs, self.outcomes)
-        if not plan.is_batch:
-            self._show()
+        self._show()
         failed = any(not self._finished(job) for job in jobs)
         self.code = 128 + pool.asked[0] if pool.asked else int(failed)
-        return pool.asked
+
+    def _search(self, plan: Plan, probes: list[SweepJob], space: Space, settings: Settings) -> None:
+        """Run the trials of a search that are not over. probes: a job for each value that may be drawn."""
+        is_old = self._open(plan, probes)
+        self._freeze(plan, probes)
+        if not is_old:
+            self.folder = SweepFolder.make(
+                str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes
+            )
+        assert self.folder is not None
+        if is_old and (changed := changes(self.folder.probes(), probes)):
+            advice = "undo it, or add --new to begin another search"
+            raise ConfigError(f"{self.folder.path}: what this search began with is another now:", *changed, advice)
+        self._look_back()
+        facts, share = Facts(probes[0].monitor, probes[0].higher), self._shares(plan, probes, self.gpus)[0]
+        study = Study(self.folder.path, space.axes, settings, facts.higher)
+        search = Search(self.folder, self.outcomes, space, study, facts, share)
+        search.take_up()
+        if is_old:
+            self._tell_progress(search.left, study.most)
+        warm([job.config for job in probes])
+        pool = Pool(self.train, self._shares(plan, probes * max(search.left, 1), self.gpus))
+        self._run_trials(search, pool)
+        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+        self._show(draw_search(self.folder, self.outcomes, study), search.left)
+        nothing = not any(self._finished(job) for job in self.folder.jobs)
+        self.code = 128 + pool.asked[0] if pool.asked else int(nothing)
+
+    def _run_trials(self, search: Search, pool: Pool) -> None:
+        if not search.left:
+            return
+        display = Display(self.console, search.folder.jobs, self.outcomes)
+        display.most = search.study.most
+        watch = SearchWatch(search, pool, display)
+        display.start()
+        try:
+            pool.run(search.tasks(), watch.started, watch.ended, watch.tick)
+        finally:
+            display.stop()

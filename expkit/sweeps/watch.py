@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from expkit.sweeps.cluster import Cluster
 from expkit.sweeps.display import Display
 from expkit.sweeps.endings import conclude
 from expkit.sweeps.folder import SweepFolder
@@ -15,7 +16,9 @@ from expkit.sweeps.results import last_epoch
 class Watch:
     """What a pool calls when a job starts, ends, and in between."""
 
-    def __init__(self, folder: SweepFolder, outcomes: dict[int, Outcome], pool: Pool, display: Display) -> None:
+    def __init__(
+        self, folder: SweepFolder, outcomes: dict[int, Outcome], pool: Pool | Cluster, display: Display
+    ) -> None:
         self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
         self._before: dict[int, float] = {}
         self._looked = 0.0
@@ -31,11 +34,15 @@ class Watch:
         job, outcome = task.job, self.outcomes[task.job.number]
         outcome.seconds = self._before[job.number] + ended.seconds
         outcome.folder = self._run_folder(job)
-        conclude(outcome, job, ended, task.output, bool(self.pool.asked))
+        self.conclude(task, ended)
         facts: dict[str, Any] = {"status": outcome.status, "code": ended.code, "seconds": round(ended.seconds, 3)}
         place = outcome.folder.name if outcome.folder else None
         self.folder.note("ended", job, **facts, folder=place, reason=outcome.reason)
         self.display.ended(job)
+
+    def conclude(self, task: Task, ended: Ended) -> None:
+        """Take how a job's process ended into its outcome."""
+        conclude(self.outcomes[task.job.number], task.job, ended, task.output, bool(self.pool.asked))
 
     def tick(self) -> None:
         """Look at how far the running jobs are, where somebody sees it."""

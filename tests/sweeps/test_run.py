@@ -299,21 +299,3 @@ def test_the_joblib_launcher_gets_frozen_files(commands: Forks, small: list[str]
     assert commands.wait(process) == 0, (tmp_path / "output.txt").read_text()
     configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("outputs/*/config.yaml")]
     assert [config["model"]["pause"] for config in configs] == [0.1] * 4
-
-
-def test_a_search_runs_on_the_pool(commands: Forks, small: list[str], tmp_path: Path) -> None:
-    pytest.importorskip(
-        "hydra_plugins.hydra_optuna_sweeper", reason="needs hydra-optuna-sweeper, which pins an old optuna"
-    )
-    search = [
-        "hydra/sweeper=optuna",
-        "hydra.sweeper.n_trials=4",
-        "hydra.sweeper.n_jobs=2",
-        "hydra.sweeper.direction=maximize",
-    ]
-    code, output = commands.run(tmp_path, *small, *search, "optimizer.lr=tag(log,interval(0.0001,0.1))")
-    assert code == 0, output
-    assert [row["status"] for row in rows(tmp_path)] == ["finished"] * 4
-    best = max(float(row["score"]) for row in rows(tmp_path))
-    assert f"Best value: {best}" in output  # Optuna's own words: the score that a job returned
-    assert "best     optimizer.lr=" in output

@@ -1,0 +1,146 @@
+"""Jobs on other machines: frozen in the sweep's folder, handed to one of Hydra's launchers, followed by their files.
+
+The launcher (submitit's for Slurm, Ray's) decides where and when; what it runs is `python -m expkit.frozen FILE`, which
+composes nothing. All machines see the sweep's folder. Nothing here knows how a cluster schedules.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from expkit.checkpoints import write_whole
+from expkit.config import Submit
+from expkit.sweeps.pool import SIGNALS, Ended, Task
+
+_TICK = 0.25  # seconds between two looks at what the jobs have done
+TASKS = "tasks"  # the folder of frozen jobs, within the sweep's
+STOP = "stop"  # the file in it that asks all jobs to end
+
+
+@dataclass
+class Running:
+    task: Task
+    began: float
+
+
+def cores_of(launcher: Mapping[str, Any]) -> int:
+    """Return the cores of a job, as the launcher's settings tell; schedulers give one to who does not ask."""
+    ray = launcher.get("ray") or {}
+    return int(launcher.get("cpus_per_task") or (ray.get("remote") or {}).get("num_cpus") or 1)
+
+
+class Cluster:
+    """Runs tasks through a launcher, as `Pool` does on this machine.
+
+    A signal that asks to end reaches the jobs by a file in the sweep's folder: each saves a checkpoint. Another Ctrl+C
+    leaves at once; what runs then goes on to its end, and the next command finds it.
+    """
+
+    def __init__(self, submit: Submit, folder: Path, plugins: tuple[str, ...]) -> None:
+        self.submit, self.folder, self.plugins = submit, folder, plugins
+        self.running: list[Running] = []
+        self.asked: list[int] = []
+        self._error = ""
+
+    def run(
+        self, tasks: Iterable[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Run all tasks; tells of each that starts and ends, and ticks several times a second."""
+        waiting = list(tasks)
+        files = [self._freeze(task) for task in waiting]
+        thread = threading.Thread(target=self._submit, args=(files,), daemon=True)  # launchers wait for their jobs
+        with self._signals():
+            thread.start()
+            while waiting or self.running:
+                is_last = not thread.is_alive()
+                waiting = [task for task in waiting if not self._has_begun(task, started)]
+                self.running = [one for one in self.running if not self._has_ended(one, ended)]
+                if is_last and (waiting or self.running):
+                    self._give_up(waiting, started, ended)
+                    return
+                tick()
+                time.sleep(_TICK)
+
+    def _freeze(self, task: Task) -> str:
+        path = self._place(task)
+        path.parent.mkdir(exist_ok=True)
+        for old in (self._place(task, "begun"), self._place(task, "ended"), path.parent / STOP):
+            old.unlink(missing_ok=True)
+        facts: dict[str, Any] = {"config": task.config, "overrides": task.job.overrides, "plugins": self.plugins}
+        facts |= {"output": str(task.output.absolute()), "threads": task.job.threads}
+        write_whole(path, lambda file: file.write(json.dumps(facts).encode()))
+        return str(path.absolute())
+
+    def _place(self, task: Task, what: str = "json") -> Path:
+        return self.folder / TASKS / f"{task.output.stem}.{what}"
+
+    def _submit(self, files: list[str]) -> None:
+        try:
+            self.submit(starter(files, os.getcwd()), len(files), self.folder)
+        except BaseException as error:  # it is told with the jobs that have no end
+            self._error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+    def _has_begun(self, task: Task, started: Callable[[Task], None]) -> bool:
+        if not self._place(task, "begun").is_file():
+            return False
+        started(task)
+        self.running.append(Running(task, time.perf_counter()))
+        return True
+
+    def _has_ended(self, one: Running, ended: Callable[[Task, Ended], None]) -> bool:
+        try:
+            end = json.loads(self._place(one.task, "ended").read_text())
+        except (OSError, ValueError):
+            return False
+        ended(one.task, Ended(end["code"], end["seconds"]))
+        return True
+
+    def _give_up(
+        self, waiting: list[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None]
+    ) -> None:
+        """Tell of the jobs that the launcher says are over, and that left no end: it lost them, or never began them."""
+        for task in waiting:
+            started(task)
+        for one in [*self.running, *(Running(task, time.perf_counter()) for task in waiting)]:
+            told = self._error or "the launcher is done, and this job did not say how it ended"
+            with open(one.task.output, "a", encoding="utf-8") as file:
+                file.write(f"error: lost by the launcher: {told}\n")
+            ended(one.task, Ended(1, time.perf_counter() - one.began))
+        self.running = []
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked.append(number)
+        (self.folder / TASKS / STOP).touch()
+        if len(self.asked) > 1 and number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+def starter(files: list[str], folder: str) -> Callable[[int], int]:
+    """Return what a launcher's process calls with a job's number; it carries all it needs, for pickle."""
+    words = [sys.executable, "-m", "expkit.frozen"]
+
+    def start(number: int) -> int:
+        import subprocess
+
+        return subprocess.run([*words, files[number]], cwd=folder, check=False).returncode
+
+    return start

@@ -1,0 +1,181 @@
+"""A search: trials drawn as the machine becomes free, judged at every epoch, told to the study when they end."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from pathlib import Path
+
+from expkit.assembly import check
+from expkit.drawing.bars import share_chart, write_share_chart
+from expkit.drawing.svg import Line, line_chart
+from expkit.loggers.jsonl import read_points
+from expkit.records import config_hash
+from expkit.registry import ConfigError
+from expkit.spaces import Space
+from expkit.sweeps.attempts import attempts
+from expkit.sweeps.display import Display
+from expkit.sweeps.folder import SweepFolder
+from expkit.sweeps.job import Outcome, SweepJob
+from expkit.sweeps.pool import Ended, Pool, Task
+from expkit.sweeps.rehearsal import Facts
+from expkit.sweeps.results import last_epoch, read_run
+from expkit.sweeps.shares import threads_of
+from expkit.sweeps.study import Study
+from expkit.sweeps.watch import Watch
+from expkit.sweeps.worker import Share
+
+_LOOK = 0.2  # seconds between two looks at the scores of the running trials
+
+
+class Search:
+    """The trials of a study, one job each: those that were left undone first, then new ones."""
+
+    def __init__(
+        self, folder: SweepFolder, outcomes: dict[int, Outcome], space: Space, study: Study, facts: Facts, share: Share
+    ) -> None:
+        self.folder, self.outcomes, self.space, self.study = folder, outcomes, space, study
+        self.facts, self.share = facts, share
+        self.pruned: dict[int, str] = {}  # job -> why
+        folder.most = max(folder.most, study.most)
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to be run."""
+        undone = sum(not self._is_over(job) for job in self.folder.jobs)
+        return undone + max(self.study.most - len(self.folder.jobs), 0)
+
+    def take_up(self) -> None:
+        """Learn from the ledger what came of the trials so far, and tell the study what it was not told."""
+        for line in self.folder.ledger():
+            outcome = self.outcomes[line["job"]]
+            if line["event"] == "ended" and outcome.status != "finished" and line["status"] in ("failed", "pruned"):
+                outcome.status, outcome.reason = line["status"], line["reason"]
+                if line.get("folder"):
+                    self._read(self.folder.path / line["folder"], outcome)
+        for job in self.folder.jobs:
+            if self._is_over(job):
+                self.tell(job)
+        self.study.drop_unknown({job.trial for job in self.folder.jobs if job.trial is not None})
+
+    def _read(self, run: Path, outcome: Outcome) -> None:
+        status, reason = outcome.status, outcome.reason
+        read_run(run, outcome, self.facts.monitor)
+        outcome.status, outcome.reason = status, reason
+
+    def _is_over(self, job: SweepJob) -> bool:
+        return self.outcomes[job.number].status in ("finished", "pruned", "failed")
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what is to run; a new trial is drawn when it is asked for, from all that are known by then."""
+        for job in list(self.folder.jobs):
+            if not self._is_over(job):
+                yield from attempts(self.folder, [job])
+        while len(self.folder.jobs) < self.study.most:
+            job, fault = self._draw()
+            if not fault:
+                yield from attempts(self.folder, [job])
+                continue
+            self.outcomes[job.number] = Outcome("failed", reason=fault)
+            self.folder.note("ended", job, status="failed", reason=fault, folder=None)
+            self.tell(job)
+
+    def _draw(self) -> tuple[SweepJob, str]:
+        """Return the job of a new trial, and what is wrong with its config."""
+        number = len(self.folder.jobs)
+        trial, values = self.study.ask(number)
+        differs = {name: str(value) for name, value in values.items()}
+        job = SweepJob(number, self.space.trial(values), {}, "", differs, self.facts.monitor, self.facts.higher)
+        job.trial, fault = trial, ""
+        try:
+            job.config = self.space.compose(job.overrides)
+            job.digest, job.threads = config_hash(job.config), threads_of(job.config, self.share)
+            check(job.config)
+        except ConfigError as error:
+            fault = "; ".join(error.faults)
+        self.outcomes[number] = Outcome()
+        self.folder.add(job)
+        return job, fault
+
+    def judge(self, job: SweepJob, run: Path) -> None:
+        """Tell the study of the epochs that a run has done, in their order; notes when it should be pruned.
+
+        What is decided depends on the scores alone, and not on when somebody looked: so trials are the same each time.
+        """
+        assert job.trial is not None
+        name, epochs = f"val/{job.monitor}", job.config["epochs"]
+        if not (run / "metrics.jsonl").is_file():
+            return
+        for point, _ in read_points(run / "metrics.jsonl"):
+            score = point.values.get(name)
+            if point.kind != "epoch" or score is None or not math.isfinite(score) or job.number in self.pruned:
+                continue
+            if self.study.report(job.trial, point.epoch, score) and point.epoch + 1 < epochs:
+                self.pruned[job.number] = f"{name} {score:.4f} in epoch {point.epoch + 1} of {epochs} is too bad"
+
+    def tell(self, job: SweepJob) -> None:
+        """Tell the study how a job ended."""
+        outcome = self.outcomes[job.number]
+        if job.trial is None or self.study.is_over(job.trial) or outcome.status not in ("finished", "pruned", "failed"):
+            return
+        if outcome.folder:
+            self.judge(job, outcome.folder)
+        # One that was over before it could be stopped is a finished job, and to the study a pruned trial all the same.
+        end = "pruned" if outcome.status == "finished" and job.number in self.pruned else outcome.status
+        assert end in ("finished", "pruned", "failed")
+        self.study.tell(job.trial, end, outcome.score)
+
+
+class SearchWatch(Watch):
+    """Follows the trials as they run: bad ones are stopped, and the study hears how each ended."""
+
+    def __init__(self, search: Search, pool: Pool, display: Display) -> None:
+        super().__init__(search.folder, search.outcomes, pool, display)
+        self.search, self.jobs = search, pool
+        self._judged = 0.0
+        self._epochs: dict[int, int] = {}  # that have been judged
+        self._stopped: set[int] = set()
+
+    def tick(self) -> None:
+        super().tick()
+        if time.monotonic() - self._judged < _LOOK:
+            return
+        self._judged = time.monotonic()
+        for one in self.jobs.running:
+            job, outcome = one.task.job, self.outcomes[one.task.job.number]
+            outcome.folder = outcome.folder or self._run_folder(job)
+            done = last_epoch(outcome.folder)[0] if outcome.folder else 0
+            if outcome.folder and done != self._epochs.get(job.number, 0):
+                self._epochs[job.number] = done
+                self.search.judge(job, outcome.folder)
+            if job.number in self.search.pruned and job.number not in self._stopped:
+                self._stopped.add(job.number)
+                self.jobs.stop(job)
+
+    def conclude(self, task: Task, ended: Ended) -> None:
+        super().conclude(task, ended)
+        job, outcome = task.job, self.outcomes[task.job.number]
+        if job.number in self._stopped and outcome.status == "interrupted" and outcome.folder:
+            outcome.status, outcome.reason = "pruned", self.search.pruned[job.number]
+        self.search.tell(job)
+
+
+def draw_search(folder: SweepFolder, outcomes: Mapping[int, Outcome], study: Study) -> list[str]:
+    """Draw which keys mattered, into importance.svg too, and how the best score came about; returns the charts."""
+    charts = []
+    if shares := study.importances():
+        title = "importance: each key's share in the differences of the scores"
+        write_share_chart(folder.path / "importance.svg", title, shares)
+        charts.append(share_chart(title, shares))
+    done = [(job.number, score) for job in folder.jobs if (score := _score(outcomes[job.number])) is not None]
+    if len(done) > 1:
+        numbers, scores = [float(number) for number, _ in done], [score for _, score in done]
+        best = list(accumulate(scores, max if folder.jobs[0].higher else min))
+        lines = [Line("best so far", numbers, best), Line("trial", numbers, scores, faint=True)]
+        charts.append(line_chart(f"best val/{folder.jobs[0].monitor}, trial by trial", lines, "trial"))
+    return charts
+
+
+def _score(outcome: Outcome) -> float | None:
+    finite = outcome.status == "finished" and outcome.score is not None and math.isfinite(outcome.score)
+    return outcome.score if finite else None
