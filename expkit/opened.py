@@ -10,7 +10,7 @@ from typing import Any
 
 from expkit.assembly import Job, open_checkpoints, open_loggers
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
-from expkit.ending import Ending, ending_of
+from expkit.ending import Ending, counted, ending_of
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
 from expkit.records import EventLog, Record, make_run_folder
 from expkit.records.facts import relative, weights_digest
@@ -89,7 +89,8 @@ class Opened:
         result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
         if size := self.job.parts.pieces.size:
             result["micro_batch"] = size
-        summary = {self.ending.status: f"{runner.epoch} epochs, {runner.step:,} steps, {seconds:.1f} s"}
+        epochs, steps = counted(runner.epoch, "epoch"), counted(runner.step, "step")
+        summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason
         summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()

@@ -169,7 +169,7 @@ class Device:
         if self.torch_device.type == "cuda":
             kind += f" ({torch.cuda.get_device_name(self.torch_device)})"
         if self.torch_device.type == "cpu":
-            kind += f" ({self.threads} threads)"
+            kind += f" ({self.threads} thread{'s' * (self.threads > 1)})"
         precision = self.precision + " (auto)" * (self.options.precision == "auto")
         return ", ".join([kind, precision] + ["channels_last"] * self.channels_last)
 

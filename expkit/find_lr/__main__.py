@@ -61,7 +61,7 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     path: Path = own.out or Path(config["output_dir"]) / "find_lr" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
-    ending = "the loss went up" if sweep.diverged else "it never went up: try a higher --highest"
+    ending = "the loss went up" if sweep.went_up else "it never went up: try a higher --highest"
     print(f"tried       {sweep.rates[0]:.1e} to {sweep.rates[-1]:.1e} in {len(sweep.rates)} steps; {ending}")
     print(f"lowest loss {min(sweep.smooth):.4f} at {lowest:.1e}, after {sweep.smooth[0]:.4f} at first")
     print(f"picture     {path}")

@@ -45,6 +45,12 @@ class Sweep:
         self.diverged = len(self.rates) > 10 and self.smooth[-1] > GIVES_UP_AT * min(self.smooth)
 
     @property
+    def went_up(self) -> bool:
+        """Whether the loss rises again behind its lowest place, by a tenth of its fall at least."""
+        lowest = min(self.smooth)
+        return self.diverged or self.smooth[-1] - lowest > 0.1 * (self.smooth[0] - lowest) > 0
+
+    @property
     def lowest(self) -> int:
         """The step with the lowest running mean."""
         return self.smooth.index(min(self.smooth))

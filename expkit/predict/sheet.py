@@ -16,7 +16,7 @@ class ContactSheet:
     """Collects up to `most` of `total` images, as the model saw them, and draws them."""
 
     def __init__(self, path: Path, total: int, most: int) -> None:
-        self.path = path
+        self.path, self.total = path, total
         self._chosen = set(np.linspace(0, total - 1, min(most, total)).round().astype(int).tolist())
         self._tiles: list[Tile] = []
 
@@ -30,6 +30,8 @@ class ContactSheet:
 
     def save(self, title: str) -> None:
         """Draw the sheet. Raises ConfigError where it cannot be written."""
+        if len(self._tiles) < self.total:
+            title = f"{len(self._tiles):,} of {title}"
         columns = min(MOST_COLUMNS, max(len(self._tiles), 1))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -213,6 +213,9 @@ class WithAuxiliary(nn.Module):
         return total
 
 
+_EPOCHS_OF_GUESSING, _STEPS_OF_GUESSING = 3, 1_000  # after which it is no slow start any more
+
+
 def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
     """Return the loss of a model that knows nothing: of all-zero logits (ln C for cross entropy, ln 2 for bce)."""
     logits = torch.zeros(num_classes, num_classes)
@@ -223,20 +226,30 @@ def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
         return float(loss(logits, targets))
 
 
-def stays_at_chance(trained: float, evaluated: float, chance: float) -> bool:
-    """Say whether an epoch's mean loss is within 1 % of what a model that knows nothing has.
+class Guessing:
+    """Notices a model that learns nothing: its loss stays that of all-zero logits, and not only in a warm-up.
 
-    In a slow warm-up the mean over training passes by there while the model learns already: its loss on the validation
-    images, after the epoch, tells.
+    chance: that loss, as `chance_level` gives it.
     """
-    return abs(trained - chance) < 0.01 * chance and not evaluated < 0.99 * chance
 
+    def __init__(self, chance: float) -> None:
+        self.chance, self.epochs, self.told = chance, 0, False
 
-def at_chance_warning(loss: float, chance: float) -> str:
-    return (
-        f"warning: after a whole epoch the loss is {loss:.4f}, that of guessing ({chance:.4f}): nothing is learned."
-        " Usual remedies: a lower optimizer.lr (try a tenth), schedule.warmup_epochs=1, clip_grad_norm=1,"
-        " model.init=kaiming_normal, model.head_relu=false (SqueezeNet), a model with normalisation layers,"
-        " pretrained weights (model.weights=DEFAULT);"
-        " and look at the labels"
-    )
+    def warning(self, trained: float, evaluated: float, steps: int) -> str | None:
+        """Return what is to be said after an epoch, once in a run.
+
+        trained, evaluated: the mean losses of the epoch; a slow start passes by chance while the model learns already,
+        which the second one tells. steps: all so far.
+        """
+        is_close = abs(trained - self.chance) < 0.01 * self.chance and not evaluated < 0.99 * self.chance
+        self.epochs = self.epochs + 1 if is_close else 0
+        if self.told or not is_close or (self.epochs < _EPOCHS_OF_GUESSING and steps < _STEPS_OF_GUESSING):
+            return None
+        self.told = True
+        return (
+            f"warning: for {self.epochs} epoch{'s' * (self.epochs > 1)} the loss has been {trained:.4f}, that of"
+            f" guessing ({self.chance:.4f}): nothing is learned. Usual remedies: a lower optimizer.lr (try a tenth),"
+            " schedule.warmup_epochs=1, clip_grad_norm=1, model.init=kaiming_normal, model.head_relu=false"
+            " (SqueezeNet), a model with normalisation layers, pretrained weights (model.weights=DEFAULT); and look at"
+            " the labels"
+        )

@@ -17,7 +17,7 @@ from expkit.loggers import Point
 from expkit.models import training_mode
 from expkit.training.divergence import MOST_ROLL_BACKS, REMEDIES, RollBack, TrainingDiverged, describe, not_finite
 from expkit.training.interruption import Interrupted
-from expkit.training.losses import at_chance_warning, stays_at_chance
+from expkit.training.losses import Guessing
 from expkit.training.metrics import joined, main_logits
 from expkit.training.optimizers import keep_layout
 from expkit.training.options import RunOptions
@@ -42,7 +42,7 @@ class Runner:
         self.wait = 0.0  # seconds this epoch spent waiting for data
         self.waited = self.worked = 0.0  # seconds that all epochs so far waited, and took
         self.scores: Scores = {}
-        self.warned = False  # of a loss that stays at chance: once is enough
+        self.guessing = Guessing(parts.chance)
 
     @property
     def is_over(self) -> bool:
@@ -251,9 +251,8 @@ class Runner:
         values = self.scores | times | {"data_wait": self.wait / seconds}
         self.waited, self.worked = self.waited + self.wait, self.worked + seconds
         parts.logger.point(Point("epoch", self.epoch, self.step, values))
-        if stays_at_chance(trained["loss"], evaluated["loss"], parts.chance) and not self.warned:
-            self.warned = True
-            parts.logger.message(at_chance_warning(trained["loss"], parts.chance))
+        if warning := self.guessing.warning(trained["loss"], evaluated["loss"], self.step):
+            parts.logger.message(warning)
         if self.batch == self.batches:  # else max_steps has cut it short, and a longer run goes on within it
             self.epoch, self.batch = self.epoch + 1, 0
             parts.schedule.after_epoch(evaluated[parts.monitor])

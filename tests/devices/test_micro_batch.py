@@ -70,7 +70,7 @@ def test_memory_that_runs_out_changes_nothing(hunger: list[str], tmp_path: Path)
 def test_a_number_is_the_whole_batch_too_where_images_are_apart(tmp_path: Path) -> None:
     whole, cut = trained(tmp_path / "whole"), trained(tmp_path / "cut", "device.micro_batch=5", "model.most=5")
     assert_same_run(whole, cut)
-    assert "cpu (1 threads), fp32, channels_last, up to 5 images at once" in (cut / "log.txt").read_text()
+    assert "cpu (1 thread), fp32, channels_last, up to 5 images at once" in (cut / "log.txt").read_text()
 
 
 def test_a_resumed_run_knows_what_fits(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def test_the_middle_of_the_fall_is_suggested() -> None:
     assert sweep.rates[sweep.lowest] > sweep.suggestion
 
 
+def test_a_loss_that_rises_behind_its_lowest_place_went_up() -> None:
+    falls = [1.0 - 0.02 * step for step in range(30)]
+    assert not swept(falls).went_up
+    assert swept([*falls, *(0.4 + 0.05 * step for step in range(10))]).went_up
+
+
 def test_its_running_mean_is_corrected_for_its_start() -> None:
     sweep = swept([3.0, 1.0, 2.0])
     assert sweep.smooth == pytest.approx([3.0, (0.9 * 0.3 + 0.1) / 0.19, (0.81 * 0.3 + 0.09 + 0.2) / 0.271])

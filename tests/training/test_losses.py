@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from expkit.registry import ConfigError, losses
-from expkit.training.losses import WithAuxiliary, chance_level
+from expkit.training.losses import Guessing, WithAuxiliary, chance_level
 
 FACTS = {"class_names": ["a", "b"], "class_counts": np.array([30, 10]), "task": "single_label"}
 
@@ -113,3 +113,13 @@ def test_label_smoothing_is_that_of_inception_v3() -> None:
 def test_options_that_do_not_fit_are_refused(node: dict[str, object], task: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         losses.build(node, **FACTS | {"task": task})
+
+
+def test_guessing_is_told_once_and_not_in_a_slow_start() -> None:
+    guessing = Guessing(math.log(5))
+    seen = [guessing.warning(1.609, 1.609, 60 * epoch) for epoch in range(1, 6)]
+    assert [bool(text) for text in seen] == [False, False, True, False, False]
+    assert "for 3 epochs the loss has been 1.6090, that of guessing (1.6094): nothing is learned" in str(seen[2])
+    slow = Guessing(math.log(5))
+    assert not any(slow.warning(*losses, 60) for losses in [(1.61, 1.60), (1.60, 1.61), (1.60, 1.58), (1.60, 1.60)] * 2)
+    assert Guessing(math.log(5)).warning(1.609, 1.609, 5_000), "an epoch of 5,000 steps is long enough"
