@@ -71,7 +71,7 @@ def command(folder: Path, drawn: Path, *more: str) -> list[str]:
 
 
 SLOW = [
-    "model.bet=interval(0,20)", "model.pause=0.15", "epochs=6", "hydra.launcher.n_jobs=1", "hydra.sweeper.n_trials=6",
+    "model.bet=interval(0,20)", "model.pause=0.15", "epochs=6", "hydra.launcher.n_jobs=1", "hydra.sweeper.n_trials=8",
     "hydra.sweeper.prune_after_trials=2",
 ]  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_a_search_prunes_and_ends_the_same_when_it_was_killed(commands: Forks, t
     code, output = commands.run(whole, *command(whole, drawn, *SLOW))
     assert code == 0, output
     found = trials(whole)
-    assert len({bet for bet, _ in found}) == 6
+    assert len({bet for bet, _ in found}) == 8
     assert {status for _, status in found} == {"finished", "pruned"}
     pruned = [row for row in rows(whole) if row["status"] == "pruned"]
     assert all("val/loss" in row["reason"] and int(row["epochs"]) < 6 for row in pruned)
@@ -102,14 +102,14 @@ def test_a_search_prunes_and_ends_the_same_when_it_was_killed(commands: Forks, t
     before = ended(killed)
     code, output = commands.run(killed, *command(killed, drawn, *SLOW))
     assert code == 0, output
-    assert "of 6 jobs are finished" in output.splitlines()[0]
+    assert "of 8 jobs are finished" in output.splitlines()[0]
     # Whether a trial was stopped in time or was through by then depends on the machine, and the study does not mind.
     assert [bet for bet, _ in trials(killed)] == [bet for bet, _ in found]
     started = [line["job"] for line in ledger(killed) if line["event"] == "started"]
     assert all(started.count(job) == 1 for job in before)
     code, output = commands.run(killed, *command(killed, drawn, *SLOW))
     assert code == 0
-    assert "6 of 6 jobs are finished" in output
+    assert "8 of 8 jobs are finished" in output
     assert len([line for line in ledger(killed) if line["event"] == "started"]) == len(started)
 
 
