@@ -121,5 +121,5 @@ def test_guessing_is_told_once_and_not_in_a_slow_start() -> None:
     assert [bool(text) for text in seen] == [False, False, True, False, False]
     assert "for 3 epochs the loss has been 1.6090, that of guessing (1.6094): nothing is learned" in str(seen[2])
     slow = Guessing(math.log(5))
-    assert not any(slow.warning(*losses, 60) for losses in [(1.61, 1.60), (1.60, 1.61), (1.60, 1.58), (1.60, 1.60)] * 2)
+    assert not any(slow.warning(*losses, 60) for losses in [(1.61, 1.60), (1.60, 1.61), (1.60, 1.58)] * 3)
     assert Guessing(math.log(5)).warning(1.609, 1.609, 5_000), "an epoch of 5,000 steps is long enough"
