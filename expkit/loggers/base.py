@@ -115,4 +115,4 @@ def epoch_line(point: Point, progress: Progress) -> str:
         shown = [f"{name.split('/')[1]} {value:.4f}" for name, value in values.items() if name.startswith(split)]
         parts.append(f"{split}: " + ", ".join(shown))
     parts += [f"lr {rate:.2g}", f"{seconds:.1f} s", f"{speed:,.0f} images/s"]
-    return "  ".join(parts + [f"{wait:.0%} waiting for data"] * (wait >= 0.1))
+    return "  ".join(parts + [f"{wait:.0%} waiting"] * (wait >= 0.1))
