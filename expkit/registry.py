@@ -107,7 +107,8 @@ class Registry:
         names = self.names()
         if name not in self._entries and any(name.startswith(prefix) for prefix in self._lazy):
             for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
-                self._lazy.pop(prefix)()
+                self._lazy[prefix]()
+                self._lazy.pop(prefix, None)  # only now: an import that failed says so each time
             names = self.names()
         if name not in self._entries:
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)

@@ -124,7 +124,7 @@ def test_exclusions_leave_jobs_out() -> None:
         (["sweep.exclude=seed", "seed=1,2"], "takes a list of mappings"),
         (["seed=range(0,200000)"], "more than 10,000 jobs"),
         (["seed=range(0,2000000000)"], "more than 10,000 jobs"),
-        (["optimizer.lr=interval(0,1)"], "a search takes intervals"),
+        (["optimizer.lr=interval(0,1)"], "an interval is searched by hydra/sweeper=search"),
     ],
     ids=str,
 )

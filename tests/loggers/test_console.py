@@ -72,8 +72,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     logger.point(Point("epoch", 0, 5, values))
     logger.close({"record": "x" * 300})
     assert (
-        "epoch 1/1  train: loss 1.0000  val: loss 2.0000  lr 0.1  1.0 s  10 images/s  50% waiting\n"
-        in file.getvalue()
+        "epoch 1/1  train: loss 1.0000  val: loss 2.0000  lr 0.1  1.0 s  10 images/s  50% waiting\n" in file.getvalue()
     )
     assert "x" * 300 in file.getvalue()
     assert "\x1b" not in file.getvalue()
