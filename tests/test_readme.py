@@ -19,7 +19,7 @@ from PIL import Image
 import expkit
 from expkit import plugins
 from expkit.assembly import check
-from expkit.config import JobConfig, Plan, compose_one, launch, plain
+from expkit.config import JobConfig, Plan, launch
 from expkit.registry import GROUPS
 from expkit.run import main as run_main
 from expkit.training.options import RunOptions
@@ -131,10 +131,10 @@ def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The same folder, as the one where one works; words that plugins add are forgotten afterwards."""
     monkeypatch.chdir(place)
     monkeypatch.setattr(plugins, "_loaded", [])
-    before = {group: dict(registry._entries) for group, registry in GROUPS.items()}
+    before = {group: (dict(registry._entries), dict(registry._lazy)) for group, registry in GROUPS.items()}
     yield place
     for group, registry in GROUPS.items():
-        registry._entries = before[group]
+        registry._entries, registry._lazy = before[group]
     for name in [name for name in sys.modules if name.startswith("expkit_plugin_my_")]:
         del sys.modules[name]
 
@@ -171,10 +171,6 @@ def run_in_process(text: str) -> None:
 
 def checked(words: list[str]) -> list[JobConfig]:
     """Compose and check what stands behind `python -m expkit.run`, as it does before it starts; returns the jobs."""
-    if any(word.startswith("hydra/sweeper=") for word in words):  # it chooses its jobs as it goes
-        single = [word for word in words if word != "-m" and "(" not in word and not word.startswith("hydra")]
-        check(plain(compose_one(single)))
-        return []
     plans: list[Plan] = []
 
     def take(plan: Plan) -> list[None]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -52,6 +53,12 @@ class Files:
         return file_digest(path) if path.is_file() else None
 
 
+# A damaged entry may name any method of compression, each of which has errors of its own (that of bzip2 is OSError).
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
 class ZippedFiles(Files):
     """Those of a .zip, which is read in memory and never unpacked; a folder that holds them all is looked through."""
 
@@ -80,14 +87,7 @@ class ZippedFiles(Files):
         try:
             with self.archive.open(self.infos[name]) as file:
                 return _capped(file.read(most + 1), name, most)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except _DAMAGED as error:
             raise ConfigError(f"{name}: is damaged in the .zip ({error})") from error
 
     def digest(self, name: str) -> str | None:
