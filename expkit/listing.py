@@ -42,13 +42,18 @@ def _names(group: str) -> Table:
 
 def _options(group: str, name: str, conf: Path) -> Table:
     registry = LISTED[group]
-    comments = _comments(group, name, conf)
+    what = explained(group, name, conf)
     title = registry.entry(name).doc
     table = Table("option", "takes", "default", "what it does", box=None, padding=(0, 2, 0, 0), title=title)
     for option in registry.options(name).values():
-        takes, default = describe(option.annotation), _default(option)
-        table.add_row(option.name, takes, default, escape(comments.get(option.name, "")))
+        table.add_row(option.name, describe(option.annotation), _default(option), escape(what[option.name]))
     return table
+
+
+def explained(group: str, name: str, conf: Path) -> dict[str, str]:
+    """Return each option of a word -> what it does: its comment in a YAML file, else what a docstring says, or ""."""
+    registry, comments = LISTED[group], _comments(group, name, conf)
+    return {option: comments.get(option) or registry.about(name, option) for option in registry.options(name)}
 
 
 def _comments(group: str, name: str, conf: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from expkit.docstrings import about, first_sentence
 from expkit.signature import Misfit, Option, describe, fit, options_of
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -49,8 +50,12 @@ class Entry:
 
     @property
     def doc(self) -> str:
-        """Return the first line of the factory's docstring."""
-        return ((self.factory.__doc__ or "").strip().splitlines() or [""])[0]
+        """Return the first sentence of the factory's docstring."""
+        return first_sentence(self.factory.__doc__ or "")
+
+    def about(self, option: str) -> str:
+        """Return what the docstrings of the factory and of its signatures say of an option, or nothing."""
+        return next(filter(None, (about(one.__doc__ or "", option) for one in self.signatures)), "")
 
 
 class Registry:
@@ -119,6 +124,10 @@ class Registry:
     def options(self, name: str) -> dict[str, Option]:
         """Return the options that a YAML may set for a word: its own and the group's."""
         return {**self._shared_options(), **self._own_options(name)}
+
+    def about(self, name: str, option: str) -> str:
+        """Return what docstrings say of a word's option: its own, else those of the group's options; or nothing."""
+        return self.entry(name).about(option) or about(self._shared.__doc__ or "" if self._shared else "", option)
 
     def options_of_all(self) -> set[str]:
         """Return every option that some word of this group takes."""

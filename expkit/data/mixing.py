@@ -12,13 +12,19 @@ from expkit.registry import ConfigError, mixings
 
 @mixings.register("MixUp")
 def mix_up(num_classes: int, alpha: float = 0.2) -> v2.MixUp:
-    """Blend each image with the one before it, and their labels alike (Zhang et al. 2017, arXiv 1710.09412)."""
+    """Blend each image with the one before it, and their labels alike (Zhang et al. 2017, arXiv 1710.09412).
+
+    alpha: the share of one image is drawn from Beta(alpha, alpha); a small one mixes little.
+    """
     return v2.MixUp(alpha=_positive(alpha, "MixUp"), num_classes=num_classes)
 
 
 @mixings.register("CutMix")
 def cut_mix(num_classes: int, alpha: float = 1.0) -> v2.CutMix:
-    """Paste a part of the image before it into each, labels by area (Yun et al. 2019, arXiv 1905.04899)."""
+    """Paste a part of the image before it into each, labels by area (Yun et al. 2019, arXiv 1905.04899).
+
+    alpha: the share of the area is drawn from Beta(alpha, alpha); 1: all shares alike.
+    """
     return v2.CutMix(alpha=_positive(alpha, "CutMix"), num_classes=num_classes)
 
 

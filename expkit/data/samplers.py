@@ -50,7 +50,10 @@ def weighted(
     num_samples: int | None = None,
     replacement: bool = True,
 ) -> Order:
-    """Draw samples by the weight of their class, e.g. {dog: 2, cat: 1} draws a dog twice as often as a cat."""
+    """Draw samples by the weight of their class, e.g. {dog: 2, cat: 1} draws a dog twice as often as a cat.
+
+    num_samples: length of an epoch, null: the size of the data; replacement: whether a sample may be drawn twice.
+    """
     weights = _per_sample(_weights_by_class(class_weights, class_names), targets)
     length = len(targets) if num_samples is None else num_samples
     return _weighted_order(weights, length, replacement)
@@ -58,7 +61,10 @@ def weighted(
 
 @samplers.register("class_balanced")
 def class_balanced(targets: NDArray[Any], class_names: Sequence[str], num_samples: int | None = None) -> Order:
-    """Draw every class equally often, with replacement."""
+    """Draw every class equally often, with replacement.
+
+    num_samples: length of an epoch, null: the size of the data.
+    """
     if targets.ndim == 2:
         raise ConfigError("sampler.name: class_balanced needs one class per sample; use sampler=shuffle for multilabel")
     counts = np.bincount(targets, minlength=len(class_names))
@@ -87,7 +93,10 @@ def repeated(targets: NDArray[Any], repetitions: int = 3, round_to: int = 1) -> 
 def subset(
     targets: NDArray[Any], indices: list[int] | None = None, fraction: float | None = None, shuffle: bool = True
 ) -> Order:
-    """Only some samples: those listed, or an evenly spaced fraction of each epoch's data."""
+    """Only some samples: those listed, or an evenly spaced fraction of each epoch's data.
+
+    indices: which ones, counted from 0; fraction: or a share, evenly spaced; shuffle: a new random order each epoch.
+    """
     chosen = _listed(indices, len(targets)) if indices is not None else _evenly(fraction, len(targets))
     if not shuffle:
         return Order(len(chosen), lambda generator: chosen)

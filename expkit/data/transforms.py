@@ -24,7 +24,7 @@ _LEFT_OUT = {
     "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "SanitizeBoundingBoxes", "SanitizeKeyPoints",
     "SetClampingMode", "RandomIoUCrop", "FiveCrop", "TenCrop", "UniformTemporalSubsample", "LinearTransformation",
     "ConvertImageDtype", "ToDtype", "ToImage", "ToPILImage", "ToTensor", "ToPureTensor", "PILToTensor", "Normalize",
-    "GaussianNoise", "RandomResize", "RandomShortestSize", "ScaleJitter", "RGB", "RandomErasing",
+    "GaussianNoise", "RandomResize", "RandomShortestSize", "ScaleJitter", "RGB", "RandomErasing", "Identity",
 }  # fmt: skip
 
 for _name, _class in inspect.getmembers(v2, inspect.isclass):
@@ -32,21 +32,36 @@ for _name, _class in inspect.getmembers(v2, inspect.isclass):
         transforms.add(_name, _class, "torchvision")
 
 
+@transforms.register("Identity")
+def identity() -> Transform:
+    """Leave the image as it is."""
+    return v2.Identity()  # type: ignore[no-any-return]
+
+
 @transforms.register("RandomApply")
 def random_apply(transforms: list[Any], p: float = 0.5) -> Transform:
-    """Apply a list of transforms with a given probability."""
+    """Apply a list of transforms with a given probability.
+
+    transforms: the list, as in transforms.train; p: the probability.
+    """
     return v2.RandomApply(_build_all(transforms), p=p)  # type: ignore[no-any-return]
 
 
 @transforms.register("RandomChoice")
 def random_choice(transforms: list[Any], p: list[float] | None = None) -> Transform:
-    """Apply one transform of a list, drawn at random."""
+    """Apply one transform of a list, drawn at random.
+
+    transforms: the list, as in transforms.train; p: the probability of each, null: all alike.
+    """
     return v2.RandomChoice(_build_all(transforms), p=p)  # type: ignore[no-any-return]
 
 
 @transforms.register("RandomOrder")
 def random_order(transforms: list[Any]) -> Transform:
-    """Apply a list of transforms in a random order."""
+    """Apply a list of transforms in a random order.
+
+    transforms: the list, as in transforms.train.
+    """
     return v2.RandomOrder(_build_all(transforms))  # type: ignore[no-any-return]
 
 
@@ -54,7 +69,11 @@ def random_order(transforms: list[Any]) -> Transform:
 def random_erasing(
     p: float = 0.5, scale: list[float] | None = None, ratio: list[float] | None = None, value: float | list[float] = 0.0
 ) -> Transform:
-    """Paint over a rectangle with a grey value or colour of 0 to 255 (Zhong et al. 2017, arXiv 1708.04896)."""
+    """Paint over a rectangle with a grey value or colour of 0 to 255 (Zhong et al. 2017, arXiv 1708.04896).
+
+    p: the probability; scale: least and largest share of the image that is painted over, null: [0.02, 0.33]; ratio:
+    least and largest of its width to its height, null: [0.3, 3.3]; value: a grey value, or one for each channel.
+    """
     return v2.RandomErasing(p, scale or (0.02, 0.33), ratio or (0.3, 3.3), value)  # type: ignore[no-any-return]
 
 

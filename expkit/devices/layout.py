@@ -89,6 +89,7 @@ def multi_node(
 
     count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
     machines, another one for each run that uses the endpoint at the same time. strategy: ddp or fsdp, as for multi_gpu.
+    nodes: how many machines. endpoint: where they meet.
     """
     if nodes < 1:
         raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")

@@ -47,10 +47,6 @@ class Ranks:
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=wait)
         self._group = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=wait)
 
-    def leave(self) -> None:
-        """End the connections. Only for a rank that has nothing left to say: the others may still be reading."""
-        dist.destroy_process_group()
-
     def wait(self) -> None:
         """Wait until all ranks are here."""
         dist.barrier(group=self._group)

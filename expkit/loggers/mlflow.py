@@ -103,6 +103,7 @@ def mlflow(folder: Path, store: str | None = None, experiment: str = "expkit") -
 
     store: a tracking server's address or a database, e.g. sqlite:///mlflow.db; null: the variable
     MLFLOW_TRACKING_URI, or mlflow.db beside the run folders.
+    experiment: the experiment that the run belongs to.
     """
     if any(importlib.util.find_spec(package) is None for package in ("mlflow", "sqlalchemy", "alembic")):
         raise ConfigError("logger.mlflow: needs the package mlflow-skinny and a database's; install expkit[mlflow]")

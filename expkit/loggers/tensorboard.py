@@ -208,7 +208,10 @@ def _add_graph(writer: Any, graph: Graph) -> None:
 
 @loggers.register("tensorboard")
 def tensorboard(folder: Path, flush_seconds: int = 30) -> TensorBoardLogger:
-    """Event files for TensorBoard in the run folder."""
+    """Event files for TensorBoard in the run folder.
+
+    flush_seconds: between writes to the disk.
+    """
     if flush_seconds < 1:
         raise ConfigError(f"logger.tensorboard.flush_seconds: takes a whole number from 1 up, got {flush_seconds}")
     return TensorBoardLogger(folder, flush_seconds)

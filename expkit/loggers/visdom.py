@@ -221,6 +221,7 @@ def visdom(
 ) -> VisdomLogger:
     """Plots on a Visdom server; what is null comes from VISDOM_SERVER, VISDOM_PORT, VISDOM_USERNAME, VISDOM_PASSWORD.
 
+    server: its host; port: its port; username: of a server that asks for one.
     env: the environment's name, null for the run's; save_seconds: between saves of the environment on the server.
     """
     import importlib.util

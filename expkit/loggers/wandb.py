@@ -73,7 +73,10 @@ class WandbLogger(Logger):
 
 @loggers.register("wandb")
 def wandb(folder: Path, project: str = "expkit", mode: str = "offline") -> WandbLogger:
-    """A run in Weights & Biases; mode: offline keeps it in the run folder for `wandb sync`, online sends it at once."""
+    """A run in Weights & Biases; mode: offline keeps it in the run folder for `wandb sync`, online sends it at once.
+
+    project: the project that the run belongs to.
+    """
     if importlib.util.find_spec("wandb") is None:
         raise ConfigError("logger.wandb: needs the package wandb; install expkit[wandb]")
     if mode not in ("offline", "online"):

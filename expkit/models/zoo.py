@@ -1,7 +1,6 @@
 """torchvision's classification models by name, from scratch or pretrained, with the data's number of classes."""
 
 import inspect
-import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ import torchvision.models as zoo
 from torch import nn
 from torchvision.models import WeightsEnum
 
+from expkit.docstrings import first_sentence
 from expkit.models.heads import drop_auxiliary, replace_head
 from expkit.models.weights import find_weights, vet, weights_file, weights_words
 from expkit.registry import ConfigError, models
@@ -41,7 +41,7 @@ def _add(name: str) -> None:
     builder = zoo.get_model_builder(name)
     parameters = _parameters(name, inspect.signature(builder).return_annotation)
     build: Any = partial(_build, name, builder)
-    build.__doc__ = _one_line(builder.__doc__ or name)
+    build.__doc__ = first_sentence(builder.__doc__ or name)
     build.__signature__ = inspect.Signature(parameters)
     build.__annotations__ = {one.name: one.annotation for one in parameters}
     models.add(name, build, "torchvision")
@@ -66,12 +66,6 @@ def _parameters(name: str, model_class: type) -> list[inspect.Parameter]:
 
 def _options_in(table: dict[str, set[str]], name: str) -> set[str]:
     return {option for beginning, options in table.items() if name.startswith(beginning) for option in options}
-
-
-def _one_line(doc: str) -> str:
-    """Return the first paragraph of a docstring as one line of plain text."""
-    paragraph = " ".join(inspect.cleandoc(doc).partition("\n\n")[0].split())
-    return re.sub(r"`(.*?) <[a-z]+://[^>]*>`_+", r"\1", paragraph)
 
 
 def _build(

@@ -22,7 +22,10 @@ def cross_entropy(
     class_weights: list[float] | Literal["balanced"] | None = None,
     label_smoothing: float = 0.0,
 ) -> nn.Module:
-    """Cross entropy for one class per image; class_weights may be a list by class, or balanced."""
+    """Cross entropy for one class per image; class_weights may be a list by class, or balanced.
+
+    label_smoothing: this share of each label is spread evenly over all classes.
+    """
     if task != "single_label":
         raise ConfigError("loss.name: cross_entropy needs one class per image, this data has several; use loss=bce")
     if not 0 <= label_smoothing < 1:
@@ -38,7 +41,10 @@ def bce(
     class_counts: Counts,
     pos_weight: list[float] | Literal["balanced"] | None = None,
 ) -> nn.Module:
-    """Binary cross entropy on each class's logit, for images with any number of classes."""
+    """Binary cross entropy on each class's logit, for images with any number of classes.
+
+    pos_weight: weight of a present label of each class, in the order of the classes; "balanced": N / (C * its count).
+    """
     _needs_multilabel("bce", task)
     weight = _class_weights("loss.pos_weight", pos_weight, class_names, class_counts)
     return nn.BCEWithLogitsLoss(pos_weight=weight)
@@ -46,7 +52,10 @@ def bce(
 
 @losses.register("focal")
 def focal(task: str, gamma: float = 2.0, alpha: float | None = None) -> nn.Module:
-    """Focal loss (Lin et al. 2017): what is classified well counts less, by (1 - p)**gamma; one or several labels."""
+    """Focal loss (Lin et al. 2017): what is classified well counts less, by (1 - p)**gamma; one or several labels.
+
+    gamma: 0 is cross entropy. alpha: with several labels, the weight of present ones, 1 - alpha that of absent ones.
+    """
     if gamma < 0:
         raise ConfigError(f"loss.gamma: takes a number from 0 up, got {gamma}")
     if alpha is not None and task == "single_label":
@@ -58,7 +67,10 @@ def focal(task: str, gamma: float = 2.0, alpha: float | None = None) -> nn.Modul
 
 @losses.register("balanced_softmax")
 def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0.0) -> nn.Module:
-    """Balanced softmax (Ren et al. 2020) for classes of unequal size: logits are trained with their log counts."""
+    """Balanced softmax (Ren et al. 2020) for classes of unequal size: logits are trained with their log counts.
+
+    label_smoothing: this share of each label is spread evenly over all classes.
+    """
     if task != "single_label":
         raise ConfigError("loss.name: balanced_softmax needs one class per image, this data has several; use loss=bce")
     if not 0 <= label_smoothing < 1:
@@ -70,7 +82,11 @@ def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0
 def distill(
     task: str, teacher: str, temperature: float = 4.0, weight: float = 0.9, label_smoothing: float = 0.0
 ) -> nn.Module:
-    """Cross entropy with the labels, and with a teacher's softened answers; teacher: a run folder or checkpoint."""
+    """Cross entropy with the labels, and with a teacher's softened answers; teacher: a run folder or checkpoint.
+
+    temperature: divides both logits before they are compared; weight: share of the teacher in the loss, the labels have
+    the rest. label_smoothing: this share of each label is spread evenly over all classes.
+    """
     if task != "single_label":
         raise ConfigError("loss.name: distill needs one class per image, this data has several; use loss=bce")
     if temperature <= 0:
@@ -119,7 +135,7 @@ def _from_torch(loss_class: type[nn.Module], multilabel: bool) -> Callable[..., 
             raise ConfigError("loss: size_average and reduce are gone from torch; the mean is always taken")
         return loss_class(**options)
 
-    build.__doc__ = (loss_class.__doc__ or "").strip().partition("\n")[0]
+    build.__doc__ = loss_class.__doc__
     return build
 
 

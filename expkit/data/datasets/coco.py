@@ -14,7 +14,10 @@ from expkit.registry import ConfigError, datasets
 
 @datasets.register("coco")
 def coco(root: str, annotations: str, val_root: str | None = None, val_annotations: str | None = None) -> Splits:
-    """COCO's images and instances_*.json; an image's labels are the categories of the objects in it."""
+    """COCO's images and instances_*.json; an image's labels are the categories of the objects in it.
+
+    val_annotations: the file for the images of val_root.
+    """
     if (val_root is None) != (val_annotations is None):
         raise ConfigError("dataset.val_annotations: val_root and val_annotations belong together; give both or neither")
     train = CocoLabels(existing_folder(root, "dataset.root"), _read(annotations, "dataset.annotations"))

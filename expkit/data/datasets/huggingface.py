@@ -19,7 +19,11 @@ _FOR_VALIDATION = ("validation", "valid", "val", "test")
 def huggingface(
     root: str, image_column: str = "image", label_column: str = "label", val_split: str | None = "auto"
 ) -> Splits:
-    """What save_to_disk wrote, or a folder of parquet files; needs the extra expkit[huggingface]."""
+    """What save_to_disk wrote, or a folder of parquet files; needs the extra expkit[huggingface].
+
+    image_column: where the images are; label_column: where the classes are; val_split: the split for validation,
+    "auto": the one called validation, valid, val or test, null: a share of train is held out.
+    """
     folder = existing_folder(root, "dataset.root")
     parts = _opened(folder)
     if "train" not in parts:

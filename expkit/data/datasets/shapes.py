@@ -35,6 +35,9 @@ def shapes(
     """Circles, crosses, squares, stars and triangles on noise, drawn as JPEG files at first use.
 
     Where root holds some that were drawn with other options, these lie beside it.
+    size: side in pixels; train_images: how many to draw; val_images: how many more for validation; layout: a folder for
+    each class, or names such as circle.12.jpg; draw_seed: another one draws
+    other images.
     """
     if size < 16 or min(train_images, val_images) < len(CLASSES):
         raise ConfigError(f"dataset.size: takes 16 or more pixels, and at least {len(CLASSES)} images a split")

@@ -98,7 +98,11 @@ def _files(opened_set: Any, names: list[str]) -> ImageFiles:
 
 @datasets.register("fake")
 def fake(images: int = 200, image_size: int = 32, num_classes: int = 10, draw_seed: int = 0) -> Splits:
-    """Noise with random labels (torchvision's FakeData): for trying a configuration, there is nothing to learn."""
+    """Noise with random labels (torchvision's FakeData): for trying a configuration, there is nothing to learn.
+
+    images: for training, a fifth more for validation; image_size: side in pixels; num_classes: how many; draw_seed:
+    another one draws other images.
+    """
     if images < 2 or image_size < 1 or num_classes < 2:
         raise ConfigError("dataset.images: takes 2 or more, with image_size from 1 and num_classes from 2 up")
     names = [str(number) for number in range(num_classes)]

@@ -67,7 +67,10 @@ class Embeddings(Watcher):
 
 @watchers.register("embeddings")
 def embeddings(count: int = 500) -> Embeddings:
-    """The features of the last but one layer, for TensorBoard's projector and the report's map."""
+    """The features of the last but one layer, for TensorBoard's projector and the report's map.
+
+    count: validation images, spread over the set.
+    """
     if count < 3:
         raise ConfigError(f"watch.embeddings.count: takes a whole number from 3 up, got {count}")
     return Embeddings(count)

@@ -97,13 +97,19 @@ def _at_least_one(watcher: str, **numbers: int) -> None:
 
 @watchers.register("inputs")
 def inputs(count: int = 18) -> Inputs:
-    """A grid of training images after the transforms, with their labels."""
+    """A grid of training images after the transforms, with their labels.
+
+    count: images, of the first batch of an epoch.
+    """
     _at_least_one("inputs", count=count)
     return Inputs(count)
 
 
 @watchers.register("predictions")
 def predictions(count: int = 18, worst: int = 18) -> Predictions:
-    """Validation images marked right or wrong, and the worst mistakes."""
+    """Validation images marked right or wrong, and the worst mistakes.
+
+    count: images, spread over the validation set; worst: mistakes with the largest loss.
+    """
     _at_least_one("predictions", count=count, worst=worst)
     return Predictions(count, worst)

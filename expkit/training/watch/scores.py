@@ -172,7 +172,10 @@ def per_class() -> PerClass:
 
 @watchers.register("precision_recall")
 def precision_recall(classes: int = 8) -> PrecisionRecall:
-    """Precision over recall of the classes with the lowest average precision."""
+    """Precision over recall of the classes with the lowest average precision.
+
+    classes: how many of them.
+    """
     if classes < 1:
         raise ConfigError(f"watch.precision_recall.classes: takes a whole number from 1 up, got {classes}")
     return PrecisionRecall(classes)
@@ -180,7 +183,10 @@ def precision_recall(classes: int = 8) -> PrecisionRecall:
 
 @watchers.register("calibration")
 def calibration(bins: int = 15) -> Calibration:
-    """How often the model is right over how sure it is."""
+    """How often the model is right over how sure it is.
+
+    bins: of equal width, between a confidence of 0 and 1.
+    """
     if bins < 2:
         raise ConfigError(f"watch.calibration.bins: takes a whole number from 2 up, got {bins}")
     return Calibration(bins)

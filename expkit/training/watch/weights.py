@@ -110,23 +110,35 @@ def _from_one(path: str, value: int) -> int:
 
 @watchers.register("weights")
 def weights(most: int = 40) -> Weights:
-    """Histograms of the layers' weights."""
+    """Histograms of the layers' weights.
+
+    most: layers, spread evenly over the model where it has more.
+    """
     return Weights(_from_one("weights.most", most))
 
 
 @watchers.register("gradients")
 def gradients(most: int = 40) -> Gradients:
-    """Histograms of the layers' gradients, at the last step of an epoch."""
+    """Histograms of the layers' gradients, at the last step of an epoch.
+
+    most: layers, spread evenly over the model where it has more.
+    """
     return Gradients(_from_one("gradients.most", most))
 
 
 @watchers.register("gradient_norm")
 def gradient_norm(steps: int = 20) -> GradientNorm:
-    """The norm over all gradients, every so many steps."""
+    """The norm over all gradients, every so many steps.
+
+    steps: from one point to the next.
+    """
     return GradientNorm(_from_one("gradient_norm.steps", steps))
 
 
 @watchers.register("first_kernels")
 def first_kernels(most: int = 96) -> Kernels:
-    """The first convolution's kernels as a picture."""
+    """The first convolution's kernels as a picture.
+
+    most: kernels, the first ones.
+    """
     return Kernels(_from_one("first_kernels.most", most))
