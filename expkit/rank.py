@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from expkit.command import importing
 from expkit.registry import ConfigError
 
 
@@ -44,11 +45,12 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     from expkit.plugins import load_plugins
 
     load_plugins(frozen["plugins"])
-    from expkit import ranking
-    from expkit.devices.launch import announce
-    from expkit.devices.placement import share_cores
-    from expkit.devices.ranks import given_ranks
-    from expkit.opened import Opened
+    with importing():
+        from expkit import ranking
+        from expkit.devices.launch import announce
+        from expkit.devices.placement import share_cores
+        from expkit.devices.ranks import given_ranks
+        from expkit.opened import Opened
 
     share_cores(frozen["cores"])  # those of the launcher, which may be one job of several side by side
     ranks = given_ranks()

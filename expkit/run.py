@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.command import mistakes_told, refuse
+from expkit.command import importing, mistakes_told, refuse
 from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
 
 
 def _check(config: Config) -> None:
-    from expkit.assembly import check  # torch comes with it: not for --help
+    with importing():
+        from expkit.assembly import check  # torch comes with it: not for --help
 
     check(config)
 

@@ -15,6 +15,9 @@ from expkit.config import Config, compose_one, plain
 from tests.loggers.servers import free_port, visdom_server
 from tests.trained.runs import multilabel_run, trained_run
 
+# Tests start hundreds of processes: each would compile torch's modules anew, for five seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from expkit.command import refuse
+from expkit.command import importing, refuse
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check(config: Config) -> None:
-    from expkit.assembly import check
+    with importing():
+        from expkit.assembly import check
 
     try:
         import imagehash  # noqa: F401

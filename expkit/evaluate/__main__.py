@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import mistakes_told, model_options, speed_options
+from expkit.command import importing, mistakes_told, model_options, speed_options
 
 _ABOUT = "Scores runs, or all runs in a folder, on their own validation data or on other data: dataset=CHOICE ..."
 _EXIT = "Exit code: 0 done, 1 some images could not be read (each is named), 2 a mistake in the command."
@@ -20,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = [word for word, yes in zip(given.words, is_override, strict=True) if not yes]
     overrides = [word for word, yes in zip(given.words, is_override, strict=True) if yes]
     with mistakes_told():
-        from expkit.data.workers import WorkerFailed
-        from expkit.evaluate.runs import evaluate_all
-        from expkit.plugins import load_plugins
-        from expkit.registry import ConfigError
+        with importing():
+            from expkit.data.workers import WorkerFailed
+            from expkit.evaluate.runs import evaluate_all
+            from expkit.plugins import load_plugins
+            from expkit.registry import ConfigError
 
         if not runs:
             raise ConfigError("runs: none given; name run folders, checkpoints, or a folder of runs")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import mistakes_told
+from expkit.command import importing, mistakes_told
 
 _ABOUT = "Writes a trained model for other programs, and compares the file with the model on real images."
 _EXIT = "Exit code: 0 written and equal, 1 written but its results differ, 2 a mistake in the command."
@@ -16,8 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 written and equal, 1 its results differ, 2 a user's mistake, 130 Ctrl+C."""
     given = _parser().parse_args(arguments)
     with mistakes_told():
-        from expkit.export.export import Export, export
-        from expkit.plugins import load_plugins
+        with importing():
+            from expkit.export.export import Export, export
+            from expkit.plugins import load_plugins
 
         load_plugins(given.plugin)
         wishes: dict[str, Any] = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import mistakes_told
+from expkit.command import importing, mistakes_told
 
 Config = dict[str, Any]
 
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check(config: Config) -> None:
-    from expkit.assembly import check
+    with importing():
+        from expkit.assembly import check
 
     check(config)
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ MOST_ATTEMPTS = 3  # at one exhibit, before it is passed over
 PATIENCE = 10.0  # seconds after which a call is said to hang
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """What is delivered; end: where it ends in the run folder's metrics.jsonl or exhibits.jsonl."""
 
     content: Point | Exhibit | str

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import mistakes_told, model_options, speed_options
+from expkit.command import importing, mistakes_told, model_options, speed_options
 
 _ABOUT = "Says what is on images. The checkpoint knows its classes, transforms and config: nothing is asked again."
 _EXIT = "Exit code: 0 all images predicted, 1 some could not be read (each is named), 2 a mistake in the command."
@@ -15,10 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 some files could not be read, 2 a user's mistake, 130 Ctrl+C."""
     given = _parser().parse_args(arguments)
     with mistakes_told():
-        from expkit.data.workers import WorkerFailed
-        from expkit.plugins import load_plugins
-        from expkit.predict.apply import Wishes, predict
-        from expkit.trained import collect_images, load_trained
+        with importing():
+            from expkit.data.workers import WorkerFailed
+            from expkit.plugins import load_plugins
+            from expkit.predict.apply import Wishes, predict
+            from expkit.trained import collect_images, load_trained
 
         load_plugins(given.plugin)
         wishes = Wishes(

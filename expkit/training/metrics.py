@@ -64,7 +64,8 @@ class TrainMetrics:
 
     def __init__(self, ranks: Ranks | None = None) -> None:
         self._ranks = ranks
-        self._values: list[Tensor] = []  # loss and number right of each batch, then norms
+        self._losses: list[Tensor] = []  # of each batch, scalars of one type
+        self._right: list[Tensor] = []  # how many decisions of each batch are
         self._norms: list[tuple[int, Tensor]] = []
         self._batches: list[tuple[int, int]] = []  # number, samples
         self._bad: list[BadBatch] = []
@@ -76,7 +77,8 @@ class TrainMetrics:
 
     def update(self, batch: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Add batch number `batch` of the epoch; loss: its mean, detached. Nothing is read back here."""
-        self._values += [loss, count_correct(logits, targets)]
+        self._losses.append(loss)
+        self._right.append(count_correct(logits, targets))
         self._batches.append((batch, len(targets)))
         if len(self._batches) >= self._most:
             self._fetch()
@@ -96,14 +98,14 @@ class TrainMetrics:
 
     def _fetch(self) -> None:
         """Wait for the device: the only place that does."""
-        if not self._values:
+        if not self._losses:
             return
         if self._ranks:
             self._add_parts(self._ranks)
-        norms = [norm for _, norm in self._norms]
-        values = torch.stack([value.detach().float() for value in [*self._values, *norms]]).tolist()
-        for place, (batch, count) in enumerate(self._batches):
-            loss, correct = values[2 * place], values[2 * place + 1]
+        kinds = [self._losses, self._right, [norm for _, norm in self._norms]]
+        values = torch.cat([torch.stack(kind).float() for kind in kinds if kind]).tolist()
+        batches = len(self._batches)
+        for (batch, count), loss, correct in zip(self._batches, values, values[batches:], strict=False):
             if not count:
                 continue
             if math.isfinite(loss):
@@ -111,17 +113,17 @@ class TrainMetrics:
                 self._epoch.add(loss, correct, count)
             else:
                 self._bad.append(BadBatch(batch, "loss", loss))
-        for (batch, _), norm in zip(self._norms, values[len(self._values) :], strict=True):
+        for (batch, _), norm in zip(self._norms, values[2 * batches :], strict=True):
             if not math.isfinite(norm):
                 self._bad.append(BadBatch(batch, "gradient norm", norm))
-        self._values, self._norms, self._batches = [], [], []
+        self._losses, self._right, self._norms, self._batches = [], [], [], []
 
     def _add_parts(self, ranks: Ranks) -> None:
         """Make of this rank's values those of the whole batches."""
-        own = torch.stack([value.detach().double() for value in self._values]).cpu().view(-1, 2)
-        counts = torch.tensor([[count] for _, count in self._batches], dtype=torch.float64)
-        whole = ranks.sum(torch.cat([own, counts], dim=1))
-        self._values = list(whole[:, :2].flatten())
+        counts = torch.tensor([count for _, count in self._batches], dtype=torch.float64)
+        own = [torch.stack(kind).cpu().double() for kind in (self._losses, self._right)]
+        whole = ranks.sum(torch.stack([*own, counts], dim=1))
+        self._losses, self._right = list(whole[:, 0]), list(whole[:, 1])
         self._batches = [(batch, int(count)) for (batch, _), count in zip(self._batches, whole[:, 2], strict=True)]
 
     def interval(self) -> Scores:
@@ -150,7 +152,7 @@ class TrainMetrics:
         return {"interval": vars(self._interval).copy(), "epoch": vars(self._epoch).copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._values, self._norms, self._batches, self._bad = [], [], [], []
+        self._losses, self._right, self._norms, self._batches, self._bad = [], [], [], [], []
         self._interval, self._epoch = _Sums(**state["interval"]), _Sums(**state["epoch"])
 
 
