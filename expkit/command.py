@@ -1,6 +1,7 @@
 """What the commands share: how a mistake ends them, and the options of those that use a trained model."""
 
 import argparse
+import atexit
 import gc
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def importing() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+        atexit.register(gc.unfreeze)  # or nanobind, which some libraries are made with, tells of leaks at the end
 
 
 @contextmanager

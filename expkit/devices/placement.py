@@ -134,7 +134,7 @@ class Device:
     def images(self, images: Tensor) -> Tensor:
         """Copy a batch of images to the device, in the layout that the model wants."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return images.to(self.torch_device, non_blocking=self.non_blocking).to(memory_format=layout)
+        return images.to(self.torch_device, non_blocking=self.non_blocking, memory_format=layout)
 
     def targets(self, targets: Tensor) -> Tensor:
         return targets.to(self.torch_device, non_blocking=self.non_blocking)
