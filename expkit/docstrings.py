@@ -27,6 +27,6 @@ def about(doc: str, option: str) -> str:
 
 def _plain(text: str, end: str = "") -> str:
     """Return reStructuredText without its marks and line breaks."""
-    text = re.sub(r"`([^`<]*) <[a-z]+://[^>]*>`_+", r"\1", " ".join(text.split()))  # a link
+    text = re.sub(r"`([^`]*?) <[a-z]+://[^>]*>`_+", r"\1", " ".join(text.split()))  # a link
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`<]*?)(?: ?<[^>]*>)?`", r"\1", text)  # :class:`~torch.Tensor`
     return re.sub(r"`+_*", "", text) + end

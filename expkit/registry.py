@@ -123,7 +123,8 @@ class Registry:
 
     def options(self, name: str) -> dict[str, Option]:
         """Return the options that a YAML may set for a word: its own and the group's."""
-        return {**self._shared_options(), **self._own_options(name)}
+        own = self._own_options(name)  # first: it imports what declares the shared ones
+        return self._shared_options() | own
 
     def about(self, name: str, option: str) -> str:
         """Return what docstrings say of a word's option: its own, else those of the group's options; or nothing."""

@@ -1,5 +1,7 @@
 """Words and options of a registry, and values against types."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,3 +76,9 @@ def test_what_does_not_fit(annotation: Any, value: object) -> None:
 
 def test_a_notebook_shows_the_mistake_alone() -> None:
     assert ConfigError("a: no", "b: no")._render_traceback_() == ["error: a: no", "error: b: no"]
+
+
+def test_shared_options_are_known_before_the_words_are_imported() -> None:
+    program = "from expkit.registry import models; print(*models.options('mlp'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"freeze", "init", "hidden"} <= set(done.stdout.split())

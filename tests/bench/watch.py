@@ -11,7 +11,7 @@ from rich.table import Table
 
 from expkit.assembly import assemble
 from expkit.config import compose_one, plain
-from expkit.loggers import JsonlLogger, LoggerGuard
+from expkit.loggers import JsonlLogger, LoggerGuard, RunFacts
 from expkit.training.watch import Watch
 
 CALLS = ("begin", "trained_on", "before_update", "begin_evaluation", "judge", "end_evaluation")
@@ -48,11 +48,13 @@ def measure(choice: str, epochs: int) -> list[str]:
     from expkit.report import write_report
 
     imported = time.perf_counter() - imported  # near 0 after the first row
-    job.parts.logger = LoggerGuard([JsonlLogger(folder / "metrics.jsonl")])
+    job.parts.logger = guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl")])
+    guard.start(RunFacts("bench", str(folder), {}, {}))  # from now on it keeps pictures in the folder
     timed(job.parts.watch, spent)
     began = time.perf_counter()
     job.runner.run()
     whole = time.perf_counter() - began
+    guard.close({})
     began = time.perf_counter()
     path = write_report(folder)
     made = time.perf_counter() - began
