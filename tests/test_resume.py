@@ -197,10 +197,10 @@ def test_signals_save_and_say_so(number: int, code: int, go: Go, tmp_path: Path)
 
 def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -> None:
     """As a terminal, Slurm or a supervisor sends it: workers get it too, at any instant; a second one follows."""
-    expected = None
+    expected, epochs = None, f"epochs={40 if IS_LONG else 10}"
     for number, (name, code) in enumerate(GROUP_SIGNALS if IS_LONG else GROUP_SIGNALS[::11]):
         folder = tmp_path / f"{name.name}_{number}"
-        overrides = [*recipe, "++dataset.num_workers=2", "epochs=40"]  # longer than any wait below
+        overrides = [*recipe, "++dataset.num_workers=2", epochs]  # longer than any wait below
         child = killed.start(overrides, folder)
         while not [*folder.glob("*/log.txt")]:  # before that there is no run to save
             signal.sigtimedwait([], 0.02)
@@ -212,14 +212,14 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
             with suppress(ProcessLookupError):
                 os.killpg(child, name)
         assert killed.wait(child) == code, (tmp_path / f"{folder.name}.txt").read_text()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < (5 if IS_LONG else 20)  # a busy machine may be slow: a hang never ends
         with pytest.raises(ProcessLookupError):  # no worker is left in the group
             os.killpg(child, 0)
         assert killed.wait(killed.start([*overrides, "checkpoint.resume=auto"], folder)) == 0
         expected = expected or killed.outcome(folder)
         assert killed.outcome(folder) == expected
     if expected is not None:
-        assert killed.wait(killed.start([*recipe, "epochs=40"], tmp_path / "whole")) == 0
+        assert killed.wait(killed.start([*recipe, epochs], tmp_path / "whole")) == 0
         assert killed.outcome(tmp_path / "whole") == expected
 
 

@@ -60,7 +60,7 @@ def test_a_step_is_what_a_loop_by_hand_does(small_config: Compose) -> None:
     parts.model.train()
     for batch in list(parts.train.epoch(0))[:2]:
         optimizer.zero_grad()
-        logits = parts.model(parts.normalize(batch.images).contiguous(memory_format=torch.channels_last))
+        logits = parts.model(parts.normalize(batch.images))  # plain layout: see `_corrupts_memory` in placement.py
         torch.nn.functional.cross_entropy(logits, batch.targets).backward()
         torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 0.5)
         optimizer.step()
