@@ -95,7 +95,7 @@ def test_a_search_prunes(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     assert ("  pruned  " in output) == bool(pruned)  # a trial that was through before it could be stopped is finished
 
 
-@pytest.mark.skipif("EXPKIT_LONG" not in os.environ, reason="EXPKIT_LONG=1: two whole searches; test_run.py kills sweeps")
+@pytest.mark.skipif("EXPKIT_LONG" not in os.environ, reason="EXPKIT_LONG=1: two whole searches")
 def test_a_search_ends_the_same_when_it_was_killed(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     code, output = commands.run(whole, *command(whole, drawn, *SLOW))
