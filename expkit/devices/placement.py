@@ -187,9 +187,10 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
 
 
 def _corrupts_memory(layer: nn.Module) -> bool:
-    """Say whether torch 2.15 (oneDNN) may not compute the layer's gradient in channels_last on a CPU.
+    """Say whether torch 2.15 may not compute the layer's gradient in channels_last on a CPU.
 
-    A strided 1x1 convolution of fewer than 16 channels writes past the end of its memory where the batch is odd.
+    A strided 1x1 convolution of fewer channels than a block of oneDNN has, 8 with AVX2 and 16 with AVX-512, writes past
+    the end of its memory: issue 6035 of oneDNN.
     """
     if not isinstance(layer, nn.Conv2d):
         return False

@@ -44,7 +44,9 @@ from expkit.registry import datasets, models
 
 class Watched(ImageFiles):
     def encoded(self, index: int) -> bytes:
-        Path("reads", str(os.getpid())).write_text(self.location(index))
+        note = Path(f"note.{os.getpid()}")
+        note.write_text(self.location(index))
+        note.replace(Path("reads", str(os.getpid())))  # at once: whoever looks sees a whole note
         if self.location(index).endswith(self.stuck):
             while self.how == "python":
                 time.sleep(1)
