@@ -29,15 +29,17 @@ def parallel_chart(title: str, axes: Sequence[str], traces: Sequence[Trace], sco
     xs = [_MARGIN + step * number for number in range(len(axes) + 1)]
     marks = [list(place.items()) for place in places]
     marks.append([(short(value), (value - low) / room if high > low else 0.5) for value in ticks(low, high)])
-    shapes = [shape for x, name, some in zip(xs, [*axes, score], marks, strict=True) for shape in _axis(x, name, some)]
+    shapes = [f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>' for x in xs]
     order = sorted(traces, key=lambda trace: trace.score, reverse=not higher)
     for rank, trace in enumerate(order):
         heights = [place[value] for place, value in zip(places, trace.values, strict=True)]
         heights.append((trace.score - low) / room if high > low else 0.5)
         shapes.append(_line(xs, heights, trace, rank == len(order) - 1, (rank + 1) / len(order)))
+    for x, name, some in zip(xs, [*axes, score], marks, strict=True):
+        shapes += _words(x, name, some)  # last: over the lines
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
     inside = f"<figcaption>{escape(title)}</figcaption>{svg}{''.join(shapes)}</svg>"
-    return f'<figure class="chart" style="grid-column: 1 / -1">{inside}</figure>'
+    return f'<figure class="chart wide">{inside}</figure>'
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:
@@ -56,9 +58,9 @@ def _y(height: float) -> float:
     return HEIGHT - BOTTOM - height * (HEIGHT - TOP - BOTTOM)
 
 
-def _axis(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
-    drawn = [f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>']
-    drawn.append(f'<text class="name" x="{x:.1f}" y="{TOP - 20}" text-anchor="middle">{escape(name)}</text>')
+def _words(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
+    """Return the name above an axis and the values beside it."""
+    drawn = [f'<text class="name" x="{x:.1f}" y="{TOP - 20}" text-anchor="middle">{escape(name)}</text>']
     every = -(-len(marks) // _MOST_TICKS)
     for text, height in marks[::every]:
         drawn.append(
