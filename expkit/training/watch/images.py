@@ -1,6 +1,7 @@
 """Images one wants to see: what the model gets, what it makes of some samples, and where it is worst."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,6 +37,17 @@ class Inputs(Watcher):
         return [_picture("train/inputs", where, tiles, title, caption)]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A validation image, (3, H, W) normalised, and what the model says of it: drawn only if it is shown."""
+
+    image: Tensor
+    target: Tensor
+    probabilities: Tensor
+    index: int
+    is_right: bool
+
+
 class Predictions(Watcher):
     """The same few validation samples each time, marked right or wrong; and the wrong ones with the largest loss."""
 
@@ -44,35 +56,41 @@ class Predictions(Watcher):
         self.before_evaluation()
 
     def before_evaluation(self) -> None:
-        self._fixed = Spread[Tile](self.count)
-        self._worst: list[tuple[float, Tile]] = []
+        self._fixed = Spread[_Seen](self.count)
+        self._worst: list[tuple[float, _Seen]] = []
         self._threshold = 0.0
 
     def judge(self, judged: Judged) -> None:
-        wrong = ~_is_right(judged)
-        losses = torch.where(wrong, judged.losses, torch.zeros_like(judged.losses)).cpu()
+        right = _is_right(judged)
+
+        def seen(place: int) -> _Seen:
+            image = judged.images[place].clone()  # not a view, which would keep the whole batch
+            target, probabilities = judged.targets[place].cpu(), judged.probabilities[place].cpu()
+            return _Seen(image, target, probabilities, int(judged.indices[place]), bool(right[place]))
+
+        losses = torch.where(right, torch.zeros_like(judged.losses), judged.losses).cpu()
         for place in losses.topk(min(self.worst, len(losses))).indices.tolist():
             if losses[place] > self._threshold:
-                self._worst.append((float(losses[place]), self._tile(judged, place)))
+                self._worst.append((float(losses[place]), seen(place)))
         self._worst = sorted(self._worst, key=lambda pair: -pair[0])[: self.worst]
         self._threshold = self._worst[-1][0] if len(self._worst) == self.worst else 0.0
-        self._fixed.add(judged.indices, lambda place: self._tile(judged, place))
+        self._fixed.add(judged.indices, seen)
 
-    def _tile(self, judged: Judged, place: int) -> Tile:
-        scene, probabilities, target = self.scene, judged.probabilities[place].cpu(), judged.targets[place].cpu()
-        colour = RIGHT if bool(_is_right(judged)[place]) else WRONG
-        image, name = scene.pixels(judged.images[place]), scene.name_of(int(judged.indices[place]))
+    def _tile(self, seen: _Seen) -> Tile:
+        scene, probabilities = self.scene, seen.probabilities
+        colour = RIGHT if seen.is_right else WRONG
+        image, name = scene.pixels(seen.image), scene.name_of(seen.index)
         if scene.task == "multilabel":
             said = scene.label((probabilities > 0.5).float())
-            return Tile(image, said, f"true: {scene.label(target)}", colour)
+            return Tile(image, said, f"true: {scene.label(seen.target)}", colour)
         share, best = probabilities.max(0)
         said = f"{scene.class_names[int(best)]} {share:.0%}"
-        if colour == RIGHT:
+        if seen.is_right:
             return Tile(image, f"{said}, right", name, colour)
-        return Tile(image, f"{said}, wrong", f"is {scene.label(target)}: {name}", colour)
+        return Tile(image, f"{said}, wrong", f"is {scene.label(seen.target)}: {name}", colour)
 
     def evaluated(self, where: Where) -> Shown:
-        fixed, worst = self._fixed.kept, [tile for _, tile in self._worst]
+        fixed, worst = [*map(self._tile, self._fixed.kept)], [self._tile(seen) for _, seen in self._worst]
         when = f"after epoch {where.epoch + 1}"
         right = sum(tile.colour == RIGHT for tile in fixed)
         title = f"{right} of {len(fixed)} validation images right {when}, always the same ones"
