@@ -4,6 +4,7 @@ From Python: `expkit.train(["model=resnet18", ...])` trains and returns the run,
 with transforms and classes. Words of your own are registered through `expkit.registry`.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from expkit.api import Run, TrainingFailed, load, train
@@ -11,6 +12,13 @@ from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
     from expkit.trained import Trained
+
+# Of torch's threads that share an operation, those that are done spin 300,000 times before they sleep, on cores that
+# the others may need: beside other work a run took many times as long (tests/bench/busy.py). A thousand is what libgomp
+# has for waiting actively with more threads than cores. Torch's import reads it, and a plugin may import torch before
+# any command does: so it is set here.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = ["ConfigError", "Run", "Trained", "TrainingFailed", "load", "train"]
 

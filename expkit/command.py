@@ -3,7 +3,6 @@
 import argparse
 import atexit
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,17 +30,11 @@ def speed_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import torch and what needs it: a fifth faster, and so that its threads wait for each other politely.
+    """Import torch and what needs it, a fifth faster.
 
     Importing makes hundreds of thousands of objects that stay: looking for garbage among them is in vain, now and
     whenever the run does it later.
-
-    Of the threads that share an operation, libgomp lets those that are done spin 300,000 times before they sleep, on
-    cores that the others may need: beside other work a run took many times as long (`tests/bench/busy.py`). A thousand
-    is what libgomp's manual has for more threads than cores. The user's OMP_WAIT_POLICY and GOMP_SPINCOUNT count more.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch loads the library
     gc.disable()
     try:
         yield

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from expkit.command import mistakes_told
+from expkit.command import importing, mistakes_told
 from expkit.registry import ConfigError, nearest
 
 Config = dict[str, Any]
@@ -100,9 +100,10 @@ def _check(place: Path) -> int:
 
 
 def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
-    from expkit import assembly
-    from expkit.records import read_record
-    from expkit.run import train
+    with importing():
+        from expkit import assembly
+        from expkit.records import read_record
+        from expkit.run import train
 
     allowed = _allowed(asked.allow)
     record = read_record(place)

@@ -36,7 +36,7 @@ def parallel_chart(title: str, axes: Sequence[str], traces: Sequence[Trace], sco
         heights.append((trace.score - low) / room if high > low else 0.5)
         shapes.append(_line(xs, heights, trace, rank == len(order) - 1, (rank + 1) / len(order)))
     for x, name, some in zip(xs, [*axes, score], marks, strict=True):
-        shapes += _words(x, name, some)  # last: over the lines
+        shapes += _labels(x, name, some)  # last: over the lines
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
     inside = f"<figcaption>{escape(title)}</figcaption>{svg}{''.join(shapes)}</svg>"
     return f'<figure class="chart wide">{inside}</figure>'
@@ -58,7 +58,7 @@ def _y(height: float) -> float:
     return HEIGHT - BOTTOM - height * (HEIGHT - TOP - BOTTOM)
 
 
-def _words(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
+def _labels(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
     """Return the name above an axis and the values beside it."""
     drawn = [f'<text class="name" x="{x:.1f}" y="{TOP - 20}" text-anchor="middle">{escape(name)}</text>']
     every = -(-len(marks) // _MOST_TICKS)

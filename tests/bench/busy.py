@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from expkit.devices.placement import available_cores
+
 JOB = ["-m", "expkit.run", "epochs=1", "dataset.train_images=500", "dataset.val_images=100", "watch=none"]
 ONE = "expkit, one thread"
 WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
@@ -50,7 +52,7 @@ def seconds(folder: Path, way: str) -> float:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         seconds(folder, ONE)  # draws the images

@@ -1,0 +1,25 @@
+"""What importing the package does before anything imports torch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = "import torch\n"  # before any command does
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp is what torch uses on Linux")
+@pytest.mark.parametrize(
+    ("asked", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")], ids=str
+)
+def test_threads_that_wait_for_each_other_sleep_soon(asked: dict[str, str], spins: str, tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    command = [sys.executable, "-m", "expkit.run", "--plugin", "plugin.py", "--list"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=kept | {"OMP_DISPLAY_ENV": "verbose"} | asked,
+    )  # fmt: skip
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
