@@ -1,10 +1,13 @@
 """Runs that are killed and go on, until they are done, in processes that are forked with torch already imported.
 
 python tests/killed.py FOLDER KILLS SEED     prints JSON: kills, kills within a checkpoint write, runs, runs that differ
+
+At least half of the kills lie within a write; there are a few more than KILLS where that needs them.
 """
 
 import hashlib
 import json
+import mmap
 import os
 import random
 import signal
@@ -13,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from expkit.config import compose_one, plain
 
 assert assembly  # imported here, so that no forked process needs to
 
+WRITING = mmap.mmap(-1, 1)  # shared with the processes that are forked: 1 while a file of a checkpoint is written
 TIMES = ("seconds", "images_per_second", "data_wait")  # how long it took is the one thing that differs
 
 
@@ -90,60 +95,82 @@ def outcome(folder: Path) -> dict[str, Any]:
     return kept | {"points": len(points), "metrics": digest, "best_scores": best["scores"]}
 
 
-def kill_within_a_write(number: int, delay: float) -> Callable[[], None]:
-    """Return what makes a process kill itself `delay` seconds after it began to write file number `number`."""
+def watch_writes(fatal: int, share: float) -> Callable[[], None]:
+    """Return what makes a process say in WRITING whether it writes a file of a checkpoint, at this instant.
+
+    While it writes file number `fatal` it kills itself, after a `share` of the time that the file before took.
+    """
 
     def prepare() -> None:
-        written, original = iter(range(number, -1, -1)), write.write_whole
+        count, seconds, original = 0, 0.0, write.write_whole
 
         def write_whole(path: Path, content: Any) -> str:
-            if next(written, None) == 0:
-                threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-            return original(path, content)
+            nonlocal count, seconds
+            count, began, WRITING[0] = count + 1, time.monotonic(), 1
+            if count == fatal:
+                threading.Timer(share * seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            try:
+                return original(path, content)
+            finally:
+                seconds, WRITING[0] = time.monotonic() - began, 0
 
+        WRITING[0] = 0
         write.write_whole = write_whole
 
     return prepare
 
 
-def run_until_done(overrides: Sequence[str], folder: Path, chance: random.Random, most: int) -> tuple[int, int]:
-    """Kill a run at random instants, `most` times at most, until it ends; returns (kills, those within a write)."""
-    kills = within = 0
+@dataclass
+class Counts:
+    """What was done so far; a kill counts as one within a write if a file was being written when it came."""
+
+    kills: int = 0
+    within_a_write: int = 0
+    runs: int = 0
+    different: int = 0
+
+    def is_done(self, kills: int) -> bool:
+        return self.kills >= kills and 2 * self.within_a_write >= self.kills
+
+
+def run_until_done(overrides: Sequence[str], folder: Path, chance: random.Random, counts: Counts, kills: int) -> None:
+    """Kill a run at random instants, eight times at most, until it ends; adds to the counts."""
+    most = counts.kills + 8
     while True:
-        in_write = 2 * within <= kills  # half of them, also where a run ends before the write that was chosen
-        before = kill_within_a_write(chance.randrange(1, 9), chance.random() * 0.004) if in_write else lambda: None
-        child = start([*overrides, "checkpoint.resume=auto"], folder, before if kills < most else lambda: None)
-        if kills < most and not in_write:
+        is_killed = counts.kills < most and not counts.is_done(kills)
+        in_write = is_killed and 2 * counts.within_a_write <= counts.kills  # so that the next may lie elsewhere
+        prepare = watch_writes(chance.randrange(2, 10) if in_write else 0, chance.random())
+        child = start([*overrides, "checkpoint.resume=auto"], folder, prepare)
+        if is_killed and not in_write:
             time.sleep(0.2 + chance.random() * 1.6)
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         code = wait(child)
         if code == -signal.SIGKILL:
-            kills, within = kills + 1, within + in_write
+            counts.kills, counts.within_a_write = counts.kills + 1, counts.within_a_write + WRITING[0]
         elif code == 0:
-            return kills, within
+            counts.runs += 1
+            return
         else:
             raise SystemExit(f"exit code {code}: {(folder.parent / f'{folder.name}.txt').read_text()[-2000:]}")
 
 
 def main(parent: Path, kills: int, seed: int) -> None:
-    chance, done = random.Random(seed), {"kills": 0, "within_a_write": 0, "runs": 0, "different": 0}
+    chance, counts = random.Random(seed), Counts()
     draw(parent / "pets")
     overrides = recipe(parent / "pets")
     (parent / "whole").mkdir()
     assert wait(start(overrides, parent / "whole")) == 0, (parent / "whole.txt").read_text()
     expected = outcome(parent / "whole")
-    while done["kills"] < kills:
-        folder = parent / f"killed_{done['runs']}"
+    while not counts.is_done(kills):
+        folder = parent / f"killed_{counts.runs}"
         folder.mkdir()
-        killed, within = run_until_done(overrides, folder, chance, min(kills - done["kills"], 8))
-        done["kills"], done["within_a_write"] = done["kills"] + killed, done["within_a_write"] + within
-        done["runs"] += 1
+        run_until_done(overrides, folder, chance, counts, kills)
         found = outcome(folder)
         if found != expected:
-            done["different"] += 1
+            counts.different += 1
             print(f"{folder}: {found} is not {expected}", file=sys.stderr)
-    print(json.dumps(done))
+    print(json.dumps(asdict(counts)))
 
 
 if __name__ == "__main__":

@@ -181,7 +181,8 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     print(counts)
-    assert counts["kills"] == kills
+    assert counts["kills"] >= kills
+    assert 2 * counts["within_a_write"] >= counts["kills"]
     assert counts["different"] == 0, done.stderr
 
 
