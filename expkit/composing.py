@@ -20,6 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.guard import guard_hydra, guard_job, walk
@@ -114,6 +115,8 @@ class CountedFiles(CachingConfigRepository):
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
 
+    is_one_run: ClassVar[bool] = False  # and no sweep: found out when the run was checked
+
     def __getstate__(self) -> dict[str, Any]:
         """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
         return vars(self) | {"files": FileConfigSource.files}
@@ -123,6 +126,9 @@ class GuardedLoader(ConfigLoaderImpl):
         vars(self).update(state)
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        if self.is_one_run and named.get("validate_sweep_overrides") is False:
+            # Hydra composes all of it only to ask for the mode, and once more to run: a tenth of a second.
+            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)
         except HydraException:  # a missing file is an OSError too, and has words of its own
@@ -158,7 +164,7 @@ def guarded() -> Iterator[None]:
     readers: dict[str, Any] = SourcesRegistry.instance().types
     names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
     reader, loader = readers["file"], names["ConfigLoaderImpl"]
-    FileConfigSource.files, FileConfigSource.read_all = {}, False
+    FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.is_one_run = {}, False, False
     readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
     try:
         yield

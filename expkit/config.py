@@ -16,7 +16,7 @@ from hydra.main import main as hydra_main
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from expkit.composing import POOL, Config, FileConfigSource, conf_folder, guarded
+from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, plan_jobs, split_words
 from expkit.onejob import Place, compose_one, plain, quoted
 from expkit.registry import ConfigError
@@ -58,6 +58,7 @@ def launch(
             jobs = _compose_all(plan)
             if not (parsed.help or parsed.cfg or parsed.info):
                 _check_all(jobs, check)
+                GuardedLoader.is_one_run = not plan.is_sweep
                 launcher = plan.launcher.get("_target_")
                 if dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS)):
                     plan.jobs = iter(jobs)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,13 @@ class Picture(Exhibit):
 
     pixels: NDArray[np.uint8]
     caption: str = ""
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture as a PNG file, packed once for all that keep or send it."""
+        file = BytesIO()
+        Image.fromarray(self.pixels).save(file, "PNG", compress_level=1)
+        return file.getvalue()
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class ExhibitStore:
         name = re.sub(r"[^\w.-]+", "-", picture.name)
         path = Path(PICTURES) / f"{name}_step_{picture.step:08}.png"
         (self.folder / PICTURES).mkdir(exist_ok=True)
-        Image.fromarray(picture.pixels).save(self.folder / path, compress_level=1)
+        (self.folder / path).write_bytes(picture.png)
         return str(path)
 
     def cut(self, step: int) -> None:

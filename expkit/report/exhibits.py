@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,23 +34,28 @@ def exhibits_of(run: RunFiles) -> dict[str, list[Any]]:
         "histograms": [],
     }  # fmt: skip
     by_kind: dict[str, list[str]] = {}
-    shown = latest(run)
-    drawn_anyway = {f"{one['name']}_picture" for one in shown if one["kind"] == "matrix"}
-    for one in sorted(shown, key=lambda one: _ORDER.index(one["name"]) if one["name"] in _ORDER else len(_ORDER)):
-        try:
-            if not (one["kind"] == "picture" and one["name"] in drawn_anyway):
-                _place(one, page, by_kind, run.folder)
-        except Exception as error:  # a damaged line or file: the rest of the page is not affected
-            run.problems.append(f"exhibit {one['name']} cannot be shown: {type(error).__name__}: {error}")
+    drawn_anyway = {f"{one['name']}_picture" for one in latest(run) if one["kind"] == "matrix"}
+    shown = [one for one in latest(run) if not (one["kind"] == "picture" and one["name"] in drawn_anyway)]
+    shown.sort(key=lambda one: _ORDER.index(one["name"]) if one["name"] in _ORDER else len(_ORDER))
+    with ThreadPoolExecutor() as pool:  # packing pictures takes most of the time, on all cores
+        packed = {one["name"]: pool.submit(_packed, one, run.folder) for one in shown if one["kind"] == "picture"}
+        for one in shown:
+            try:
+                _place(one, page, by_kind, packed)
+            except Exception as error:  # a damaged line or file: the rest of the page is not affected
+                run.problems.append(f"exhibit {one['name']} cannot be shown: {type(error).__name__}: {error}")
     page["histograms"] = [(title, charts[:MOST_HISTOGRAMS]) for title, charts in by_kind.items()]
     return page
 
 
-def _place(one: Mapping[str, Any], page: dict[str, list[Any]], histograms: dict[str, list[str]], folder: Path) -> None:
+def _place(
+    one: Mapping[str, Any], page: dict[str, list[Any]], histograms: dict[str, list[str]],
+    packed: Mapping[str, Future[Shown]],
+) -> None:  # fmt: skip
     group, _, what = one["name"].partition("/")
     match one["kind"]:
         case "picture":
-            page["pictures"].append(_picture(one, folder))
+            page["pictures"].append(packed[one["name"]].result())
         case "matrix":
             page["matrices"].append(_matrix(one))
         case "table":
@@ -80,7 +86,7 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _picture(one: Mapping[str, Any], folder: Path) -> Shown:
+def _packed(one: Mapping[str, Any], folder: Path) -> Shown:
     from PIL import Image
 
     with Image.open(_inside(folder, one["file"]), formats=["PNG"]) as picture:
