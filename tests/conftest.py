@@ -12,6 +12,7 @@ from PIL import Image
 
 from expkit.api import Run
 from expkit.config import Config, compose_one, plain
+from tests.forks import Forks, forks
 from tests.loggers.servers import free_port, visdom_server
 from tests.trained.runs import multilabel_run, trained_run
 
@@ -45,6 +46,13 @@ def visdom_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
     with visdom_server(tmp_path_factory.mktemp("visdom"), port):
         yield port
+
+
+@pytest.fixture(scope="session")
+def commands(_own_cache: None) -> Iterator[Forks]:
+    """Starts commands in processes that have imported torch already."""
+    with forks() as made:
+        yield made
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ from expkit.config import compose_one, plain
 from expkit.data.dataset import ImageDataset
 from expkit.training.runner import Runner
 from tests import killed
+from tests.forks import Forks
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 QUICK = ["dataset.num_workers=0", "epochs=2", "early_stopping_patience=null"]
@@ -280,7 +281,7 @@ def test_changes_are_listed_key_by_key(go: Go, tmp_path: Path, capsys: pytest.Ca
     assert "differs from the checkpoint: epochs: 2 -> 3" in log
 
 
-def test_a_folder_in_use_is_refused_with_its_holder(recipe: list[str], go: Go, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused_with_its_holder(commands: Forks, recipe: list[str], go: Go, tmp_path: Path) -> None:
     child = killed.start([*recipe, "epochs=200"], tmp_path / "busy")
     try:
         for _ in range(300):
@@ -288,10 +289,8 @@ def test_a_folder_in_use_is_refused_with_its_holder(recipe: list[str], go: Go, t
                 break
             assert os.waitpid(child, os.WNOHANG) == (0, 0), (tmp_path / "busy.txt").read_text()
             signal.sigtimedwait([], 0.1)
-        said = subprocess.run(
-            [sys.executable, "-m", "expkit.run", *recipe, "epochs=200", f"output_dir={tmp_path / 'busy'}",
-             "checkpoint.resume=auto"], capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        again = ["epochs=200", f"output_dir={tmp_path / 'busy'}", "checkpoint.resume=auto"]
+        said = commands.run(tmp_path, *recipe, *again)
         assert said.returncode == 2
         assert re.search(rf"is in use by process {child} on \S+; wait for it, or stop it first", said.stderr)
     finally:

@@ -1,7 +1,6 @@
 """The command itself, in processes of its own: the main job, changes by override, wrong input, Ctrl+C."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,8 @@ import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.forks import Forks
+
 SMALL = [
     "dataset.size=32",
     "dataset.train_images=60",
@@ -25,13 +26,11 @@ SMALL = [
 ]
 
 
-def expkit(
-    folder: Path, *arguments: str, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def in_new_process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does: nothing is imported yet."""
     return subprocess.run(
-        [sys.executable, "-m", "expkit.run", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=240, env=os.environ | (environment or {}),
-    )  # fmt: skip
+        [sys.executable, "-m", "expkit.run", *arguments], cwd=folder, capture_output=True, text=True, timeout=240
+    )
 
 
 def only_run(folder: Path) -> Path:
@@ -43,7 +42,7 @@ def only_run(folder: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A small run of the main job: its run folder, and what it printed."""
     folder = tmp_path_factory.mktemp("main")
-    done = expkit(folder, *SMALL)
+    done = in_new_process(folder, *SMALL)
     assert done.returncode == 0, done.stderr
     return only_run(folder), done.stdout
 
@@ -93,15 +92,19 @@ def test_checkpoints_hold_tensors_and_json_only(finished: tuple[Path, str]) -> N
     assert 1 <= len(list((run / "checkpoints").iterdir())) // 2 <= 2
 
 
-def test_the_same_run_twice_ends_with_the_same_weights(finished: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_same_run_twice_ends_with_the_same_weights(
+    commands: Forks, finished: tuple[Path, str], tmp_path: Path
+) -> None:
     run, _ = finished
-    done = expkit(tmp_path, *SMALL, "dataset.num_workers=0", "logger=none", "dataset.layout=names")
+    done = commands.run(tmp_path, *SMALL, "dataset.num_workers=0", "logger=none", "dataset.layout=names")
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((one / "result.json").read_text()) for one in (run, only_run(tmp_path)))
     assert first["weights_sha256"] == second["weights_sha256"]
 
 
-def test_workers_caches_and_decoders_change_nothing(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+def test_workers_caches_and_decoders_change_nothing(
+    commands: Forks, tmp_path: Path, image_files: Callable[..., Path]
+) -> None:
     """Random crops, RandAugment, mixup and dropout end with the same weights however the images are read."""
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(16)))
     crop = "{name: RandomResizedCrop, size: 32}"
@@ -111,7 +114,7 @@ def test_workers_caches_and_decoders_change_nothing(tmp_path: Path, image_files:
     ways = [["dataset.num_workers=0"], ["dataset.num_workers=2", "dataset.cache=disk"], ["dataset.decoder=region"]]
     digests = set()
     for number, way in enumerate(ways):
-        done = expkit(tmp_path, *recipe, *way, f"output_dir=way{number}")
+        done = commands.run(tmp_path, *recipe, *way, f"output_dir=way{number}")
         assert done.returncode == 0, done.stderr
         (result,) = (tmp_path / f"way{number}").glob("*/result.json")
         digests.add(json.loads(result.read_text())["weights_sha256"])
@@ -123,14 +126,14 @@ BAD_FILES = [("skip", "left out in train"), ("replace", "replaced in train")]
 
 @pytest.mark.parametrize(("on_bad", "said"), BAD_FILES)
 def test_a_bad_file_is_named_once_and_listed(
-    on_bad: str, said: str, tmp_path: Path, image_files: Callable[..., Path]
+    commands: Forks, on_bad: str, said: str, tmp_path: Path, image_files: Callable[..., Path]
 ) -> None:
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
     val = image_files("val", "cat/1.jpg", "dog/1.jpg")
     for broken in (root / "dog/3.jpg", val / "dog/1.jpg"):
         broken.write_bytes(broken.read_bytes()[:300])
     pets = ["dataset=image_folder", f"dataset.root={root}", f"dataset.val_root={val}", "model.width=4", "epochs=3"]
-    done = expkit(tmp_path, *pets, f"dataset.on_bad={on_bad}", "dataset.max_bad=0.5", "dataset.num_workers=2")
+    done = commands.run(tmp_path, *pets, f"dataset.on_bad={on_bad}", "dataset.max_bad=0.5", "dataset.num_workers=2")
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.count(f"warning: {said}: {root}/dog/3.jpg: cannot be decoded") == 1
     assert done.stdout.count(f"warning: left out in val: {val}/dog/1.jpg") == 1
@@ -139,34 +142,34 @@ def test_a_bad_file_is_named_once_and_listed(
     assert set(listed) == {"dog/3.jpg", "val/dog/1.jpg"}
 
 
-def test_too_many_bad_files_end_the_run(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+def test_too_many_bad_files_end_the_run(commands: Forks, tmp_path: Path, image_files: Callable[..., Path]) -> None:
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
     for number in range(4):
         (root / f"dog/{number}.jpg").write_bytes(b"")
     pets = ["dataset=image_folder", f"dataset.root={root}", "model.width=4", "dataset.on_bad=skip"]
-    done = expkit(tmp_path, *pets)
+    done = commands.run(tmp_path, *pets)
     assert done.returncode == 1
     assert "samples cannot be read, more than dataset.max_bad=0.2" in done.stdout
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_mixing_with_a_loss_of_whole_classes_is_refused(tmp_path: Path) -> None:
+def test_mixing_with_a_loss_of_whole_classes_is_refused(commands: Forks, tmp_path: Path) -> None:
     mixed = ["transforms.batch=[{name: MixUp}]", "loss=torch", "loss.name=MultiMarginLoss"]
-    done = expkit(tmp_path, *SMALL, *mixed)
+    done = commands.run(tmp_path, *SMALL, *mixed)
     assert done.returncode == 2
     assert "transforms.batch: mixes labels, and the loss MultiMarginLoss takes whole classes only" in done.stderr
 
 
 def test_wrong_input_ends_with_2_and_one_sentence(tmp_path: Path) -> None:
-    done = expkit(tmp_path, "model.widht=3", "optimizer.lr=fast")
+    done = in_new_process(tmp_path, "model.widht=3", "optimizer.lr=fast")
     assert done.returncode == 2
     assert done.stderr == "error: model.widht: the chosen conf/model lists no such option; did you mean 'width'?\n"
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(commands: Forks, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = expkit(tmp_path, *SMALL, f"output_dir={tmp_path}/file")
+    done = commands.run(tmp_path, *SMALL, f"output_dir={tmp_path}/file")
     assert done.returncode == 2
     assert "error: output_dir: cannot make a run folder" in done.stderr
     assert "Traceback" not in done.stderr
@@ -186,33 +189,35 @@ def test_ctrl_c_closes_the_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_file_that_cannot_be_read_is_named(workers: int, image_files: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(
+    commands: Forks, workers: int, image_files: Callable[..., Path], tmp_path: Path
+) -> None:
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
     broken = root / "dog/3.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     pets = ["dataset=image_folder", f"dataset.root={root}", f"dataset.num_workers={workers}", "model.width=4"]
-    done = expkit(tmp_path, *pets)
+    done = commands.run(tmp_path, *pets)
     assert done.returncode == 1
     assert f"an image cannot be read: {broken}: cannot be decoded" in done.stdout
     assert "Traceback" not in done.stderr + done.stdout
     assert json.loads((only_run(tmp_path) / "record.json").read_text())["status"] == "failed"
 
 
-def test_a_sweep_runs_every_combination(tmp_path: Path) -> None:
-    done = expkit(tmp_path, "-m", *SMALL, "epochs=1", "seed=0,1", "logger=none")
+def test_a_sweep_runs_every_combination(commands: Forks, tmp_path: Path) -> None:
+    done = commands.run(tmp_path, "-m", *SMALL, "epochs=1", "seed=0,1", "logger=none")
     assert done.returncode == 0, done.stderr
     seeds = {yaml.safe_load(path.read_text())["seed"] for path in tmp_path.glob("outputs/sweeps/*/*/config.yaml")}
     assert seeds == {0, 1}
 
 
-def test_a_misspelt_job_of_a_sweep_stops_it_before_the_first(tmp_path: Path) -> None:
-    done = expkit(tmp_path, "-m", "model=small_cnn,small_cmm")
+def test_a_misspelt_job_of_a_sweep_stops_it_before_the_first(commands: Forks, tmp_path: Path) -> None:
+    done = commands.run(tmp_path, "-m", "model=small_cnn,small_cmm")
     assert done.returncode == 2
     assert "small_cmm" in done.stderr
     assert not list(tmp_path.glob("outputs/*/record.json"))
 
 
-def test_own_conf_and_plugin(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+def test_own_conf_and_plugin(commands: Forks, tmp_path: Path, image_files: Callable[..., Path]) -> None:
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/mine.yaml").write_text("name: mine\ndepth: 2\n")
     (tmp_path / "mine.py").write_text(
@@ -222,9 +227,9 @@ def test_own_conf_and_plugin(tmp_path: Path, image_files: Callable[..., Path]) -
     )
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
     own = ["model=mine", "dataset=image_folder", f"dataset.root={root}", "epochs=1"]
-    done = expkit(tmp_path, "--plugin", "mine.py", *own)
+    done = commands.run(tmp_path, "--plugin", "mine.py", *own)
     assert done.returncode == 0, done.stderr
-    without = expkit(tmp_path, *own)
+    without = commands.run(tmp_path, *own)
     assert without.returncode == 2
     assert "no model is called 'mine'" in without.stderr
 
@@ -233,7 +238,7 @@ def test_own_conf_and_plugin(tmp_path: Path, image_files: Callable[..., Path]) -
     ("words", "shown"), [([], "dataset"), (["model"], "squeezenet1_1"), (["model", "small_resnet"], "stem_stride")]
 )
 def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
-    done = expkit(tmp_path, "--list", *words)
+    done = in_new_process(tmp_path, "--list", *words)
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
 
@@ -254,30 +259,30 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
         ("model.name=own", "model.name: no model is called 'own'; mine.py registers it: add --plugin mine.py"),
     ],
 )
-def test_a_newcomers_line_is_answered_with_the_cure(words: str, told: str, tmp_path: Path) -> None:
+def test_a_newcomers_line_is_answered_with_the_cure(commands: Forks, words: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text('@models.register("own")\ndef own(): ...\n')
-    done = expkit(tmp_path, *words.split(" "))
+    done = commands.run(tmp_path, *words.split(" "))
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {told}")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_list_of_options_says_what_each_does(tmp_path: Path) -> None:
+def test_a_list_of_options_says_what_each_does(commands: Forks, tmp_path: Path) -> None:
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/mine.yaml").write_text("name: mlp\ngrid: 8  # mine: [a] cell\n")
-    done = expkit(tmp_path, "--list", "model", "mlp", environment={"COLUMNS": "200"})
+    done = commands.run(tmp_path, "--list", "model", "mlp", environment={"COLUMNS": "200"})
     assert re.search(r"grid +whole number +16 +mine: \[a\] cell", done.stdout)
     assert re.search(r"freeze .* patterns of parameter names that are not trained", done.stdout)
 
 
-def test_help_of_a_sweep_tells_of_its_first_job(tmp_path: Path) -> None:
-    done = expkit(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
+def test_help_of_a_sweep_tells_of_its_first_job(commands: Forks, tmp_path: Path) -> None:
+    done = commands.run(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
     assert done.returncode == 0, done.stderr
     assert "width: 8" in done.stdout
 
 
 def test_help_names_the_groups(tmp_path: Path) -> None:
-    done = expkit(tmp_path, "--help")
+    done = in_new_process(tmp_path, "--help")
     assert done.returncode == 0, done.stderr
     assert "squeezenet" in done.stdout
     assert "--plugin" in done.stdout

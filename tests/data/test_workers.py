@@ -22,6 +22,7 @@ from expkit.data.samples import Samples
 from expkit.data.transforms import Chain
 from expkit.data.workers import failure
 from expkit.registry import samplers
+from tests.forks import Forks
 
 LONG = bool(os.environ.get("EXPKIT_LONG"))
 ONLY_LONG = pytest.mark.skipif(not LONG, reason="many runs take minutes: set EXPKIT_LONG=1")
@@ -95,7 +96,7 @@ DATASET = "name: watched\nroot: ???\nval_root: ???\nstuck: none\nhow: 'no'\npaus
 class Run:
     """The command as a process, in a session of its own as a terminal would have it."""
 
-    def __init__(self, folder: Path, image_files: Callable[..., Path], *overrides: str) -> None:
+    def __init__(self, commands: Forks, folder: Path, image_files: Callable[..., Path], *overrides: str) -> None:
         self.folder = folder
         (folder / "reads").mkdir()
         (folder / "watched.py").write_text(PLUGIN)
@@ -105,10 +106,7 @@ class Run:
         names = [f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(8)]
         roots = [f"dataset.root={image_files('train', *names)}", f"dataset.val_root={image_files('val', *names)}"]
         choice = ["dataset=watched", "model=fragile", "logger=none", "checkpoint=none", "epochs=100000", "batch_size=4"]
-        command = [sys.executable, "-m", "expkit.run", "--plugin", "watched.py", *choice, *roots, *overrides]
-        self.process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        self.process = commands.start(folder, "--plugin", "watched.py", *choice, *roots, *overrides)
 
     def reads(self) -> dict[int, str]:
         """Return what each process that has read a file read last."""
@@ -146,12 +144,12 @@ class Run:
 
 
 @pytest.fixture
-def start(tmp_path: Path, image_files: Callable[..., Path]) -> Iterator[Callable[..., Run]]:
+def start(commands: Forks, tmp_path: Path, image_files: Callable[..., Path]) -> Iterator[Callable[..., Run]]:
     """Return a function that starts a run; what is left of it goes with the test."""
     runs: list[Run] = []
 
     def begin(*overrides: str) -> Run:
-        runs.append(Run(tmp_path, image_files, *overrides))
+        runs.append(Run(commands, tmp_path, image_files, *overrides))
         return runs[-1]
 
     yield begin

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from expkit.config import Config
 from expkit.loggers import Logger, Point, RunFacts
 from expkit.loggers.visdom import VisdomLogger
 from expkit.registry import ConfigError, loggers
+from tests.forks import Forks
 from tests.loggers.servers import free_port, panes, start_visdom
 from tests.loggers.shown import EXHIBITS
 from tests.report.browser import opened
@@ -145,13 +144,10 @@ def test_a_port_that_is_none_is_refused(port: int | str) -> None:
         build(port=port)
 
 
-def test_the_command_fills_both(visdom_port: int, tmp_path: Path) -> None:
+def test_the_command_fills_both(commands: Forks, visdom_port: int, tmp_path: Path) -> None:
     small = ["dataset.size=32", "dataset.train_images=40", "dataset.val_images=10", "model.width=4", "epochs=2"]
     command = ["logger=[tensorboard,visdom]", f"logger.visdom.port={visdom_port}", "log_every=1", "batch_size=8"]
-    done = subprocess.run(
-        [sys.executable, "-m", "expkit.run", *small, *command, "dataset.num_workers=0"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, env=os.environ | {"COLUMNS": "300"},
-    )  # fmt: skip
+    done = commands.run(tmp_path, *small, *command, "dataset.num_workers=0", environment={"COLUMNS": "300"})
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "outputs").glob("*/record.json")
     name = run.parent.name

@@ -12,6 +12,7 @@ import pytest
 from expkit.records import Record, read_record
 from expkit.registry import ConfigError
 from expkit.reproduce import main, prepared_config
+from tests.forks import Forks
 
 ROOT = Path(__file__).parents[2]
 LONG = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="EXPKIT_LONG=1 runs it: several minutes")
@@ -25,26 +26,28 @@ def python(folder: Path, *arguments: str, code: Path = ROOT) -> subprocess.Compl
     )  # fmt: skip
 
 
-def test_a_shared_record_is_run_again_elsewhere(tmp_path: Path, image_files: Callable[..., Path]) -> None:
+def test_a_shared_record_is_run_again_elsewhere(
+    commands: Forks, tmp_path: Path, image_files: Callable[..., Path]
+) -> None:
     """Exported, run again in another folder with the data at another place; and refused once a file has changed."""
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(10)))
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    done = python(first, "expkit.run", *PETS, f"dataset.root={root}", "logger=none", "dataset.num_workers=0")
+    done = commands.run(first, *PETS, f"dataset.root={root}", "logger=none", "dataset.num_workers=0")
     assert done.returncode == 0, done.stderr
     (folder,) = (first / "outputs").iterdir()
-    done = python(first, "expkit.reproduce", str(folder), "--export", str(second / "shared.zip"))
+    done = commands.run(first, str(folder), "--export", str(second / "shared.zip"), module="expkit.reproduce")
     assert done.stdout.endswith("without checkpoints, log.txt, report.html\n"), done.stderr
     root.rename(tmp_path / "moved")
-    command = ("expkit.reproduce", "shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1")
-    done = python(second, *command, "--steps", "3")
+    words = ["shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1"]
+    done = python(second, "expkit.reproduce", *words, "--steps", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert ": identical (3 points, " in done.stdout
     assert "nothing differs here" in done.stdout
     photo = tmp_path / "moved/cat/1.jpg"
     photo.write_bytes(photo.read_bytes()[:-1] + b"\0")
-    done = python(second, *command)
+    done = commands.run(second, *words, module="expkit.reproduce", environment={"COLUMNS": "200"})
     assert done.returncode == 2, done.stdout
     assert "error: data: " in done.stderr
     assert "1 changed (cat/1.jpg)" in done.stdout

@@ -2,22 +2,25 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.forks import Forks
 
 SMALL = ["dataset.size=32", "dataset.train_images=40", "dataset.val_images=10", "dataset.num_workers=0"]
 SMALL += ["model.width=4", "batch_size=16", "epochs=2", "logger=none"]
 
 
-def run(folder: Path, *overrides: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+def run(commands: Forks, folder: Path, *overrides: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Return (what a run's process said, its folder)."""
     own = [f"dataset.root={folder}/shapes", f"output_dir={folder}/outputs", *SMALL, *overrides]
-    done = subprocess.run([sys.executable, "-m", "expkit.run", *own], capture_output=True, text=True, check=False)
+    done = commands.run(folder, *own)
     return done, max((folder / "outputs").iterdir())
 
 
-def test_a_finished_run_leaves_pictures_and_a_report_even_where_it_cannot_be_replaced(tmp_path: Path) -> None:
-    done, folder = run(tmp_path)
+def test_a_finished_run_leaves_pictures_and_a_report_even_where_it_cannot_be_replaced(
+    commands: Forks, tmp_path: Path
+) -> None:
+    done, folder = run(commands, tmp_path)
     assert done.returncode == 0, done.stderr
     page = (folder / "report.html").read_text()
     assert page.count("data:image/webp") == len(list((folder / "pictures").glob("*.png"))) - 1  # the matrix is drawn
@@ -26,14 +29,14 @@ def test_a_finished_run_leaves_pictures_and_a_report_even_where_it_cannot_be_rep
     assert {"val/predictions", "val/per_class", "val/calibration", "model/summary", "train/inputs"} <= names
     (folder / "report.html").unlink()
     (folder / "report.html").mkdir()
-    again, _ = run(tmp_path, f"checkpoint.resume={folder}", "epochs=3")
+    again, _ = run(commands, tmp_path, f"checkpoint.resume={folder}", "epochs=3")
     assert again.returncode == 0, again.stderr
     assert "warning: report.html was not written: IsADirectoryError" in again.stderr
     assert json.loads((folder / "record.json").read_text())["status"] == "finished"
 
 
-def test_a_run_that_fails_leaves_a_report_with_the_reason(tmp_path: Path) -> None:
-    done, folder = run(tmp_path, "optimizer=sgd", "optimizer.lr=1e20", "schedule=constant", "log_every=1")
+def test_a_run_that_fails_leaves_a_report_with_the_reason(commands: Forks, tmp_path: Path) -> None:
+    done, folder = run(commands, tmp_path, "optimizer=sgd", "optimizer.lr=1e20", "schedule=constant", "log_every=1")
     assert done.returncode == 1
     page = (folder / "report.html").read_text()
     assert '<span class="pill failed">failed</span>' in page

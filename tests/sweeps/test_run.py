@@ -6,14 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.sweeps.forks import Forks, forks, wait_until
+from tests.forks import Forks, wait_until
 
 # A model that does what a job must survive, once it trains; and one whose steps take a while.
 PLUGIN = """
@@ -47,12 +46,6 @@ def odd(
 ) -> nn.Module:
     return Odd(num_classes, how, pause)
 """
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Forks]:
-    with forks() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +92,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_crash_is_a_line_in_the_table(commands: Forks, small: list[str], tmp_path: Path) -> None:
-    code, output = commands.run(tmp_path, *small, "model.how=well,raise,kill,crash,memory", "seed=0")
+    code, output = commands.told(tmp_path, *small, "model.how=well,raise,kill,crash,memory", "seed=0")
     assert code == 1
     found = rows(tmp_path)
     assert [row["status"] for row in found] == ["finished", "failed", "failed", "failed", "failed"]
@@ -110,7 +103,7 @@ def test_a_crash_is_a_line_in_the_table(commands: Forks, small: list[str], tmp_p
     assert "memory ran out" in reasons[4]
     assert output.count("[5/5]") == 1
     assert "best     model.how=well  outputs/sweeps/" in output
-    code, output = commands.run(tmp_path, *small, "model.how=well,raise,kill,crash,memory", "seed=0")
+    code, output = commands.told(tmp_path, *small, "model.how=well,raise,kill,crash,memory", "seed=0")
     assert code == 1
     started = [line["job"] for line in ledger(tmp_path) if line["event"] == "started"]
     assert sorted(started) == [0, 1, 1, 2, 2, 3, 3, 4, 4]  # the finished one is not run again
@@ -118,7 +111,7 @@ def test_a_crash_is_a_line_in_the_table(commands: Forks, small: list[str], tmp_p
 
 def test_seeds_are_one_row_and_the_recipe_composes(commands: Forks, small: list[str], tmp_path: Path) -> None:
     swept = ["optimizer.lr=0.1,0.0001", "optimizer=sgd", "seed=0,1,2"]
-    code, output = commands.run(tmp_path, *small, *swept)
+    code, output = commands.told(tmp_path, *small, *swept)
     assert code == 0
     results = json.loads((sweep_folder(tmp_path) / "results.json").read_text())
     assert [group["seeds"] for group in results["groups"]] == [3, 3]
@@ -130,7 +123,7 @@ def test_seeds_are_one_row_and_the_recipe_composes(commands: Forks, small: list[
     recipe = (sweep_folder(tmp_path) / "best.yaml").read_text()
     (tmp_path / "conf/experiment").mkdir()
     (tmp_path / "conf/experiment/best.yaml").write_text(recipe)
-    code, output = commands.run(tmp_path, "--plugin", "odd.py", "experiment=best", "--cfg=job")
+    code, output = commands.told(tmp_path, "--plugin", "odd.py", "experiment=best", "--cfg=job")
     assert code == 0
     assert "/shapes" not in recipe  # a place of this machine
     best = results["groups"][0]["differs"]["optimizer.lr"]
@@ -155,7 +148,7 @@ def test_seeds_are_one_row_and_the_recipe_composes(commands: Forks, small: list[
 def test_no_job_starts_where_one_cannot(
     swept: list[str], says: str, commands: Forks, small: list[str], tmp_path: Path
 ) -> None:
-    code, output = commands.run(tmp_path, *small, *swept)
+    code, output = commands.told(tmp_path, *small, *swept)
     assert code == 2, output
     assert says in output
     assert all(line.startswith("error: ") for line in output.split("\n") if line), output
@@ -163,7 +156,7 @@ def test_no_job_starts_where_one_cannot(
 
 
 def test_dry_shows_the_jobs_and_starts_none(commands: Forks, small: list[str], tmp_path: Path) -> None:
-    code, output = commands.run(
+    code, output = commands.told(
         tmp_path, *small, "--dry", "model.pause=0.02,0.2", "hydra.launcher.n_jobs=2", "epochs=30"
     )
     assert code == 0
@@ -185,7 +178,7 @@ def some_checkpoint(folder: Path) -> bool:
 def undisturbed(commands: Forks, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the weights that the slow sweep ends with when nobody disturbs it."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    code, output = commands.run(folder, *small_command(folder, drawn), *SLOW)
+    code, output = commands.told(folder, *small_command(folder, drawn), *SLOW)
     assert code == 0, output
     found = digests(folder)
     assert len(found) == 3
@@ -205,23 +198,23 @@ def test_a_sweep_that_was_ended_is_finished_by_the_same_command(
 ) -> None:
     process = commands.start(tmp_path, *small, *SLOW)
     wait_until(lambda: some_checkpoint(tmp_path))
-    os.kill(process, number)
-    code = commands.wait(process)
+    os.kill(process.pid, number)
+    code = process.wait()
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    output = (tmp_path / "output.txt").read_text()
+    output = process.printed()
     if number != signal.SIGKILL:
         assert output.count("interrupted") >= 2
         assert "go on    the same command runs the 3 jobs that are not finished" in output
         statuses = {json.loads(path.read_text())["status"] for path in sweep_folder(tmp_path).glob("*/record.json")}
         assert statuses == {"interrupted"}
-    code, output = commands.run(tmp_path, *small, *SLOW)
+    code, output = commands.told(tmp_path, *small, *SLOW)
     assert code == 0, output
     assert "jobs are finished" in output.splitlines()[0]
     assert digests(tmp_path) == undisturbed
     assert len(list(sweep_folder(tmp_path).glob("*/record.json"))) == 3  # gone on with in place, none begun anew
     resumed = [line for line in ledger(tmp_path) if line["event"] == "started" and line["resume"]]
     assert len(resumed) >= 2
-    code, output = commands.run(tmp_path, *small, *SLOW)
+    code, output = commands.told(tmp_path, *small, *SLOW)
     assert code == 0
     assert "3 of 3 jobs are finished" in output
     assert len([line for line in ledger(tmp_path) if line["event"] == "started"]) == 3 + len(resumed)
@@ -235,11 +228,11 @@ def test_a_sweep_that_is_killed_again_and_again_ends_the_same(
     while code == -9 and kills < 40:
         process = commands.start(tmp_path, *small, *SLOW)
         time.sleep(draws.uniform(1.0, 4.0))
-        os.kill(process, signal.SIGKILL)  # one that has ended is still there until it is waited for
-        code = commands.wait(process)
+        os.kill(process.pid, signal.SIGKILL)  # one that has ended is still there until it is waited for
+        code = process.wait()
         kills += code == -9
     print(f"killed {kills} times")
-    assert code == 0, (tmp_path / "output.txt").read_text()
+    assert code == 0, process.printed()
     assert kills >= 3
     assert digests(tmp_path) == undisturbed
 
@@ -251,7 +244,7 @@ def test_a_file_that_changes_meanwhile_changes_nothing(commands: Forks, small: l
     process = commands.start(tmp_path, *command)
     wait_until(lambda: some_checkpoint(tmp_path))
     choice.write_text("name: odd\npause: 0.06\n")
-    assert commands.wait(process) == 0
+    assert process.wait() == 0
     configs = [yaml.safe_load(path.read_text()) for path in sweep_folder(tmp_path).glob("*/config.yaml")]
     assert [config["model"]["pause"] for config in configs] == [0.05, 0.05]
 
@@ -262,18 +255,18 @@ def test_a_changed_base_is_shown_and_refused(commands: Forks, small: list[str], 
     command = [*small, "epochs=4", "seed=0,1", "hydra.launcher.n_jobs=1"]
     process = commands.start(tmp_path, *command)
     wait_until(lambda: some_checkpoint(tmp_path))
-    os.kill(process, signal.SIGINT)
-    assert commands.wait(process) == 130
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130
     choice.write_text("name: odd\npause: 0.0\n")
-    code, output = commands.run(tmp_path, *command)
+    code, output = commands.told(tmp_path, *command)
     assert code == 2
     assert "error: model.pause: 0.05 -> 0.0 (2 of 2 jobs)" in output
     assert "--frozen" in output.splitlines()[-1]
-    code, output = commands.run(tmp_path, *command, "--frozen")
+    code, output = commands.told(tmp_path, *command, "--frozen")
     assert code == 0
     configs = [yaml.safe_load(path.read_text()) for path in sweep_folder(tmp_path).glob("*/config.yaml")]
     assert [config["model"]["pause"] for config in configs] == [0.05, 0.05]
-    code, output = commands.run(tmp_path, *command, "--new")
+    code, output = commands.told(tmp_path, *command, "--new")
     assert code == 0
     assert len(list((tmp_path / "outputs/sweeps").iterdir())) == 2
 
@@ -283,9 +276,9 @@ def test_two_of_one_sweep_do_not_run_at_once(commands: Forks, small: list[str], 
     process = commands.start(tmp_path, *command)
     wait_until(lambda: some_checkpoint(tmp_path))
     other = commands.start(tmp_path, *command)
-    assert commands.wait(other) == 2
-    assert commands.wait(process) == 0
-    assert "is in use by process" in (tmp_path / "output.txt").read_text()
+    assert other.wait() == 2
+    assert process.wait() == 0
+    assert "is in use by process" in other.printed()
 
 
 def test_the_joblib_launcher_gets_frozen_files(commands: Forks, small: list[str], tmp_path: Path) -> None:
@@ -296,6 +289,6 @@ def test_the_joblib_launcher_gets_frozen_files(commands: Forks, small: list[str]
     process = commands.start(tmp_path, *small, *launcher)
     wait_until(lambda: list(tmp_path.glob("outputs/*/config.yaml")), 120)
     choice.write_text("name: odd\npause: 0.2\n")
-    assert commands.wait(process) == 0, (tmp_path / "output.txt").read_text()
+    assert process.wait() == 0, process.printed()
     configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("outputs/*/config.yaml")]
     assert [config["model"]["pause"] for config in configs] == [0.1] * 4

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.sweeps.forks import Forks, forks, wait_until
+from tests.forks import Forks, wait_until
 from tests.sweeps.test_run import ledger, rows, some_checkpoint, sweep_folder
 
 pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'expkit[optuna]'")
@@ -48,12 +47,6 @@ def better(
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Forks]:
-    with forks() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("drawn")
 
@@ -82,7 +75,7 @@ def trials(folder: Path) -> list[tuple[str, str]]:
 
 
 def test_a_search_prunes(commands: Forks, tmp_path: Path, drawn: Path) -> None:
-    code, output = commands.run(tmp_path, *command(tmp_path, drawn, *SLOW))
+    code, output = commands.told(tmp_path, *command(tmp_path, drawn, *SLOW))
     assert code == 0, output
     found = trials(tmp_path)
     assert len({bet for bet, _ in found}) == 8
@@ -98,22 +91,22 @@ def test_a_search_prunes(commands: Forks, tmp_path: Path, drawn: Path) -> None:
 @pytest.mark.skipif("EXPKIT_LONG" not in os.environ, reason="EXPKIT_LONG=1: two whole searches")
 def test_a_search_ends_the_same_when_it_was_killed(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    code, output = commands.run(whole, *command(whole, drawn, *SLOW))
+    code, output = commands.told(whole, *command(whole, drawn, *SLOW))
     assert code == 0, output
     found = trials(whole)
     process = commands.start(killed, *command(killed, drawn, *SLOW))
     wait_until(lambda: (killed / "outputs").exists() and len(ended(killed)) >= 3)
-    os.kill(process, signal.SIGKILL)
-    assert commands.wait(process) == -9
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -9
     before = ended(killed)
-    code, output = commands.run(killed, *command(killed, drawn, *SLOW))
+    code, output = commands.told(killed, *command(killed, drawn, *SLOW))
     assert code == 0, output
     assert "of 8 jobs are finished" in output.splitlines()[0]
     # Whether a trial was stopped in time or was through by then depends on the machine, and the study does not mind.
     assert [bet for bet, _ in trials(killed)] == [bet for bet, _ in found]
     started = [line["job"] for line in ledger(killed) if line["event"] == "started"]
     assert all(started.count(job) == 1 for job in before)
-    code, output = commands.run(killed, *command(killed, drawn, *SLOW))
+    code, output = commands.told(killed, *command(killed, drawn, *SLOW))
     assert code == 0
     assert "8 of 8 jobs are finished" in output
     assert len([line for line in ledger(killed) if line["event"] == "started"]) == len(started)
@@ -128,7 +121,7 @@ def ended(folder: Path) -> list[int]:
 def test_failures_are_trials_and_the_best_is_shown(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     swept = ["model.bet=range(0.0,4.0,1.0)", "model.how=well,lost,raise", "epochs=1", "hydra.launcher.n_jobs=2"]
     search = command(tmp_path, drawn, *swept, "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=50")
-    code, output = commands.run(tmp_path, *search)
+    code, output = commands.told(tmp_path, *search)
     assert code == 0, output
     found = {(row["model.bet"], row["model.how"]): row for row in rows(tmp_path)}
     assert len(found) == 12
@@ -142,7 +135,7 @@ def test_failures_are_trials_and_the_best_is_shown(commands: Forks, tmp_path: Pa
     page = (folder / "sweep.html").read_text()
     assert "importance: each key" in page
     assert "trial by trial" in page
-    code, output = commands.run(tmp_path, *search)
+    code, output = commands.told(tmp_path, *search)
     assert code == 0
     assert "12 of 12 jobs are finished" in output  # what failed is a result, and not run again
 
@@ -155,29 +148,29 @@ def test_more_trials_go_on_and_ctrl_c_leaves_a_study_to_go_on_with(
     )
     process = commands.start(tmp_path, *search, "hydra.sweeper.n_trials=3", "hydra.sweeper.pruner=none")
     wait_until(lambda: some_checkpoint(tmp_path))
-    os.kill(process, signal.SIGINT)
-    assert commands.wait(process) == 130
-    output = (tmp_path / "output.txt").read_text()
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130
+    output = process.printed()
     assert "interrupted" in output
     assert "go on    the same command runs the 3 jobs that are not finished" in output
-    code, output = commands.run(tmp_path, *search, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner=none")
+    code, output = commands.told(tmp_path, *search, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner=none")
     assert code == 0, output
     assert [status for _, status in trials(tmp_path)] == ["finished"] * 4
     resumed = [line for line in ledger(tmp_path) if line["event"] == "started" and line["resume"]]
     assert resumed
     (tmp_path / "conf/model/better.yaml").write_text("name: better\nbet: 0.0\npause: 0.2\nhow: well\n")
     other = [word for word in search if not word.startswith("model.pause")]
-    assert commands.run(tmp_path, *other, "--dry")[0] == 0
+    assert commands.told(tmp_path, *other, "--dry")[0] == 0
 
 
 def test_a_changed_file_is_named(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     search = command(tmp_path, drawn, "model.bet=interval(0,2)", "epochs=1", "hydra.sweeper.n_trials=1")
-    assert commands.run(tmp_path, *search)[0] == 0
+    assert commands.told(tmp_path, *search)[0] == 0
     (tmp_path / "conf/model/better.yaml").write_text("name: better\nbet: 0.0\npause: 0.01\nhow: well\n")
-    code, output = commands.run(tmp_path, *search)
+    code, output = commands.told(tmp_path, *search)
     assert code == 2
     assert "error: model.pause: 0.0 -> 0.01 (2 of 2 jobs)" in output
-    code, output = commands.run(tmp_path, *search, "--new")
+    code, output = commands.told(tmp_path, *search, "--new")
     assert code == 0, output
     assert len(list((tmp_path / "outputs/sweeps").iterdir())) == 2
 
@@ -198,7 +191,7 @@ def test_a_changed_file_is_named(commands: Forks, tmp_path: Path, drawn: Path) -
 def test_no_trial_starts_where_one_cannot(
     words: list[str], says: str, commands: Forks, tmp_path: Path, drawn: Path
 ) -> None:
-    code, output = commands.run(tmp_path, *command(tmp_path, drawn, *words))
+    code, output = commands.told(tmp_path, *command(tmp_path, drawn, *words))
     assert code == 2, output
     assert says in output
     assert not (tmp_path / "outputs").exists()
@@ -206,7 +199,7 @@ def test_no_trial_starts_where_one_cannot(
 
 def test_dry_shows_what_would_be_tried(commands: Forks, tmp_path: Path, drawn: Path) -> None:
     search = command(tmp_path, drawn, "model.bet=interval(0,2)", "epochs=1", "--dry")
-    code, output = commands.run(tmp_path, *search, "hydra.sweeper.n_trials=30")
+    code, output = commands.told(tmp_path, *search, "hydra.sweeper.n_trials=30")
     assert code == 0, output
     assert "30 trials like these" in output
     assert not (tmp_path / "outputs").exists()
