@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -59,6 +60,7 @@ def _fit(image: Tensor, side: int) -> Image.Image:
     return pillow.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
 
 
+@cache
 def font_of(points: int) -> Font:
     return ImageFont.load_default(points)
 

@@ -18,6 +18,7 @@ _WORDS = {
     "sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad", "adadelta": "Adadelta",
     "adamax": "Adamax", "nadam": "NAdam", "radam": "RAdam", "rprop": "Rprop", "asgd": "ASGD", "adafactor": "Adafactor",
 }  # fmt: skip
+_WAYS = ("fused", "foreach", "differentiable")  # to compute an update
 NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -75,8 +76,19 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
         {"params": chosen} | _group_options(options, number, node, scale) | ({"weight_decay": 0.0} if exempt else {})
         for (number, exempt, scale), chosen in sorted(grouped.items(), key=lambda item: item[0])
     ]
-    optimizer: torch.optim.Optimizer = optimizers.build(node, params=groups)
+    fused = {"fused": True} if _can_be_fused(node, parameters) else {}
+    optimizer: torch.optim.Optimizer = optimizers.build({**node, **fused}, params=groups)
     return optimizer
+
+
+def _can_be_fused(node: Mapping[str, Any], parameters: Mapping[str, nn.Parameter]) -> bool:
+    """Return whether one pass may update all weights, which torch does only if asked: AdamW then takes a third.
+
+    What was chosen in the config stays: fused=false, or another way of the three.
+    """
+    if "fused" not in optimizers.options(node["name"]) or any(node.get(key) is not None for key in _WAYS):
+        return False
+    return all(one.is_floating_point() and one.device.type in ("cpu", "cuda", "mps") for one in parameters.values())
 
 
 def _group_of(name: str, options: OptimizerOptions) -> int:

@@ -2,8 +2,8 @@
 
 python tests/bench/loop.py [ROUNDS]
 
-Lightning, ignite and accelerate are timed in the same rounds where they are installed:
-uv run --with lightning --with pytorch-ignite --with accelerate python tests/bench/loop.py
+Lightning, ignite, accelerate and MMEngine are timed in the same rounds where they are installed:
+uv run --with lightning --with pytorch-ignite --with accelerate --with mmengine python tests/bench/loop.py
 """
 
 import importlib.util
@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -233,10 +234,51 @@ def accelerate(folder: Path) -> float:
     return seconds
 
 
+def mmengine(folder: Path) -> float:
+    """The same with MMEngine's runner: its hook logs loss and accuracy every 50 steps, to a JSON file."""
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel
+    from mmengine.runner import Runner as TheirRunner
+    from torch.utils.data import DataLoader
+
+    class Tiny(BaseModel):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.loss_of = tiny(), nn.CrossEntropyLoss()
+
+        def forward(self, images: torch.Tensor, targets: torch.Tensor, mode: str = "loss") -> dict[str, torch.Tensor]:
+            logits = self.model(images)
+            accuracy = (logits.argmax(1) == targets).float().mean()
+            return {"loss": self.loss_of(logits, targets), "accuracy": accuracy}
+
+    class Ready(DataLoader[Any]):
+        def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]
+            return iter([{"images": batch.images, "targets": batch.targets} for batch in InMemory()])
+
+    class Clock(Hook):  # type: ignore[misc]
+        def before_train_epoch(self, runner: Any) -> None:
+            self.began = time.perf_counter()
+
+        def after_train_epoch(self, runner: Any) -> None:
+            self.seconds = time.perf_counter() - self.began
+
+    clock = Clock()
+    off = {"checkpoint": None, "param_scheduler": None, "sampler_seed": None}
+    runner = TheirRunner(
+        Tiny(), str(folder), train_dataloader=Ready(range(STEPS)), train_cfg={"by_epoch": True, "max_epochs": 1},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.01}}, custom_hooks=[clock], log_level="ERROR",
+        default_hooks=off | {"logger": {"type": "LoggerHook", "interval": 50}}, experiment_name=folder.name,
+        env_cfg={"dist_cfg": {"backend": "gloo"}},
+    )  # fmt: skip
+    runner.train()
+    return clock.seconds
+
+
 PEERS = {
     "lightning": ("Lightning, CSV", lightning),
     "ignite": ("ignite, TensorBoard", ignite),
     "accelerate": ("accelerate, TensorBoard", accelerate),
+    "mmengine": ("MMEngine, its JSON file", mmengine),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from expkit.new.project import CONTENTS, make
 from expkit.registry import ConfigError
+from tests.forks import Forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,14 +32,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "leaf_spots", done.stdout
 
 
-def commands(printed: str) -> list[list[str]]:
+def commands_in(printed: str) -> list[list[str]]:
     """Return the printed commands, without their comments."""
     return [shlex.split(line, comments=True) for line in printed.partition("next\n")[2].splitlines()]
 
 
 def test_the_printed_commands_work(project: tuple[Path, str]) -> None:
     folder, printed = project
-    change, train, options, test = commands(printed)
+    change, train, options, test = commands_in(printed)
     assert change == ["cd", "leaf_spots"]
     trained = run(folder, *train[1:], "epochs=1", "dataset.images=60")
     assert trained.returncode == 0, trained.stderr
@@ -60,13 +61,13 @@ def test_everything_is_there_and_named(project: tuple[Path, str]) -> None:
         assert f"  {path:34}{content}\n" in printed
 
 
-def test_the_readme_names_what_there_is(project: tuple[Path, str]) -> None:
+def test_the_readme_names_what_there_is(commands: Forks, project: tuple[Path, str]) -> None:
     folder, _ = project
     lines = [shlex.split(line, comments=True) for line in (folder / "README.md").read_text().splitlines()
              if line.startswith("python -m expkit.run")]  # fmt: skip
     assert len(lines) == 3
     for line in lines:
-        done = run(folder, *line[1:], "--help")
+        done = commands.run(folder, *line[3:], "--help")
         assert done.returncode == 0, done.stderr
 
 

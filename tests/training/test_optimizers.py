@@ -77,3 +77,22 @@ def test_frozen_parameters_are_left_out(model: nn.Module) -> None:
 def test_wrong_groups_are_named(groups: list[dict[str, Any]], sentence: str, model: nn.Module) -> None:
     with pytest.raises(ConfigError, match=sentence):
         build_optimizer({"name": "sgd", "lr": 0.1, "groups": groups}, model)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "fused"), [({}, True), ({"fused": False}, False), ({"foreach": True}, None), ({"name": "adamax"}, None)]
+)
+def test_all_weights_are_updated_in_one_pass_unless_another_way_is_chosen(
+    chosen: dict[str, Any], fused: bool | None, model: nn.Module
+) -> None:
+    optimizer = build_optimizer({"name": "adamw", **chosen}, model)
+    assert optimizer.defaults.get("fused") is fused
+    if fused:  # and it is the same update
+        plain = torch.optim.AdamW([one.detach().clone().requires_grad_() for one in model.parameters()])
+        for one, other in zip(optimizer.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
+            one.grad = other.grad = torch.randn_like(one)
+        for _ in range(3):
+            optimizer.step()
+            plain.step()
+        for one, other in zip(optimizer.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
+            torch.testing.assert_close(one, other)
