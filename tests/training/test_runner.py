@@ -121,8 +121,9 @@ def test_an_epoch_is_as_long_as_its_sampler_says(small_config: Compose) -> None:
 
 def test_restored_fused_state_has_the_layout_of_its_weights(small_config: Compose) -> None:
     """A fused update walks through weight and state as they lie in memory; files hold plain layout."""
-    config = small_config("optimizer.fused=true", "epochs=1", "schedule=constant")
+    config = small_config("epochs=1", "schedule=constant")
     first, second = runner_of(config), runner_of(config)
+    assert first.parts.optimizer.defaults["fused"]
     first.run()
     state = first.state_dict()
     for moments in state["optimizer"]["state"].values():
