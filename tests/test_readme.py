@@ -36,7 +36,7 @@ ELSEWHERE = {
     "python3 -m venv .uv && .uv/bin/pip install -q uv && .uv/bin/uv run pytest": "is what .ci/run runs",
     "tensorboard --logdir outputs": "runs until it is ended; tests/loggers/test_tensorboard.py reads what it reads",
     "python -m expkit.visdom": "runs until it is ended; tests/test_visdom.py starts it",
-    "uv run --with lightning --with pytorch-ignite --with accelerate": "installs what is measured",
+    "uv run --with lightning --with pytorch-ignite --with accelerate --with mmengine": "installs what is measured",
     "wandb sync": "needs the service; tests/loggers/test_others.py reads the run that is kept",
     "torchrun --nproc-per-node=2 -m expkit.run device=multi_gpu": "needs GPUs; tests/devices/test_ranks.py runs it"
     " with device=multi_cpu",

@@ -82,7 +82,7 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
 
 
 def _can_be_fused(node: Mapping[str, Any], parameters: Mapping[str, nn.Parameter]) -> bool:
-    """Return whether one pass may update all weights, which torch does only if asked: AdamW then takes a third.
+    """Return whether one pass may update all weights, which torch does only if asked.
 
     What was chosen in the config stays: fused=false, or another way of the three.
     """
