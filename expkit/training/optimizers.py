@@ -76,6 +76,8 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
         {"params": chosen} | _group_options(options, number, node, scale) | ({"weight_decay": 0.0} if exempt else {})
         for (number, exempt, scale), chosen in sorted(grouped.items(), key=lambda item: item[0])
     ]
+    if node.get("fused") and node.get("foreach"):
+        raise ConfigError("optimizer.foreach: is another way than optimizer.fused; take one of the two out")
     fused = {"fused": True} if _can_be_fused(node, parameters) else {}
     optimizer: torch.optim.Optimizer = optimizers.build({**node, **fused}, params=groups)
     return optimizer

@@ -96,3 +96,8 @@ def test_all_weights_are_updated_in_one_pass_unless_another_way_is_chosen(
             plain.step()
         for one, other in zip(optimizer.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
             torch.testing.assert_close(one, other)
+
+
+def test_two_ways_at_once_are_refused(model: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\.foreach: is another way than optimizer\.fused; take one"):
+        build_optimizer({"name": "sgd", "fused": True, "foreach": True}, model)
