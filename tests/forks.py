@@ -75,11 +75,16 @@ class Forks:
         return Process(self, self.ask("start", given), output)
 
     def run(
-        self, folder: Path, *arguments: str, module: str = "expkit.run", environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        self, folder: Path, *arguments: str, module: str = "expkit.run",
+        environment: Mapping[str, str] | None = None, timeout: float = 240,
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command to its end. Raises TimeoutExpired; the process is killed then."""
         process = self.start(folder, *arguments, module=module, environment=environment)
-        printed, errors = process.communicate()
+        try:
+            printed, errors = process.communicate(timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            raise
         return subprocess.CompletedProcess(arguments, process.wait(), printed, errors)
 
     def told(self, folder: Path, *arguments: str) -> tuple[int, str]:

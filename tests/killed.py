@@ -2,7 +2,7 @@
 
 python tests/killed.py FOLDER KILLS SEED     prints JSON: kills, kills within a checkpoint write, runs, runs that differ
 
-At least half of the kills lie within a write; there are a few more than KILLS where that needs them.
+Half of the kills lie within a write.
 """
 
 import hashlib
@@ -98,7 +98,8 @@ def outcome(folder: Path) -> dict[str, Any]:
 def watch_writes(fatal: int, share: float) -> Callable[[], None]:
     """Return what makes a process say in WRITING whether it writes a file of a checkpoint, at this instant.
 
-    While it writes file number `fatal` it kills itself, after a `share` of the time that the file before took.
+    While it writes file number `fatal` it kills itself, after a `share` of the time that the file before took, and at
+    the latest when the write is about to return.
     """
 
     def prepare() -> None:
@@ -112,9 +113,10 @@ def watch_writes(fatal: int, share: float) -> Callable[[], None]:
             try:
                 return original(path, content)
             finally:
+                if count == fatal:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 seconds, WRITING[0] = time.monotonic() - began, 0
 
-        WRITING[0] = 0
         write.write_whole = write_whole
 
     return prepare
@@ -129,17 +131,14 @@ class Counts:
     runs: int = 0
     different: int = 0
 
-    def is_done(self, kills: int) -> bool:
-        return self.kills >= kills and 2 * self.within_a_write >= self.kills
-
 
 def run_until_done(overrides: Sequence[str], folder: Path, chance: random.Random, counts: Counts, kills: int) -> None:
     """Kill a run at random instants, eight times at most, until it ends; adds to the counts."""
-    most = counts.kills + 8
+    most = min(counts.kills + 8, kills)
     while True:
-        is_killed = counts.kills < most and not counts.is_done(kills)
+        is_killed = counts.kills < most
         in_write = is_killed and 2 * counts.within_a_write <= counts.kills  # so that the next may lie elsewhere
-        prepare = watch_writes(chance.randrange(2, 10) if in_write else 0, chance.random())
+        prepare, WRITING[0] = watch_writes(chance.randrange(2, 10) if in_write else 0, chance.random()), 0
         child = start([*overrides, "checkpoint.resume=auto"], folder, prepare)
         if is_killed and not in_write:
             time.sleep(0.2 + chance.random() * 1.6)
@@ -162,7 +161,7 @@ def main(parent: Path, kills: int, seed: int) -> None:
     (parent / "whole").mkdir()
     assert wait(start(overrides, parent / "whole")) == 0, (parent / "whole.txt").read_text()
     expected = outcome(parent / "whole")
-    while not counts.is_done(kills):
+    while counts.kills < kills:
         folder = parent / f"killed_{counts.runs}"
         folder.mkdir()
         run_until_done(overrides, folder, chance, counts, kills)

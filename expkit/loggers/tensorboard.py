@@ -154,10 +154,11 @@ def _summaries(events: _EventFile) -> Any:
 def _image(picture: Picture) -> Any:
     """Return what tensorboardX's add_image writes, from the bytes that are packed already."""
     from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.summary import _clean_tag
 
     height, width, channels = picture.pixels.shape
     image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=picture.png)
-    return Summary(value=[Summary.Value(tag=picture.name, image=image)])
+    return Summary(value=[Summary.Value(tag=_clean_tag(picture.name), image=image)])
 
 
 def _add_histogram(writer: Any, histogram: Histogram) -> None:

@@ -34,8 +34,9 @@ def exhibits_of(run: RunFiles) -> dict[str, list[Any]]:
         "histograms": [],
     }  # fmt: skip
     by_kind: dict[str, list[str]] = {}
-    drawn_anyway = {f"{one['name']}_picture" for one in latest(run) if one["kind"] == "matrix"}
-    shown = [one for one in latest(run) if not (one["kind"] == "picture" and one["name"] in drawn_anyway)]
+    exhibits = latest(run)
+    drawn_anyway = {f"{one['name']}_picture" for one in exhibits if one["kind"] == "matrix"}
+    shown = [one for one in exhibits if not (one["kind"] == "picture" and one["name"] in drawn_anyway)]
     shown.sort(key=lambda one: _ORDER.index(one["name"]) if one["name"] in _ORDER else len(_ORDER))
     with ThreadPoolExecutor() as pool:  # packing pictures takes most of the time, on all cores
         packed = {one["name"]: pool.submit(_packed, one, run.folder) for one in shown if one["kind"] == "picture"}
