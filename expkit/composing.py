@@ -115,7 +115,7 @@ class CountedFiles(CachingConfigRepository):
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
 
-    is_one_run: ClassVar[bool] = False  # and no sweep: found out when the run was checked
+    checked: ClassVar[DictConfig | None] = None  # the config of a run that is no sweep: to be run as it was checked
 
     def __getstate__(self) -> dict[str, Any]:
         """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
@@ -126,9 +126,9 @@ class GuardedLoader(ConfigLoaderImpl):
         vars(self).update(state)
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
-        if self.is_one_run and named.get("validate_sweep_overrides") is False:
-            # Hydra composes all of it only to ask for the mode, and once more to run: a tenth of a second.
-            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
+        if self.checked is not None:  # composing it again takes a sixth of a second, and asking for the mode another
+            asks_for_mode = named.get("validate_sweep_overrides") is False
+            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else self.checked
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)
         except HydraException:  # a missing file is an OSError too, and has words of its own
@@ -164,7 +164,7 @@ def guarded() -> Iterator[None]:
     readers: dict[str, Any] = SourcesRegistry.instance().types
     names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
     reader, loader = readers["file"], names["ConfigLoaderImpl"]
-    FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.is_one_run = {}, False, False
+    FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.checked = {}, False, None
     readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
     try:
         yield

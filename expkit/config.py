@@ -58,7 +58,7 @@ def launch(
             jobs = _compose_all(plan)
             if not (parsed.help or parsed.cfg or parsed.info):
                 _check_all(jobs, check)
-                GuardedLoader.is_one_run = not plan.is_sweep
+                GuardedLoader.checked = plan.composed
                 launcher = plan.launcher.get("_target_")
                 if dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS)):
                     plan.jobs = iter(jobs)

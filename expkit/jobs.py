@@ -45,7 +45,7 @@ class Plan:
     is_sweep: whether it is several jobs; jobs: all of them, for a search one for each value to be tried out. words: the
     command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
     folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. space: what a search draws from;
-    submit: has a cluster's launcher run jobs, None for our pool.
+    submit: has a cluster's launcher run jobs, None for our pool. composed: a single run's config, as Hydra composed it.
     """
 
     is_sweep: bool = False
@@ -57,6 +57,7 @@ class Plan:
     count: int = 1  # of the jobs
     space: Space | None = None
     submit: Submit | None = None
+    composed: DictConfig | None = None
 
 
 def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
@@ -69,7 +70,9 @@ def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
         if not multirun and first.hydra.mode != RunMode.MULTIRUN:
             if ours:
                 raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
-            return Plan(jobs=iter([JobConfig(overrides, plain(without_hydra(first)))]))
+            config = plain(without_hydra(copy.deepcopy(first)))
+            # Hydra knows of --config-dir in another way than we, and tells the job so: there it composes for itself.
+            return Plan(jobs=iter([JobConfig(overrides, config)]), composed=None if place.config_dir else first)
         return _sweep(overrides, ours, first, place)
     except ConfigError:
         raise

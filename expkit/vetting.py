@@ -18,7 +18,9 @@ MOST_NODES = 20_000  # keys and values, with aliases written out
 LONGEST_WORD = 4_000  # characters of an unquoted value: YAML tries to read it as a number, at the length's square
 
 _TAGS = {f"tag:yaml.org,2002:{word}" for word in ("str", "int", "float", "bool", "null", "map", "seq")}
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # safe, and in C ten times as fast
+# Safe, and in C ten times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # Keys that act while Hydra still composes, so that no later check could stop them.
 _COMMAND_LINE_ONLY = {

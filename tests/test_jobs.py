@@ -1,11 +1,14 @@
 """The jobs of a command line: Hydra's combinations, pairs and exclusions, and the same configs as Hydra composes."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
-from expkit.composing import guarded
+from expkit.composing import Config, guarded, to_plain
+from expkit.config import launch
 from expkit.jobs import JobConfig, Plan, plan_jobs
 from expkit.onejob import Place, compose_one, plain
 from expkit.registry import ConfigError
@@ -152,3 +155,32 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert [first.config["model"]["width"], next(found).config["model"]["width"]] == [5, 5]
     with guarded():
         assert plain(compose_one(["model=mine"]))["model"]["width"] == 99
+
+
+# ---- one run ---------------------------------------------------------------------------------------------------------
+COMMAND_LINES = [
+    ["model=small_cnn", "seed=3"],
+    ["experiment=debug", "hydra.job.name=mine", "hydra.verbose=false"],
+    ["--config-name=config", "+note=${seed}", "~model.dropout"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMAND_LINES, ids=" ".join)
+def test_a_run_is_started_with_the_config_that_hydra_would_compose(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config was composed once, to be checked; composing it again gives the same, Hydra's node included."""
+    started: list[object] = []
+
+    def job(config: Config, overrides: list[str]) -> None:
+        assert HydraConfig.instance().cfg is not None
+        node = to_plain(HydraConfig.instance().cfg)["hydra"]
+        # Hydra adds it where it composes only to find the mode out.
+        node["overrides"]["hydra"] = [one for one in node["overrides"]["hydra"] if one != "hydra.mode=RUN"]
+        started.append((config, overrides, node))
+
+    launch(arguments, lambda config: None, job)
+    monkeypatch.setattr("expkit.config.plan_jobs", lambda *given: replace(plan_jobs(*given), composed=None))
+    launch(arguments, lambda config: None, job)
+    assert len(started) == 2
+    assert started[0] == started[1]

@@ -21,6 +21,7 @@ from expkit.records.code import code_facts, package_digest
 from expkit.records.facts import data_facts, environment_facts
 from expkit.records.seal import CHECKPOINTS, NAME, digests, sealed, unsealed
 from expkit.registry import ConfigError
+from expkit.vetting import DUMPER
 
 FORMAT = 1
 RESULT = "result.json"
@@ -183,7 +184,7 @@ def _json(value: Any) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return yaml.dump(value, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def _now() -> str:

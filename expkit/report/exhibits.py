@@ -88,14 +88,14 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _packed(one: Mapping[str, Any], folder: Path) -> Shown:
-    from PIL import Image
+    from PIL import Image, WebPImagePlugin  # noqa: F401 - else the first to save loads all of Pillow's formats
 
     with Image.open(_inside(folder, one["file"]), formats=["PNG"]) as picture:
         width, height = picture.size
         if width * height > LARGEST_PICTURE:
             raise ValueError(f"{one['file']} is larger than {LARGEST_PICTURE:,} pixels")
         small = BytesIO()
-        picture.convert("RGB").save(small, "WEBP", quality=88, method=2)
+        picture.convert("RGB").save(small, "WEBP", quality=88, method=0)
     source = "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()
     about = {"title": title_of(one["name"]), "caption": one.get("caption", "")}
     return about | {"source": source, "width": width, "height": height}

@@ -11,6 +11,7 @@ from expkit.report.curves import run_charts
 from expkit.report.exhibits import exhibits_of
 from expkit.report.page import drawn, render
 from expkit.report.read import RunFiles, read_run, shown
+from expkit.vetting import DUMPER
 
 NAME = "report.html"
 Rows = list[tuple[str, str]]
@@ -35,7 +36,9 @@ def report_of(run: RunFiles) -> str:
     for name in ("score_charts", "maps"):
         exhibits[name] = [drawn(svg) for svg in exhibits[name]]
     exhibits["histograms"] = [(title, [drawn(svg) for svg in some]) for title, some in exhibits["histograms"]]
-    config = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True) if run.config else "not readable"
+    config = "not readable"
+    if run.config:
+        config = yaml.dump(dict(run.config), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
     return render(
         "report.html",
         run=run, subtitle=_subtitle(run), reason=run.record.get("reason", ""), figures=_figures(run),

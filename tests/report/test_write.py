@@ -1,11 +1,12 @@
 """report.html: whole, safe, readable on a phone and in the dark, and made of any run folder, in whatever state."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from expkit.report import write_report
+from expkit.report import page, write_report
 from expkit.report.__main__ import main
 from tests.report.browser import opened
 from tests.report.runs import NASTY, show_all, write_run
@@ -103,3 +104,23 @@ def test_an_empty_folder_and_one_that_is_none_are_told_apart(
     out, err = capsys.readouterr()
     assert out.strip() == str(folder / "report.html")
     assert "none: is no run folder; give one such as outputs/NAME_DATE_TIME" in err
+
+
+def test_the_compiled_template_is_kept_and_never_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies beside Python's compiled modules: torn, or impossible to write, it changes nothing."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    folder = write_run(tmp_path / "run")
+    pages = []
+    for state in ("absent", "kept", "torn", "no folder"):
+        cache = tmp_path / ("missing" if state == "no folder" else "cache")
+        monkeypatch.setattr(page, "cache_from_source", lambda file, cache=cache: str(cache / "page.pyc"))
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        page._environment.cache_clear()
+        pages.append(write_report(folder).read_text())
+        kept = sorted((tmp_path / "cache").iterdir())
+        assert [one.name.startswith("__jinja2_") for one in kept] == [True, True]  # report.html and base.html
+        if state == "kept":
+            for one in kept:
+                one.write_bytes(one.read_bytes()[:-100])
+    page._environment.cache_clear()
+    assert pages[1:] == pages[:1] * 3
