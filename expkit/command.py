@@ -1,11 +1,16 @@
-"""What the commands share: how a mistake ends them, and the options of those that use a trained model."""
+"""What the commands share: how they begin and end, and the options of those that use a trained model."""
 
 import argparse
 import atexit
+import ctypes
 import gc
+import os
+import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from expkit.registry import ConfigError
@@ -63,3 +68,51 @@ def refuse(error: ConfigError) -> NoReturn:
     for fault in error.faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(2)
+
+
+def run_as_program(main: Callable[[], object]) -> None:
+    """Call main, and end the process at once: to free what torch's import has made takes Python more than a second.
+
+    What else belongs to an end is done: threads are waited for, exit handlers called, output is flushed, and the exit
+    code is that of sys.exit. mypy ends like this too. An exception ends as ever, and so does everything where a
+    debugger or a profiler has called this, or python -i, for they go on afterwards.
+    """
+    if _is_called_by_others():
+        main()
+        return
+    try:
+        main()
+        code: object = 0
+    except SystemExit as end:
+        code = end.code
+    _end(code)
+
+
+def _is_called_by_others() -> bool:
+    """Say whether anything but a program's start lies below in the stack."""
+    frame: FrameType | None = sys._getframe()
+    while frame and re.match(r"__main__$|runpy$|expkit\.", str(frame.f_globals.get("__name__"))):
+        frame = frame.f_back
+    return frame is not None or bool(sys.flags.inspect)
+
+
+def _end(code: object) -> NoReturn:
+    """Do what Python does at the end of a program, without freeing anything."""
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)
+    number = code if isinstance(code, int) else int(code is not None)
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except KeyboardInterrupt:
+        number = 130
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except ValueError:  # closed
+            pass
+        except OSError as error:
+            number = number or (141 if isinstance(error, BrokenPipeError) else 120)
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)  # what C code has printed
+    os._exit(number)

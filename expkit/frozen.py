@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from expkit.command import run_as_program
+
 _LOOK = 0.5  # seconds between two looks for the file that asks to end
 
 
@@ -72,4 +74,4 @@ def _run(facts: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

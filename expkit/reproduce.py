@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from expkit.command import importing, mistakes_told
+from expkit.command import importing, mistakes_told, run_as_program
 from expkit.registry import ConfigError, nearest
 
 Config = dict[str, Any]
@@ -248,4 +248,4 @@ def _verify(record: Any, ours: Any, last_step: int | None) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

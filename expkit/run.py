@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.command import importing, mistakes_told, refuse
+from expkit.command import importing, mistakes_told, refuse, run_as_program
 from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
@@ -170,5 +170,10 @@ def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Pr
     return Opened(job, overrides, command)
 
 
+def program() -> None:
+    """Be the command `expkit`."""
+    run_as_program(main)
+
+
 if __name__ == "__main__":
-    main()
+    program()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from expkit.command import importing, refuse
+from expkit.command import importing, refuse, run_as_program
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
@@ -74,4 +74,4 @@ def _examine(config: Config, run_command: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import importing, mistakes_told, model_options, speed_options
+from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
 
 _ABOUT = "Scores runs, or all runs in a folder, on their own validation data or on other data: dataset=CHOICE ..."
 _EXIT = "Exit code: 0 done, 1 some images could not be read (each is named), 2 a mistake in the command."
@@ -52,4 +52,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing, mistakes_told
+from expkit.command import importing, mistakes_told, run_as_program
 
 _ABOUT = "Writes a trained model for other programs, and compares the file with the model on real images."
 _EXIT = "Exit code: 0 written and equal, 1 written but its results differ, 2 a mistake in the command."
@@ -45,4 +45,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing, mistakes_told
+from expkit.command import importing, mistakes_told, run_as_program
 
 Config = dict[str, Any]
 
@@ -76,4 +76,4 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

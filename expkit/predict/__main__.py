@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import importing, mistakes_told, model_options, speed_options
+from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
 
 _ABOUT = "Says what is on images. The checkpoint knows its classes, transforms and config: nothing is asked again."
 _EXIT = "Exit code: 0 all images predicted, 1 some could not be read (each is named), 2 a mistake in the command."
@@ -58,4 +58,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)
