@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing, run_as_program
+from expkit.command import importing
 from expkit.registry import ConfigError
 
 
@@ -110,4 +110,4 @@ def _end_with_launcher(launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    run_as_program(main)
+    main()
