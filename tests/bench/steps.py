@@ -1,6 +1,6 @@
 """Steps of training and evaluation against plain torch: SqueezeNet and ResNet-18 at 224 pixels, batches of 32.
 
-python tests/bench/steps.py [ROUNDS [compile]]
+python tests/bench/steps.py [ROUNDS [compile] [squeezenet|resnet18]]
 
 Plain torch is float32, contiguous, with glibc's allocator as it is. Each way has a process of its own, since the
 allocator is the process's; images are there already. `compile` adds evaluation with device.compile (its first step
@@ -106,7 +106,7 @@ def main() -> None:
     if "compile" in sys.argv:
         tasks["evaluation"] = EVALUATION | COMPILED
     for task, ways in tasks.items():
-        for model_name in MODELS:
+        for model_name in [name for name in MODELS if name in sys.argv] or MODELS:
             times: dict[str, list[float]] = {way: [] for way in ways}
             for _ in track(range(rounds), f"{task}, {model_name}", transient=True):
                 for way, overrides in ways.items():
