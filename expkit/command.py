@@ -101,18 +101,25 @@ def _end(code: object) -> NoReturn:
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
     number = code if isinstance(code, int) else int(code is not None)
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-    except KeyboardInterrupt:
-        number = 130
-    for stream in (sys.stdout, sys.stderr):
+    for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        try:
+            last()
+        except KeyboardInterrupt:  # who does not want to wait for threads needs the handlers all the more
+            number = 130
+    failed = flush()
+    os._exit(number or failed)
+
+
+def flush() -> int:
+    """Have all output written, that of C code too; returns 0, or the exit code that says what could not be."""
+    failed = 0
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where a shell has closed it: >&-
         try:
             stream.flush()
         except ValueError:  # closed
             pass
         except OSError as error:
-            number = number or (141 if isinstance(error, BrokenPipeError) else 120)
+            failed = failed or (141 if isinstance(error, BrokenPipeError) else 120)
     if os.name == "posix":
-        ctypes.CDLL(None).fflush(None)  # what C code has printed
-    os._exit(number)
+        ctypes.CDLL(None).fflush(None)
+    return failed

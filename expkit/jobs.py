@@ -71,8 +71,7 @@ def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
             if ours:
                 raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
             config = plain(without_hydra(copy.deepcopy(first)))
-            # Hydra knows of --config-dir in another way than we, and tells the job so: there it composes for itself.
-            return Plan(jobs=iter([JobConfig(overrides, config)]), composed=None if place.config_dir else first)
+            return Plan(jobs=iter([JobConfig(overrides, config)]), composed=first)
         return _sweep(overrides, ours, first, place)
     except ConfigError:
         raise

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing
+from expkit.command import flush, importing
 from expkit.registry import ConfigError
 
 
@@ -36,9 +36,8 @@ def main() -> None:
         kind, reason = _explain(error, folder, rank)
     if code:
         _leave(folder, rank, code, kind, reason)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # torch's threads may wait for ranks that are gone
+    failed = flush()
+    os._exit(code or failed)  # torch's threads may wait for ranks that are gone
 
 
 def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str]:

@@ -36,7 +36,7 @@ def ended(folder: Path, body: str, *python: str, **how: object) -> "subprocess.C
     ("body", "code", "said"),
     [
         ("pass", 0, ""), ("sys.exit()", 0, ""), ("sys.exit(3)", 3, ""), ("sys.exit(True)", 1, ""),
-        ("sys.exit('no such run')", 1, "no such run\n"), ("sys.stdout.close()", 0, ""),
+        ("sys.exit('no such run')", 1, "no such run\n"), ("sys.stdout.close()", 0, ""), ("sys.stdout = None", 0, ""),
         ("sys.stdout = open('/dev/full', 'w'); print('lost')", 120, ""),
     ],
 )  # fmt: skip
@@ -74,6 +74,15 @@ def test_a_reader_that_has_read_enough_is_told_of_by_the_code(tmp_path: Path) ->
         process.stdout.close()
         process.stdin.close()
         assert process.wait(60) == 141
+
+
+def test_ctrl_c_while_a_thread_is_waited_for_leaves_the_handlers_their_turn(tmp_path: Path) -> None:
+    body = """
+atexit.register(lambda: print("handler"))
+threading.Thread(target=lambda: (time.sleep(1), os.kill(os.getpid(), 2), time.sleep(60))).start()
+"""
+    done = ended(tmp_path, body)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "handler\n", "")
 
 
 @pytest.mark.parametrize(

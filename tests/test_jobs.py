@@ -184,3 +184,17 @@ def test_a_run_is_started_with_the_config_that_hydra_would_compose(
     launch(arguments, lambda config: None, job)
     assert len(started) == 2
     assert started[0] == started[1]
+
+
+def test_a_run_with_a_config_dir_is_started_with_what_was_checked(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("name: small_cnn\nwidth: 5\n")
+    seen: list[object] = []
+    launch(
+        [f"--config-dir={tmp_path}", "model=mine", "seed=3"],
+        seen.append,
+        lambda config, overrides: seen.append((config, overrides)),
+    )
+    checked, started = seen
+    assert started == (checked, ["model=mine", "seed=3"])
+    assert checked["model"] == {"name": "small_cnn", "width": 5}  # type: ignore[index]

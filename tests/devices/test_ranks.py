@@ -230,3 +230,11 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
     assert code == 2
     assert printed.count("error: checkpoint.monitor") == 1, printed
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_ranks_end_well_where_nothing_can_be_printed(tmp_path: Path) -> None:
+    """A shell that closes their output (>&-) leaves Python without one."""
+    command = [sys.executable, "-m", "expkit.run", *small(tmp_path, f"output_dir={tmp_path}/runs", "device=multi_cpu")]
+    ended = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, timeout=240)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads((only_run(tmp_path / "runs") / "record.json").read_text())["status"] == "finished"
