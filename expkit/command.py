@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from expkit.escaping import escape_output, escaped_output, one_line
 from expkit.registry import ConfigError
 
 
@@ -52,21 +53,22 @@ def importing() -> Iterator[None]:
 @contextmanager
 def mistakes_told() -> Iterator[None]:
     """End the process in a sentence: exit code 2 for a user's mistake, 130 for Ctrl+C, 141 for a closed pipe."""
-    try:
-        yield
-    except ConfigError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # `| head` has read enough
-        sys.stderr.close()
-        sys.exit(141)
+    with escaped_output():
+        try:
+            yield
+        except ConfigError as error:
+            refuse(error)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:  # `| head` has read enough
+            sys.stderr.close()
+            sys.exit(141)
 
 
 def refuse(error: ConfigError) -> NoReturn:
     """End the process with a user's mistake, a line for each fault."""
     for fault in error.faults:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {one_line(fault)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -78,8 +80,10 @@ def run_as_program(main: Callable[[], object]) -> None:
     debugger or a profiler has called this, or python -i, for they go on afterwards.
     """
     if _is_called_by_others():
-        main()
+        with escaped_output():
+            main()
         return
+    escape_output()  # to the end: a traceback names files and classes too
     try:
         main()
         code: object = 0

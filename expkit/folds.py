@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
-from expkit.command import mistakes_told
+from expkit.command import mistakes_told, run_as_program
 from expkit.differences import differences
 from expkit.registry import ConfigError
+from expkit.terminal import Console
 from expkit.vetting import vet
 
 Config = Mapping[str, Any]
@@ -121,4 +121,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

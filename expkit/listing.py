@@ -4,12 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from expkit.registry import GROUPS, ConfigError, mixings, nearest
 from expkit.signature import Option, describe
+from expkit.terminal import Console
 
 LISTED = GROUPS | {mixings.group: mixings}
 
@@ -46,7 +45,7 @@ def _options(group: str, name: str, conf: Path) -> Table:
     title = registry.entry(name).doc
     table = Table("option", "takes", "default", "what it does", box=None, padding=(0, 2, 0, 0), title=title)
     for option in registry.options(name).values():
-        table.add_row(option.name, describe(option.annotation), _default(option), escape(what[option.name]))
+        table.add_row(option.name, describe(option.annotation), _default(option), what[option.name])
     return table
 
 

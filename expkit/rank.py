@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.command import flush, importing
+from expkit.escaping import escape_output, one_line
 from expkit.registry import ConfigError
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     (folder / f"rank_{rank}.pid").unlink(missing_ok=True)  # of the process before a restart
     if rank:
         _print_to(folder / f"rank_{rank}.log")
+    escape_output()
     if (ended := folder / f"end_{rank}.json").is_file():
         told = json.loads(ended.read_text())
         if told["kind"] == "told":  # a restart would only do the same again
@@ -60,7 +62,7 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
         ending, _ = ranking.train_as_rank(*told, ranks, Opened, place, lambda: announce(folder, rank))
     except ConfigError as error:
         for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
+            print(f"error: {one_line(fault)}", file=sys.stderr)
         return 2, "told", "; ".join(error.faults)
     return ending.code, "told", ending.reason
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import mistakes_told
+from expkit.command import mistakes_told, run_as_program
 from expkit.registry import ConfigError
 
 
@@ -68,4 +68,4 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -217,8 +217,9 @@ def _compare_places(place: Path, record: Any, config: Config, allowed: set[str])
 
 
 def _show(found: Sequence[Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from expkit.terminal import Console
 
     console = Console(highlight=False)
     if not found:

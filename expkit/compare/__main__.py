@@ -6,23 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from expkit.command import mistakes_told, run_as_program
 from expkit.compare.choose import filtered, ordered
 from expkit.compare.runs import among, compare, find_runs
 from expkit.compare.show import page_of, print_comparison, write_csv
 from expkit.registry import ConfigError
+from expkit.terminal import Console
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
     given = _parser().parse_args(arguments)
-    try:
+    with mistakes_told():
         _compare(given)
-    except ConfigError as error:
-        for fault in error.faults:
-            print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,4 +67,4 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from expkit.compare.choose import text_of
 from expkit.compare.runs import Comparison
 from expkit.drawing.svg import COLOURS, Line, line_chart
+from expkit.escaping import csv_cell, one_line
 from expkit.report.curves import order_of, title_of
 from expkit.report.page import drawn, render
+from expkit.terminal import Console
 
 MOST_OVERLAID = 24  # runs in one chart
 _STYLES = {
@@ -71,7 +72,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     if console.is_terminal:
         console.print(table_of(comparison, columns))
     else:  # plain lines for another program: of a thousand runs, styles take longer than all the rest
-        console.file.write("".join(f"{line}\n" for line in _plain_lines(comparison, columns)))
+        console.file.write("".join(f"{one_line(line)}\n" for line in _plain_lines(comparison, columns)))
     if left_out := [column for column in comparison.columns if column not in columns]:
         names = ", ".join(left_out[:6]) + ", …" * (len(left_out) > 6)
         console.print(Text(f"no room here for {names}: the page has all", style="dim"), soft_wrap=True)
@@ -84,13 +85,13 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 def write_csv(file: TextIO, comparison: Comparison) -> None:
     """Write every column with exact numbers."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(comparison.columns)
+    writer.writerow(map(csv_cell, comparison.columns))
     for row in comparison.rows:
         writer.writerow([_exact(row.value(column)) for column in comparison.columns])
 
 
 def _exact(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    return "" if value is None else repr(value) if isinstance(value, float) else csv_cell(str(value))
 
 
 def charts_of(comparison: Comparison) -> list[str]:

@@ -63,9 +63,8 @@ def _check(config: Config) -> None:
 
 def _examine(config: Config, run_command: str) -> bool:
     """Examine one config; a user's mistake ends the process here, before Hydra would report it as a crash."""
-    from rich.console import Console
-
     from expkit.doctor.examine import examine
+    from expkit.terminal import Console
 
     try:
         return examine(config, Console(highlight=False), run_command)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from expkit.data.datasets import DataOptions, load
 from expkit.doctor import report
@@ -22,6 +21,7 @@ from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_i
 from expkit.doctor.trial import judge_trial, try_transforms
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError, datasets, devices
+from expkit.terminal import Console
 
 Config = Mapping[str, Any]
 

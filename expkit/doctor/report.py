@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,6 +16,7 @@ from expkit.doctor.finding import Finding, counted
 from expkit.doctor.scan import Collection, Scan
 from expkit.doctor.statistics import Statistics, mode_in_words
 from expkit.records.facts import relative
+from expkit.terminal import Console
 
 _REDRAW_EVERY = 0.1  # seconds
 _MOST_CLASSES = 20  # rows of the table; findings.json has all

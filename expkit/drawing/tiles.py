@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from expkit.escaping import one_line
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 TILE = 160  # pixels, side of the square that an image is fitted into
@@ -67,6 +69,7 @@ def font_of(points: int) -> Font:
 
 def shorten(text: str, width: int, font: Font) -> str:
     """Return the text, cut in its middle where it is wider than `width` pixels."""
+    text = one_line(text)
     if font.getlength(text) <= width:
         return text
     for kept in range(len(text) - 1, 1, -1):

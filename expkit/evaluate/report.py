@@ -8,12 +8,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from expkit.escaping import csv_cell
 from expkit.evaluate.evaluate import Evaluation
 from expkit.evaluate.pictures import draw_confusion, draw_mistakes
 from expkit.evaluate.scores import ClassScores, Scores
+from expkit.terminal import Console
 
 CSV_NAME = "evaluations.csv"
 _MOST_CLASSES = 20  # rows of the table in the terminal; by_class.csv has all
@@ -73,14 +74,14 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
+        table.writerow(map(csv_cell, columns))
         table.writerows([[_cell(row.get(column)) for column in columns] for row in rows])
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6f}"
-    return "" if value is None else value
+    return csv_cell(value) if isinstance(value, str) else "" if value is None else value
 
 
 def print_runs(console: Console, rows: Sequence[Row]) -> None:

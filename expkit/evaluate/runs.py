@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from expkit.data.dataset import ImageDataset
 from expkit.evaluate.data import dataset_node, for_model, split_of
 from expkit.evaluate.evaluate import Evaluation, Speed, evaluate
 from expkit.evaluate.report import CSV_NAME, Row, print_runs, print_scores, write_csv, write_run
 from expkit.records import make_run_folder
 from expkit.records.facts import relative
+from expkit.terminal import Console
 from expkit.trained import Trained, load_trained, run_folders
 
 

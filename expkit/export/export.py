@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from expkit.data.dataset import ImageDataset
 from expkit.data.datasets import load
@@ -13,6 +12,7 @@ from expkit.export.formats import FORMATS, Word, check_installed, write
 from expkit.export.verify import TOLERANCE, some_images, verify
 from expkit.export.whole import Preprocess
 from expkit.registry import ConfigError, datasets
+from expkit.terminal import Console
 from expkit.trained import Trained, Which, collect_images, load_trained, path_images
 
 

@@ -4,13 +4,15 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from expkit.escaping import printable
 from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
 from expkit.loggers.pace import Pace, Pulse
+from expkit.terminal import Console
 
 
 class ConsoleLogger(Logger):
@@ -47,7 +49,7 @@ class ConsoleLogger(Logger):
             self._pulse.loss = point.values.get("loss")
 
     def message(self, text: str) -> None:
-        self._print(Text(text, style="yellow" if text.startswith("warning") else ""))
+        self._print(Text(printable(text), style="yellow" if text.startswith("warning") else ""))
 
     def close(self, summary: Mapping[str, str]) -> None:
         if self._bar:
@@ -59,7 +61,7 @@ class ConsoleLogger(Logger):
     def _rows(self, rows: Mapping[str, str]) -> None:
         width = max(map(len, rows)) + 2
         for heading, text in rows.items():
-            self._print(Text.assemble((heading.ljust(width), "bold"), text))
+            self._print(Text.assemble((heading.ljust(width), "bold"), printable(text)))
 
     def _print(self, text: Text) -> None:
         if self._pulse:

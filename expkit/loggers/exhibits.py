@@ -1,7 +1,7 @@
 """What a logger can be shown beside scalars: pictures, histograms, tables, curves, embeddings, text."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from expkit.escaping import one_line, printable
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,20 @@ class Graph(Exhibit):
     nodes: Sequence[tuple[str, str, Sequence[str], Sequence[int]]] = field(default_factory=list)
 
 
+def escaped(exhibit: Exhibit) -> Exhibit:
+    """Return an exhibit whose texts (captions, labels, class names in cells) hold nothing that a display acts upon."""
+    return replace(exhibit, **{name: _escaped(value) for name, value in vars(exhibit).items() if name != "png"})
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value) if "\n" in value else one_line(value)
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def markdown(table: Table) -> str:
     """Return a table in Markdown."""
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(str(value).replace("|", "\\|") for value in line) + " |" for line in lines)

@@ -4,12 +4,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from expkit.escaping import one_line
 from expkit.loggers.base import Held, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.courier import Courier, Item, Journal
-from expkit.loggers.exhibits import Exhibit
+from expkit.loggers.exhibits import Exhibit, escaped
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.store import ExhibitStore
 
@@ -34,6 +36,7 @@ class LoggerGuard:
         self._folder = ""
 
     def start(self, facts: RunFacts) -> None:
+        facts = _printable(facts)
         self.progress, self._folder = facts.progress, facts.folder
         self._each(lambda logger: logger.start(facts))
         folder = Path(facts.folder) if self._metrics and Path(facts.folder).is_dir() else None
@@ -71,6 +74,7 @@ class LoggerGuard:
 
     def show(self, exhibit: Exhibit) -> None:
         """Keep an exhibit in the run folder and queue it."""
+        exhibit = escaped(exhibit)
         with self._lock:
             self._each(lambda logger: logger.show(exhibit))
             end = None
@@ -83,6 +87,7 @@ class LoggerGuard:
                 courier.put(Item(exhibit, end))
 
     def message(self, text: str) -> None:
+        text = one_line(text)
         with self._lock:
             self._each(lambda logger: logger.message(text))
             for courier in self.couriers:
@@ -99,7 +104,7 @@ class LoggerGuard:
 
     def close(self, summary: Mapping[str, str]) -> None:
         """Finish every logger, within CLOSING seconds; a backend that needs longer is left behind, by name."""
-        shown = dict(summary)
+        shown = {heading: one_line(text) for heading, text in summary.items()}
         for title, where in self._places():
             if where not in shown.values():
                 shown[f"see it in {title}"] = where
@@ -128,6 +133,7 @@ class LoggerGuard:
 
     def _report(self, text: str) -> None:
         """Tell the user something about a backend, from any thread."""
+        text = one_line(text)
         with self._lock:
             self._each(lambda logger: logger.message(text))
 
@@ -148,3 +154,9 @@ class LoggerGuard:
                 if isinstance(logger, ConsoleLogger):  # then nobody else would tell the user
                     print(text, file=sys.stderr)
                 self._once(logger.title + " left out", text)
+
+
+def _printable(facts: RunFacts) -> RunFacts:
+    """Return the facts with headings and notes that no class or file of others can break out of."""
+    lines = {heading: one_line(text) for heading, text in facts.lines.items()}
+    return replace(facts, lines=lines, notes=[one_line(note) for note in facts.notes])

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import mistakes_told
+from expkit.command import mistakes_told, run_as_program
 from expkit.new.project import make
 
 
@@ -28,4 +28,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, get_args
 
-from rich.console import Console
-
 from expkit.data.samples import BadSample
 from expkit.predict.prediction import predictions
 from expkit.predict.sheet import ContactSheet
@@ -16,6 +14,7 @@ from expkit.predict.sorting import FolderSorter
 from expkit.predict.writers import WRITERS, Format
 from expkit.progress import bar
 from expkit.registry import ConfigError
+from expkit.terminal import Console
 from expkit.trained import Trained, Views, path_images, score
 
 

@@ -5,10 +5,11 @@ import json
 from collections import Counter
 from typing import Literal, TextIO
 
-from rich.console import Console
 from rich.table import Table
 
+from expkit.escaping import csv_cell, csv_path
 from expkit.predict.prediction import Prediction
+from expkit.terminal import Console
 
 Format = Literal["table", "csv", "json", "jsonl"]
 
@@ -42,12 +43,12 @@ class CsvWriter(Writer):
 
     def write(self, prediction: Prediction) -> None:
         (first, probability), *others = prediction.top
-        labels = ["|".join(prediction.classes)] if prediction.several else []
+        labels = [csv_cell("|".join(prediction.classes))] if prediction.several else []
         if not self._begun:
             self._begun = True
             self._rows.writerow(["path", *(["classes"] if labels else []), "class", "probability", *self._more])
-        more = [cell for name, value in others for cell in (name, f"{value:.6f}")]
-        self._rows.writerow([prediction.path, *labels, first, f"{probability:.6f}", *more])
+        more = [cell for name, value in others for cell in (csv_cell(name), f"{value:.6f}")]
+        self._rows.writerow([csv_path(prediction.path), *labels, csv_cell(first), f"{probability:.6f}", *more])
 
 
 class JsonLinesWriter(Writer):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from expkit.command import mistakes_told, run_as_program
 from expkit.report.read import is_run
 from expkit.report.write import write_report
 
@@ -13,19 +14,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m expkit.report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, e.g. outputs/RUN")
-    failed = False
-    for folder in parser.parse_args(arguments).runs:
-        if not is_run(folder):
-            print(f"error: {folder}: is no run folder; give one such as outputs/NAME_DATE_TIME", file=sys.stderr)
-            failed = True
-            continue
-        try:
-            print(write_report(folder))
-        except OSError as error:
-            print(f"error: {folder}: the report cannot be written: {error.strerror}", file=sys.stderr)
-            failed = True
+    runs = parser.parse_args(arguments).runs
+    with mistakes_told():
+        failed = [folder for folder in runs if not _report(folder)]
     sys.exit(2 if failed else 0)
 
 
+def _report(folder: Path) -> bool:
+    """Make the report of one run, and return whether it is written."""
+    if not is_run(folder):
+        print(f"error: {folder}: is no run folder; give one such as outputs/NAME_DATE_TIME", file=sys.stderr)
+        return False
+    try:
+        print(write_report(folder))
+    except OSError as error:
+        print(f"error: {folder}: the report cannot be written: {error.strerror}", file=sys.stderr)
+        return False
+    return True
+
+
 if __name__ == "__main__":
-    main()
+    run_as_program(main)

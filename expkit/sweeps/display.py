@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, RenderableType
 from rich.console import Group as Together
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +15,7 @@ from expkit.records.facts import relative
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
 from expkit.sweeps.results import Group, grouped
+from expkit.terminal import Console
 
 _STYLES = {
     "finished": "green",

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from expkit.checkpoints import write_whole
+from expkit.escaping import csv_cell
 from expkit.sweeps.job import Outcome, SweepJob
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom (NIST/SEMATECH e-Handbook, 1.3.6.7.2).
@@ -129,8 +130,8 @@ def write_results(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int,
     for job in jobs:
         one = outcomes[job.number]
         found = ["" if one.score is None else one.score, *(one.scores.get(name, "") for name in names)]
-        ending = [one.epoch, round(one.seconds, 3), one.folder.name if one.folder else "", one.reason]
-        table.writerow([job.number, *(job.differs.get(key, "") for key in keys), one.status, *found, *ending])
+        ending = [one.epoch, round(one.seconds, 3), one.folder.name if one.folder else "", csv_cell(one.reason)]
+        table.writerow([job.number, *(csv_cell(job.differs.get(key, "")) for key in keys), one.status, *found, *ending])
     _write(folder / "results.csv", text.getvalue())
     _write(folder / "results.json", json.dumps(_as_json(jobs, outcomes, groups), indent=1) + "\n")
     if groups:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from expkit.config import Plan
 from expkit.folds import show_folds
 from expkit.progress import bar
@@ -25,6 +23,7 @@ from expkit.sweeps.shares import share_out, threads_of
 from expkit.sweeps.study import Settings, Study, settings_of
 from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share, Train
+from expkit.terminal import Console
 
 
 @dataclass(frozen=True)

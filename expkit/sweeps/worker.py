@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expkit.escaping import escape_output
+
 Train = Callable[[dict[str, Any], list[str]], object]
 
 
@@ -29,6 +31,7 @@ def work(train: Train, config: dict[str, Any], overrides: list[str], output: Pat
         os.dup2(file.fileno(), 2)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  until the process ends
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    escape_output()
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu  # CUDA reads it when the job first uses it
     from expkit.devices.placement import share_cores

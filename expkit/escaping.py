@@ -1,0 +1,107 @@
+"""Text of others (class and file names, manifests, error messages) as a terminal may be given it."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+# What moves the cursor, names a window or types for the user (C0, C1, DEL), what turns the order of letters round
+# (Unicode's property Bidi_Control), what ends a line only for some readers, and bytes of a name that is not UTF-8.
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
+_WITHIN_A_LINE = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with every character that a terminal would act upon written out: ESC as \x1b."""
+    return _UNPRINTABLE.sub(_written_out, text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text that is printable and stays on its line: \n and \t are written out too."""
+    return _WITHIN_A_LINE.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not read
+        code -= 0xDC00
+    short = {9: "\\t", 10: "\\n", 13: "\\r"}.get(code)
+    return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def csv_cell(text: str) -> str:
+    """Return a text that a spreadsheet takes as text: one that would begin a formula gets an apostrophe before it.
+
+    Numbers stay as they are, their sign too.
+    """
+    return printable(f"'{text}" if _begins_a_formula(text) else text)
+
+
+def csv_path(path: str) -> str:
+    """Return a path that a spreadsheet takes as text, and that still leads to its file."""
+    return f"./{path}" if _begins_a_formula(path) else path
+
+
+def _begins_a_formula(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _is_number(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "\n" not in text and "\r" not in text
+
+
+class EscapedStream:
+    """A text stream that writes everything printable; all else is the stream's own."""
+
+    def __init__(self, stream: Any) -> None:
+        self.unescaped = stream
+
+    def write(self, text: str) -> Any:
+        return self.unescaped.write(printable(text))
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unescaped, name)
+
+
+def escape_output() -> None:
+    """Have all that is printed from now on be printable, in whatever encoding the console has."""
+    sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
+
+
+@contextmanager
+def escaped_output() -> Iterator[None]:
+    """Have all that is printed within be printable, in whatever encoding the console has."""
+    before = sys.stdout, sys.stderr
+    handlers = [getattr(stream, "errors", None) for stream in before]
+    escape_output()
+    try:
+        yield
+    finally:
+        for stream, errors in zip(before, handlers, strict=True):
+            _answer_unwritable(stream, errors)
+        sys.stdout, sys.stderr = before
+
+
+def _escaped(stream: Any) -> Any:
+    if stream is None or isinstance(stream, EscapedStream):  # None where a shell has closed it: >&-
+        return stream
+    _answer_unwritable(stream, "backslashreplace")
+    return EscapedStream(stream)
+
+
+def _answer_unwritable(stream: Any, errors: str | None) -> None:
+    """Say what is done with a character that the console's encoding lacks."""
+    if errors and hasattr(stream, "reconfigure") and not stream.closed:
+        with suppress(OSError):  # of what waits to be written: whoever flushes last reports it
+            stream.reconfigure(errors=errors)
