@@ -1,9 +1,10 @@
 """From a command line to checked configs and running jobs: the way through Hydra, which only this file starts."""
 
 import argparse
+import copy
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -17,9 +18,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
-from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, plan_jobs, split_words
+from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
 from expkit.onejob import Place, compose_one, plain, quoted
 from expkit.registry import ConfigError
+from expkit.spaces import Space
 
 __all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
 
@@ -43,11 +45,8 @@ def launch(
     arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
     parsed, unknown = get_args_parser().parse_known_args(arguments)
     _refuse_flags(parsed, unknown)
-    if parsed.shell_completion:
-        from expkit.completion import answer
-
-        if answer(parsed.overrides):
-            return
+    if parsed.shell_completion and _answered(parsed.overrides):
+        return
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
     folder = place.folder()
     with guarded():
@@ -57,11 +56,12 @@ def launch(
             FileConfigSource.read_all = plan.space is not None  # nobody knows what it will choose later
             jobs = _compose_all(plan)
             if not (parsed.help or parsed.cfg or parsed.info):
-                _check_all(jobs, check)
+                _check_all(jobs, check, plan.space)
                 GuardedLoader.checked = plan.composed
                 launcher = plan.launcher.get("_target_")
-                if dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS)):
-                    plan.jobs = iter(jobs)
+                is_ours = dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS))
+                plan.jobs = iter(_once(plan, jobs, is_ours))
+                if is_ours:
                     if launcher in _CLUSTERS:
                         plan.submit = partial(_submit, overrides=jobs[0].overrides + _of_hydra(parsed), place=place)
                     _run(plan, job, sweep)
@@ -72,6 +72,12 @@ def launch(
             flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
             kept = [*flags, *(jobs[0].overrides if jobs else [])]
         _start([*kept, f"--config-path={folder}"], job)
+
+
+def _answered(overrides: list[str]) -> bool:
+    from expkit.completion import answer
+
+    return answer(overrides)
 
 
 def _compose_all(plan: Plan) -> list[JobConfig]:
@@ -88,7 +94,19 @@ def _compose_all(plan: Plan) -> list[JobConfig]:
     return jobs
 
 
-def _check_all(jobs: list[JobConfig], check: Callable[[Config], None]) -> None:
+def _once(plan: Plan, jobs: list[JobConfig], is_ours: bool) -> list[JobConfig]:
+    """Return the jobs, each once. is_ours: whether we start them. Raises ConfigError where others would run twins."""
+    different, twins = once(jobs)
+    if not twins or plan.space:
+        return jobs
+    if not is_ours:
+        raise ConfigError(f"sweep: the same job is asked for more than once ({twins[0]}); give each value once")
+    count = f"{len(twins)} job{'s' * (len(twins) > 1)}"
+    plan.notes.append(f"{count} with the same config as another one will run once (e.g. {twins[0]})")
+    return different
+
+
+def _check_all(jobs: list[JobConfig], check: Callable[[Config], None], space: Space | None = None) -> None:
     """Check every job. Raises ConfigError with the faults of all, each once."""
     faults: dict[str, list[int]] = {}
     for number, one in enumerate(jobs):
@@ -96,9 +114,27 @@ def _check_all(jobs: list[JobConfig], check: Callable[[Config], None]) -> None:
             check(one.config)
         except ConfigError as error:
             for fault in error.faults:
-                faults.setdefault(fault, []).append(number)
+                told = _of_whole_numbers(fault, one.config, check, space) if space else ""
+                faults.setdefault(told or fault, []).append(number)
     if faults:
         raise ConfigError(*(fault_of_jobs(fault, numbers, len(jobs)) for fault, numbers in faults.items()))
+
+
+def _of_whole_numbers(fault: str, config: Config, check: Callable[[Config], None], space: Space) -> str:
+    """Return what to type for an interval of floats whose key takes whole numbers, "" where that is not the fault."""
+    axis = next((axis for axis in space.axes if fault.startswith(f"{axis.path}: ")), None)
+    if axis is None or not (typed := axis.of_whole_numbers()):
+        return ""
+    whole = copy.deepcopy(config)
+    *above, name = axis.path.split(".")
+    node = reduce(lambda node, key: node[key], above, whole)
+    node[name] = int(node[name])
+    try:
+        check(whole)
+    except ConfigError as error:
+        if any(other.startswith(f"{axis.path}: ") for other in error.faults):
+            return ""
+    return f"{axis.path}: takes whole numbers, and interval() gives others; write {typed}"
 
 
 def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:

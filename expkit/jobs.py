@@ -1,9 +1,8 @@
 """The jobs that a command line stands for: every combination of a sweep, paired and excluded values, composed fast."""
 
 import copy
-import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, RangeSweep
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from expkit.combinations import axes_of, combined, first_of, parsed_overrides
 from expkit.composing import POOL, SEARCH, SEARCH_SETTINGS, Config
 from expkit.onejob import Place, compose_all, first_lines, in_our_words, plain, without_hydra
 from expkit.registry import ConfigError, nearest
@@ -24,7 +24,6 @@ from expkit.spaces import Space, space_of
 
 Submit = Callable[[Callable[[int], int], int, Path], None]  # (start, count, folder): start(0), ... on other machines
 
-MOST_JOBS = 10_000  # of a sweep
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 _SWEEP_WORDS = ("sweep.zip", "sweep.exclude")
 _FOLDER = "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}"  # conf/config.yaml's, which stands for a folder of ours
@@ -46,6 +45,7 @@ class Plan:
     command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
     folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. space: what a search draws from;
     submit: has a cluster's launcher run jobs, None for our pool. composed: a single run's config, as Hydra composed it.
+    notes: what the user should know of the jobs.
     """
 
     is_sweep: bool = False
@@ -58,15 +58,16 @@ class Plan:
     space: Space | None = None
     submit: Submit | None = None
     composed: DictConfig | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
     """Return the jobs that a command line stands for. Raises ConfigError, as does going through the jobs."""
     try:
         overrides, ours = _split_off(overrides)
-        parsed = OverridesParser.create().parse_overrides(overrides)
+        parsed = parsed_overrides(overrides)
         told = [override for override in parsed if override.is_discrete_sweep() or not override.is_sweep_override()]
-        first = compose_all(_first(_axes(told)) if multirun else overrides, place)
+        first = compose_all(first_of(axes_of(told)) if multirun else overrides, place)
         if not multirun and first.hydra.mode != RunMode.MULTIRUN:
             if ours:
                 raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
@@ -91,16 +92,16 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     words += [f"{key}={value}" for key, value in sorted(ours.items())]
     plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
     in_files = [f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*in_files, *overrides])
+    parsed = parsed_overrides([*in_files, *overrides])
     if first.hydra.sweeper._target_ == SEARCH:
         _search(plan, parsed, ours, first, place)
         return plan
     if first.hydra.sweeper._target_ != _BASIC:
         raise ConfigError("hydra/sweeper: there is basic, every combination, and search, which chooses as it goes")
-    axes = _axes(parsed)
+    axes = axes_of(parsed)
     plan.varied = [key for key, values in axes.items() if len(values) > 1]
-    combinations = _combinations(axes, ours)
-    plan.jobs, plan.count = _composed(combinations, _Sharing(place)), len(combinations)
+    found = combined(axes, ours)
+    plan.jobs, plan.count = _composed(found, _Sharing(place)), len(found)
     return plan
 
 
@@ -122,6 +123,16 @@ def _search(plan: Plan, parsed: list[Override], ours: dict[str, Any], first: Dic
     plan.varied = [axis.key for axis in plan.space.axes]
     probes = plan.space.probes()
     plan.jobs, plan.count = _composed(probes, sharing), len(probes)
+
+
+def once(jobs: list[JobConfig]) -> tuple[list[JobConfig], list[str]]:
+    """Return the jobs without those that are another one's twin (seed=0,0), and the overrides of the twins."""
+    found: dict[str, JobConfig] = {}
+    twins = []
+    for one in jobs:
+        if found.setdefault(json.dumps(one.config, sort_keys=True, default=str), one) is not one:
+            twins.append(" ".join(one.overrides))
+    return list(found.values()), twins
 
 
 def fault_of_jobs(fault: str, numbers: list[int], total: int) -> str:
@@ -147,96 +158,6 @@ def _split_off(overrides: list[str]) -> tuple[list[str], dict[str, Any]]:
             raise ConfigError(f"{key}: there is {' and '.join(_SWEEP_WORDS)}{nearest(key, _SWEEP_WORDS)}")
         found[key] = one.value()
     return kept, found
-
-
-def _axes(overrides: list[Override]) -> dict[str, list[str]]:
-    """Return the values of every key, as the overrides that set them; a later one takes an earlier one's place."""
-    total = math.prod(_choices_of(override) for override in overrides)
-    axes: dict[str, list[str]] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            axes[key] = [override.input_line or ""] if override.is_delete() else [
-                f"{key}={override.get_value_element_as_str()}"
-            ]  # fmt: skip
-        elif not override.is_discrete_sweep():
-            raise ConfigError(
-                f"{key}: takes lists, choice() and range(); an interval is searched by hydra/sweeper=search"
-            )
-        elif total > 1_000 * MOST_JOBS:  # zip and exclude may leave few of many, and yet nobody means as many as that
-            raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
-        else:
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    return axes
-
-
-def _choices_of(override: Override) -> int:
-    value = override.value() if override.is_discrete_sweep() else None
-    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
-        return max(math.ceil((value.stop - value.start) / value.step), 1) if value.step else MOST_JOBS**2
-    return len(value.list) if isinstance(value, ChoiceSweep) else 1
-
-
-def _first(axes: Mapping[str, list[str]]) -> list[str]:
-    return [values[0] for values in axes.values()]
-
-
-def _combinations(axes: dict[str, list[str]], ours: Mapping[str, Any]) -> list[list[str]]:
-    """Return the overrides of every job, those excluded left out. Raises ConfigError where they are too many."""
-    pairs = _pairs(ours.get("sweep.zip", []))
-    bundles: list[list[tuple[str, ...]]] = []
-    for key, values in axes.items():
-        pair = next((pair for pair in pairs if key in pair), [key])
-        if unknown := [one for one in pair if one not in axes]:
-            raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
-        if len({len(axes[one]) for one in pair}) > 1:
-            counts = ", ".join(f"{one} {len(axes[one])}" for one in pair)
-            raise ConfigError(f"sweep.zip: takes as many values of each key; there are of {counts}")
-        if key == min(pair, key=list(axes).index):
-            bundles.append(list(zip(*(axes[one] for one in pair), strict=True)))
-        assert values
-    if unknown := [one for pair in pairs for one in pair if one not in axes]:
-        raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
-    if math.prod(map(len, bundles)) > (MOST_JOBS if "sweep.exclude" not in ours else 100 * MOST_JOBS):
-        raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
-    excluded = _exclusions(ours.get("sweep.exclude", []), axes)
-    jobs = []
-    for bundle in itertools.product(*bundles):
-        job = [word for words in bundle for word in words]
-        if not any(rule <= set(job) for rule in excluded):
-            jobs.append(sorted(job, key=lambda word: list(axes).index(word.partition("=")[0])) if pairs else job)
-    if not jobs:
-        raise ConfigError("sweep.exclude: leaves no job; exclude fewer")
-    return jobs
-
-
-def _pairs(given: Any) -> list[list[str]]:
-    """Return the groups of keys whose values go together: [a,b], or [[a,b],[c,d]]."""
-    groups = given if isinstance(given, list) and given and isinstance(given[0], list) else [given] if given else []
-    if any(not isinstance(group, list) or len(group) < 2 for group in groups):
-        raise ConfigError(f"sweep.zip: takes a list of two keys or more, e.g. [model,optimizer.lr], got {given!r}")
-    return [[str(key) for key in group] for group in groups]
-
-
-def _exclusions(given: Any, axes: Mapping[str, list[str]]) -> list[set[str]]:
-    """Return the sets of overrides that no job may hold together."""
-    rules = []
-    for rule in given if isinstance(given, list) else [given]:
-        if not isinstance(rule, Mapping) or not rule:
-            raise ConfigError(
-                "sweep.exclude: takes a list of mappings, e.g. [{model:vgg16,optimizer.lr:0.1}], got {rule!r}"
-            )
-        words = {f"{key}={_as_typed(value)}" for key, value in rule.items()}
-        for word in words:
-            key = word.partition("=")[0]
-            if word not in axes.get(key, []):
-                raise ConfigError(f"sweep.exclude: no job has {word}{nearest(word, axes.get(key, []))}")
-        rules.append(words)
-    return rules
-
-
-def _as_typed(value: Any) -> str:
-    return Override._get_value_element_as_str(value)
 
 
 def _composed(jobs: Sequence[list[str]], sharing: "_Sharing") -> Iterator[JobConfig]:

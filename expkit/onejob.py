@@ -102,7 +102,7 @@ def in_our_words(error: Exception) -> str:
     if "Could not find '" in text:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
         group, _, word = choice.rpartition("/")
-        choices = _choices(group)
+        choices = choices_of(group)
         hint = nearest(word, choices) or f"; there is {', '.join(choices)}"
         return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
     return text
@@ -147,7 +147,8 @@ def _choices_having(group: str, option: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _choices(group: str) -> list[str]:
+def choices_of(group: str) -> list[str]:
+    """Return the choices of a group, yours among them."""
     return sorted({path.stem for folder in _folders(group) for path in folder.glob("*.yaml")})
 
 

@@ -1,14 +1,16 @@
 """The space that a search draws its trials from: Hydra's interval(), choice() and range(), in plain words."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
 
 from expkit.composing import Config
-from expkit.registry import ConfigError
+from expkit.registry import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,20 @@ class Axis:
         """Return the values that are tried out before the first trial: every choice, both ends of an interval."""
         number = int if self.kind == "int" else float
         return list(self.choices) or list(dict.fromkeys([str(number(self.low)), str(number(self.high))]))
+
+    @property
+    def path(self) -> str:
+        """The key's path in a config."""
+        return self.key.lstrip("+")
+
+    def of_whole_numbers(self) -> str:
+        """Return what to type for the whole numbers of this axis, "" where it holds none."""
+        low, high, step = math.ceil(self.low), math.floor(self.high), self.step
+        if self.kind != "float" or low > high:
+            return ""
+        is_range = step is not None and step.is_integer() and low == self.low
+        text = f"range({low},{high + 1},{int(step or 1)})" if is_range else f"int(interval({low},{high}))"
+        return f"'{self.key}={f'tag(log,{text})' if self.log else text}'"
 
 
 @dataclass(frozen=True)
@@ -75,21 +91,75 @@ def space_of(
 def axis_of(override: Override) -> Axis:
     """Return the axis that an override of several values is. Raises ConfigError."""
     key, value = override.get_key_element(), override.value()
-    log = "log" in getattr(value, "tags", ())
+    if override.is_delete():
+        raise ConfigError(f"{key}: a deletion has no values to search; give {key.lstrip('~')}=… with the values")
+    log = _is_log(key, override)
     if isinstance(value, IntervalSweep):
-        low, high = value.start, value.end
-        assert low is not None
-        assert high is not None
-        kind: Literal["float", "int"] = "int" if isinstance(low, int) else "float"  # int(interval(1,4)) has made it so
-        return _numbers(Axis(key, kind, low, high, log))
+        return _numbers(_interval(key, override, value, log))
     if isinstance(value, RangeSweep):
-        values = [one for one in override.sweep_iterator() if isinstance(one, int | float)]
-        if not values:
-            raise ConfigError(f"{key}: the range holds no value; give range(START,STOP) with STOP above START")
-        kind = "int" if all(isinstance(one, int) for one in values) else "float"
-        step = None if log else abs(float(value.step))
-        return _numbers(Axis(key, kind, min(values), max(values), log, step))
-    return Axis(key, "choice", choices=tuple(dict.fromkeys(map(str, override.sweep_string_iterator()))))
+        return _numbers(_range(key, value, log))
+    assert isinstance(value, ChoiceSweep)
+    if any(isinstance(one, Sweep) for one in value.list):
+        raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
+    plain = replace(value, shuffle=False)  # in a search, order means nothing: as typed, so that a study is known again
+    texts = replace(override, _value=plain).sweep_string_iterator()
+    return Axis(key, "choice", choices=tuple(dict.fromkeys(map(str, texts))))
+
+
+def _is_log(key: str, override: Override) -> bool:
+    """Return True for a logarithmic scale. Raises ConfigError for a tag that would be without effect."""
+    value = override.value()
+    tags = sorted(value.tags) if isinstance(value, Sweep) else []
+    for one in tags:
+        if one != "log":
+            raise ConfigError(f"{key}: unknown tag '{one}'{nearest(one, ['log']) or '; the only one is log'}")
+    text = re.sub(r"'[^']*'|\"[^\"]*\"", "", override.get_value_string())
+    if "tag(" in text.replace(" ", "") and not tags:  # Hydra's casts of lists and ranges drop the tags within
+        raise ConfigError(f"{key}: tag() stands outermost and with a name, e.g. tag(log,interval(1,9)); got {text}")
+    if tags and isinstance(value, ChoiceSweep):
+        raise ConfigError(f"{key}: a list has no scale; leave tag(log,…) out, or give interval() in place of the list")
+    return bool(tags)
+
+
+def _interval(key: str, override: Override, value: IntervalSweep, log: bool) -> Axis:
+    low, high = value.start, value.end
+    assert low is not None
+    assert high is not None
+    kind: Literal["float", "int"] = "int" if isinstance(low, int) else "float"  # int(interval(1,4)) has made it so
+    typed = re.search(r"interval\(([^,()]+),([^,()]+)\)", override.get_value_string())
+    if kind == "int" and typed and not all(_is_whole(end) for end in typed.groups()):
+        raise ConfigError(f"{key}: int(interval()) takes whole numbers as its ends, got {typed[1]} and {typed[2]}")
+    return Axis(key, kind, low, high, log)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return float(text.partition("=")[2] or text).is_integer()
+    except ValueError:
+        return False
+
+
+def _range(key: str, value: RangeSweep, log: bool) -> Axis:
+    """Return the axis of a range. Its values are counted, not listed: there may be a billion."""
+    numbers = [Decimal(str(one)) for one in (value.start, value.stop, value.step)]
+    if not all(map(Decimal.is_finite, numbers)) or not numbers[2]:
+        raise ConfigError(f"{key}: a range has finite ends and a step other than 0")
+    start, stop, step = numbers
+    count = math.ceil((stop - start) / step)
+    if count < 1:
+        raise ConfigError(f"{key}: the range holds no value; give range(START,STOP) with STOP above START")
+    low, high = sorted((start, start + (count - 1) * step))
+    if isinstance(value.range(), range):
+        axis = Axis(key, "int", int(low), int(high), log, int(abs(step)))
+    else:
+        axis = Axis(key, "float", float(low), float(high), log, float(abs(step)))
+    if not log:
+        return axis
+    _numbers(axis)
+    if axis.kind == "int" and axis.step == 1:
+        return replace(axis, step=None)
+    remedy = f"write tag(log,{'int(' * (axis.kind == 'int')}interval({low:f},{high:f}){')' * (axis.kind == 'int')})"
+    raise ConfigError(f"{key}: on a logarithmic scale a range has a step of 1; {remedy}")
 
 
 def _numbers(axis: Axis) -> Axis:

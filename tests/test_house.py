@@ -18,6 +18,7 @@ ORDER = [
     ("guard",),
     ("composing",),
     ("onejob", "completion", "spaces"),
+    ("combinations",),
     ("jobs",),
     ("config",),
     ("differences",),
@@ -66,7 +67,15 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_only_config_knows_hydra() -> None:
     for path in (ROOT / "expkit").rglob("*.py"):
-        if path.name not in ("config.py", "composing.py", "onejob.py", "jobs.py", "query.py", "spaces.py"):
+        if path.name not in (
+            "config.py",
+            "composing.py",
+            "onejob.py",
+            "jobs.py",
+            "combinations.py",
+            "query.py",
+            "spaces.py",
+        ):
             assert "hydra" not in {line.split()[1].split(".")[0] for line in _import_lines(path)}, path
 
 

@@ -1,5 +1,6 @@
 """The jobs of a command line: Hydra's combinations, pairs and exclusions, and the same configs as Hydra composes."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -198,3 +199,66 @@ def test_a_run_with_a_config_dir_is_started_with_what_was_checked(tmp_path: Path
     checked, started = seen
     assert started == (checked, ["model=mine", "seed=3"])
     assert checked["model"] == {"name": "small_cnn", "width": 5}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("word", "choices"),
+    [("model=glob(small*)", ["small_cnn", "small_resnet"]), ("model=glob([mlp,vgg*],exclude=vgg*)", ["mlp"])],
+)
+@pytest.mark.parametrize("sweeper", ["basic", "search"])
+def test_a_glob_is_the_choices_that_it_matches(sweeper: str, word: str, choices: list[str]) -> None:
+    found = [job.overrides[-1] for job in jobs(f"hydra/sweeper={sweeper}", word)]
+    assert found == [f"model={choice}" for choice in choices]
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("model=glob(zz*)", "model: glob(zz*) matches no choice of conf/model; there is alexnet"),
+        ("seed=range(3,1)", "seed: the range holds no value"),
+        ("seed=range(1,5,0)", "seed: a range needs a step other than 0"),
+        ("seed=range(0.5,1,0.0)", "seed: a range needs a step other than 0"),
+        ("seed=interval(1,2),3", "seed: takes lists, choice() and range()"),
+    ],
+)
+def test_values_that_are_none_are_refused(word: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        jobs(word)
+
+
+def test_a_search_of_whole_numbers_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from expkit.assembly import check
+
+    monkeypatch.chdir(tmp_path)
+    overrides = ["-m", "hydra/sweeper=search", "batch_size=interval(8,64)", "optimizer.lr=interval(1,2)"]
+    with pytest.raises(ConfigError) as raised:
+        launch([*overrides, "model.width=tag(log,interval(4,8))"], check, lambda *_: None, lambda _: None)
+    told = [
+        "batch_size: takes whole numbers, and interval() gives others; write 'batch_size=int(interval(8,64))'",
+        "model.width: takes whole numbers, and interval() gives others; write"
+        " 'model.width=tag(log,int(interval(4,8)))'",
+    ]
+    assert [fault.partition(" (")[0] for fault in raised.value.faults] == [one.partition(" (")[0] for one in told]
+    assert all(fault.startswith(one) for fault, one in zip(raised.value.faults, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("swept", "count", "example"),
+    [
+        (["seed=0,0"], 1, "1 job with the same config as another one will run once (e.g. seed=0)"),
+        (["optimizer.lr=0.1,1e-1,0.1"], 1, "2 jobs with the same config"),
+        (["seed=0,1", "optimizer.lr=0.1,0.10"], 2, "2 jobs with the same config"),
+        (["sweep.zip=[seed,epochs]", "seed=0,0,1", "epochs=1,2,1"], 3, ""),
+    ],
+)
+def test_twins_run_once(
+    swept: list[str], count: int, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plans: list[Plan] = []
+    launch(["-m", *swept], lambda config: None, lambda *_: None, plans.append)
+    assert len(list(plans[0].jobs or ())) == count
+    assert [note.startswith(example) for note in plans[0].notes] == [True] * bool(example)
+    if example:
+        with pytest.raises(ConfigError, match="give each value once"):
+            launch(["-m", *swept, "hydra/launcher=basic"], lambda config: None, lambda *_: None)

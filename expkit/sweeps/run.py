@@ -56,6 +56,8 @@ class SweepRun:
             for number, one in enumerate(plan.jobs or ())
         ]
         settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
+        for note in plan.notes:
+            self.console.print(note, soft_wrap=True, markup=False)
         if self.flags.dry:
             self._dry(plan, jobs, settings)
             return
