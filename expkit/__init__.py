@@ -28,4 +28,15 @@ def __getattr__(name: str) -> Any:
         from expkit.trained import Trained
 
         return Trained
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'expkit' has no attribute '{name}'")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("expkit")
+    except PackageNotFoundError:  # a checkout that is on the path and not installed
+        return "unknown"

@@ -48,6 +48,7 @@ from expkit.training.runner import Runner
 from expkit.training.schedules import build_schedule
 from expkit.training.watch import Scene, build_watch
 from expkit.training.watch.watch import faults as watch_faults
+from expkit.user_folders import expanded
 
 Config = Mapping[str, Any]
 _NOT_SCALARS = {*GROUPS, "experiment"}
@@ -210,7 +211,7 @@ def begin(job: Job, origin: Origin) -> list[str]:
         return [*origin.notes, _go_on(job, origin, origin.state)]
     if options is None or not options.init_from:
         return origin.notes
-    path = find_weights(Path(options.init_from).expanduser())
+    path = find_weights(expanded(options.init_from))
     same = None
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
         same = read_manifest(path).get("class_names", []) == list(job.splits.train.class_names)

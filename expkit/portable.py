@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.user_folders import home_folder
+
 ELSEWHERE = "<elsewhere>"  # stands for the folders above a path that lies outside the home and the working folder
 SECRET = "<secret>"
 
@@ -36,7 +38,7 @@ class Scrubber:
     def __init__(self) -> None:
         values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6)
         self.secrets = sorted(values, key=len, reverse=True)
-        folders = {str(Path.cwd()): ".", str(Path.home()): "~"}
+        folders = {str(Path.cwd()): ".", str(home_folder()): "~"}
         self.folders = [(_whole(place), mark) for place, mark in folders.items() if place != "/"]
         self.names = [(_whole(name), mark) for name, mark in _names() if len(name) > 3 and name not in _EVERYDAY]
 
@@ -71,8 +73,8 @@ class Scrubber:
         place = Path(os.path.normpath(path))
         if Path.cwd() != Path("/") and place.is_relative_to(Path.cwd()):
             return self.text(str(place.relative_to(Path.cwd())))
-        if Path.home() != Path("/") and place.is_relative_to(Path.home()):
-            return self.text(str("~" / place.relative_to(Path.home())))
+        if home_folder() != Path("/") and place.is_relative_to(home_folder()):
+            return self.text(str("~" / place.relative_to(home_folder())))
         return self.text(f"{ELSEWHERE}/{place.name}")
 
 
@@ -85,7 +87,7 @@ def _names() -> Iterator[tuple[str, str]]:
     yield socket.gethostname().split(".")[0], "<host>"
     for variable in ("USER", "LOGNAME", "SUDO_USER"):
         yield os.environ.get(variable, ""), "<user>"
-    yield Path.home().name, "<user>"
+    yield home_folder().name, "<user>"
     try:
         yield getpass.getuser(), "<user>"
     except (OSError, KeyError):  # a container's user may have no name

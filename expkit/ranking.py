@@ -20,6 +20,7 @@ from expkit.plugins import loaded_files
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError, devices
 from expkit.resuming import folder_to_go_on_in, run_name, shared_origin
+from expkit.user_folders import expanded
 
 Config = dict[str, Any]
 
@@ -59,7 +60,7 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
         folder, is_new = make_run_folder(config["output_dir"], run_name(config)), True
     # Of several machines only one has rank 0, which makes the folder: each keeps its own ranks' logs beside it.
     here = f"{socket.gethostname()}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{time.monotonic_ns() % 10**6}"
-    place = folder / "ranks" if folder else Path(config["output_dir"]).expanduser() / "nodes" / here
+    place = folder / "ranks" if folder else expanded(config["output_dir"]) / "nodes" / here
     frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
     frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
     code, reason = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.rank"])

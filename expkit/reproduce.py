@@ -11,6 +11,7 @@ import yaml
 
 from expkit.command import importing, mistakes_told, run_as_program
 from expkit.registry import ConfigError, nearest
+from expkit.user_folders import expanded
 
 Config = dict[str, Any]
 
@@ -72,7 +73,7 @@ def _parse(given: Sequence[str]) -> argparse.Namespace:
 def _run(asked: argparse.Namespace, command: str) -> None:
     from expkit.plugins import load_plugins
 
-    place = Path(asked.words[0]).expanduser()
+    place = expanded(asked.words[0])
     if asked.check:
         sys.exit(_check(place))
     if asked.export:

@@ -14,6 +14,7 @@ from expkit.devices import Ranks
 from expkit.differences import Difference, differences
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, checkpoints
+from expkit.user_folders import expanded
 from expkit.vetting import vet
 
 Config = Mapping[str, Any]
@@ -47,7 +48,7 @@ def find_origin(config: Config) -> Origin:
         if folder := _latest_run(config):
             return _in_folder(folder, config, options.force)
         return Origin(notes=["no run to go on with: begins anew"])
-    place = Path(options.resume).expanduser()
+    place = expanded(options.resume)
     if (place / "config.yaml").is_file():
         return _in_folder(place, config, options.force)
     path = find_checkpoint(place, "checkpoint.resume")
@@ -82,7 +83,7 @@ def folder_to_go_on_in(config: Config) -> Path | None:
     place = config["checkpoint"].get("resume")
     if place == "auto":
         return _latest_run(config)
-    folder = Path(place).expanduser() if place else None
+    folder = expanded(place) if place else None
     return folder if folder and (folder / "config.yaml").is_file() else None
 
 
@@ -94,7 +95,7 @@ def run_name(config: Config) -> str:
 
 def _latest_run(config: Config) -> Path | None:
     """Return the newest run folder of this config, as far as it says what a run computes."""
-    parent = Path(config["output_dir"]).expanduser()
+    parent = expanded(config["output_dir"])
     runs = sorted(parent.glob(f"{run_name(config)}_*/config.yaml"), key=lambda path: path.parent.stat().st_mtime_ns)
     for path in reversed(runs):
         theirs = _config_of(path.parent)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import expkit
 from expkit.command import importing, mistakes_told, refuse, run_as_program
 from expkit.registry import ConfigError
 
@@ -28,9 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
-    for flag in ("--dry", "--new", "--frozen"):
+    for flag in ("--dry", "--new", "--frozen", "--version"):
         parser.add_argument(flag, action="store_true")
     own, overrides = parser.parse_known_args(given)
+    if own.version:
+        print(f"expkit {expkit.__version__}")
+        return
     with mistakes_told():
         _refuse_sweep_of_ranks(overrides)
         from expkit.plugins import load_plugins

@@ -1,13 +1,14 @@
 """python -m expkit.visdom: starts a Visdom server for this machine, with or without internet."""
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from expkit.user_folders import cache_folder, expanded
 
 # The scripts of visdom's page, by npm package and version; visdom's own downloader needs three sites, and crashes
 # where one of them cannot be reached.
@@ -50,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8097)
     parser.add_argument("--folder", default="outputs/visdom", help="where environments are kept")
     parser.add_argument("--all-addresses", action="store_true", help="be reachable from other machines, by anyone")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "expkit" / "visdom"
-    parser.add_argument("--page", default=str(cache), help="where the page's scripts are kept")
+    parser.add_argument("--page", default=str(cache_folder() / "visdom"), help="where the page's scripts are kept")
     given = parser.parse_args(arguments)
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # its client would import it: seconds, for nothing
     try:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError:
         print("error: visdom: is not installed; install expkit[visdom]", file=sys.stderr)
         sys.exit(2)
-    static = page_files(Path(visdom.__file__).parent / "static", Path(given.page).expanduser())
+    static = page_files(Path(visdom.__file__).parent / "static", expanded(given.page))
     app.tornado_settings.update(static_path=str(static), template_path=str(static))
     Path(given.folder).mkdir(parents=True, exist_ok=True)
     print(f"visdom: http://localhost:{given.port}  (Ctrl+C ends it)", flush=True)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import from itself and from the rooms before it.
 ORDER = [
-    ("docstrings", "signature", "sources", "registry", "keys", "escaping", "terminal"),
+    ("docstrings", "signature", "sources", "registry", "keys", "escaping", "terminal", "user_folders"),
     ("plugins", "listing", "references", "portable"),
     ("vetting", "drawing", "progress", "command"),
     ("data", "models", "devices", "loggers", "checkpoints"),

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+import expkit
+from expkit.run import main
 
 PLUGIN = "import torch\n"  # before any command does
 
@@ -23,3 +27,17 @@ def test_threads_that_wait_for_each_other_sleep_soon(asked: dict[str, str], spin
         env=kept | {"OMP_DISPLAY_ENV": "verbose"} | asked,
     )  # fmt: skip
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out == f"expkit {version('expkit')}\n"
+    assert expkit.__version__ == version("expkit")
+
+
+def test_asking_for_the_version_imports_little() -> None:
+    program = (
+        "import sys, expkit; print(expkit.__version__, *sorted({'torch', 'hydra', 'rich', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{version('expkit')} []\n"

@@ -12,6 +12,7 @@ import expkit.registry
 from expkit.registry import GROUPS, Registry
 from expkit.signature import choices
 from expkit.sources import words_of
+from expkit.user_folders import cache_folder
 
 Vocabulary = dict[str, dict[str, dict[str, list[str]]]]  # group -> word -> option -> the values it may have, if few
 
@@ -70,5 +71,4 @@ def _file() -> Path:
         digest.update(f"{path} {path.stat().st_mtime_ns}".encode())
     for package in sorted(f"{one.name} {one.version}" for one in distributions()):
         digest.update(package.encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "expkit" / "words" / f"{digest.hexdigest()}.json"
+    return cache_folder() / "words" / f"{digest.hexdigest()}.json"

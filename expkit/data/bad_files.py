@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 LIST_NAME = "bad_files.json"
 
@@ -16,7 +17,7 @@ def write_bad_files(path: Path, reasons: Mapping[str, str]) -> None:
 
 def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str]:
     """Return sample name -> reason of a list, or of the run folder that holds one. Raises ConfigError."""
-    path = Path(place).expanduser()
+    path = expanded(place)
     path = path / LIST_NAME if path.is_dir() else path
     try:
         read = json.loads(path.read_text(encoding="utf-8"))

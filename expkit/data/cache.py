@@ -24,6 +24,7 @@ from expkit.data.workers import start_worker
 from expkit.plugins import BringsPlugins
 from expkit.progress import tracked
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 Kind = Literal["none", "memory", "disk"]
 
@@ -160,7 +161,7 @@ def _free_memory() -> int:
 
 
 def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
-    folder = cache.folder.expanduser() / reader.digest()
+    folder = expanded(cache.folder) / reader.digest()
     if not (folder / "index.json").is_file():
         _write(reader, cache, split, folder)
     index = json.loads((folder / "index.json").read_text())
@@ -172,7 +173,7 @@ def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
 def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
     """Write into a folder beside and rename it: a run that is killed, or two at once, leave no half cache."""
     try:
-        cache.folder.expanduser().mkdir(parents=True, exist_ok=True)
+        expanded(cache.folder).mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     except OSError as error:
         problem = f"cannot write to '{cache.folder}': {error.strerror}"

@@ -15,6 +15,7 @@ from expkit.data.datasets import DataOptions
 from expkit.devices.placement import available_cores
 from expkit.doctor.machine import Gpu, Machine, Needs
 from expkit.registry import checkpoints, datasets, models
+from expkit.user_folders import expanded
 
 Config = Mapping[str, Any]
 _SHARED_MEMORY = Path("/dev/shm")
@@ -30,7 +31,7 @@ def measure_machine(output_dir: str, device: torch.device) -> Machine:
         cores=usable_cores(),
         open_files=soft,
         open_files_most=hard,
-        disk_free=shutil.disk_usage(_existing(Path(output_dir).expanduser())).free,
+        disk_free=shutil.disk_usage(_existing(expanded(output_dir))).free,
         shared_free=shared.free if shared else None,
         shared_total=shared.total if shared else None,
         gpus=measure_gpus(device),

@@ -17,6 +17,7 @@ from expkit.checkpoints import write_whole
 from expkit.data.dataset import ImageDataset
 from expkit.devices.placement import available_cores
 from expkit.progress import tracked
+from expkit.user_folders import cache_folder
 
 LIST_NAME = "data_files.txt.gz"
 MOST_LISTED = 200_000  # files that a record lists one by one
@@ -25,11 +26,6 @@ _END = 16_384  # bytes
 _YOUNG = 2 * 10**9  # nanoseconds: a file that was just written may change again at the same time stamp
 
 Known = dict[str, tuple[int, int, int, str]]  # path -> size, mtime_ns, ctime_ns, digest
-
-
-def cache_folder() -> Path:
-    """Return where digests of files are kept between runs: $XDG_CACHE_HOME/expkit, or ~/.cache/expkit."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "expkit"
 
 
 def content_facts(data: ImageDataset) -> tuple[dict[str, Any], list[str]]:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 
 def make_run_folder(output_dir: str, name: str) -> Path:
@@ -11,7 +12,7 @@ def make_run_folder(output_dir: str, name: str) -> Path:
 
     mkdir is what decides, so two runs can never have one folder. Raises ConfigError when it may not be made.
     """
-    parent = Path(output_dir).expanduser()
+    parent = expanded(output_dir)
     stem = f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from expkit.checkpoints import write_whole
 from expkit.portable import ELSEWHERE
-from expkit.records.fingerprint import cache_folder
+from expkit.user_folders import cache_folder
 
 
 def remember(config: Mapping[str, Any], shared: Mapping[str, Any], data: Mapping[str, Any]) -> None:

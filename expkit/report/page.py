@@ -5,7 +5,6 @@ import hashlib
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,25 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
+from expkit.user_folders import cache_folder
+
 _HERE = Path(__file__).parent
 
 
 class _CompiledTemplates(FileSystemBytecodeCache):
-    """Keeps compiled templates where Python keeps compiled modules, if it may: compiling takes a tenth of a second."""
+    """Keeps compiled templates in the user's cache, if there is one: compiling takes a tenth of a second."""
 
     def __init__(self) -> None:
-        super().__init__(str(Path(cache_from_source(__file__)).parent))
+        super().__init__(str(cache_folder() / "templates"))
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         if not sys.dont_write_bytecode:
             with suppress(OSError):
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
                 super().dump_bytecode(bucket)
 
 

@@ -12,6 +12,7 @@ from expkit.differences import differences
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError
 from expkit.sweeps.job import SweepJob
+from expkit.user_folders import expanded
 
 FACTS = "sweep.json"
 JOBS = "jobs.jsonl"
@@ -36,7 +37,7 @@ class SweepFolder:
 
         mkdir makes one of ours, so that no two commands share it; the lock decides between two that typed the same.
         """
-        path = Path(typed).expanduser() if typed else make_run_folder(f"{parent}/sweeps", "sweep")
+        path = expanded(typed) if typed else make_run_folder(f"{parent}/sweeps", "sweep")
         path.mkdir(parents=True, exist_ok=True)
         made = cls(path, jobs)
         if (path / FACTS).is_file():
@@ -52,7 +53,7 @@ class SweepFolder:
     @classmethod
     def find(cls, parent: str, typed: str | None, words: Sequence[str]) -> Path | None:
         """Return the newest sweep that the same command line began, None where there is none."""
-        places = [Path(typed).expanduser()] if typed else sorted(Path(parent).expanduser().glob("sweeps/*/"))
+        places = [expanded(typed)] if typed else sorted(expanded(parent).glob("sweeps/*/"))
         for path in sorted(places, key=lambda place: place.name, reverse=True):
             facts = _facts(path)
             if facts is not None and (typed or facts.get("words") == list(words)):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from expkit.checkpoints import CheckpointDamaged, read_checkpoint
 from expkit.checkpoints.read import Intact, finished_checkpoints
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 Which = Literal["best", "last"]
 
@@ -15,7 +16,7 @@ def read_trained(place: Path, which: Which = "best") -> Intact:
 
     A damaged one is passed over, with a sentence in `problems`, and the next is taken: after the best one the newest.
     """
-    place = place.expanduser()
+    place = expanded(place)
     if place.is_file():
         path = place.with_suffix(".safetensors") if place.suffix == ".json" else place
         try:
@@ -53,7 +54,7 @@ def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:
 
 def run_folders(place: Path) -> list[Path]:
     """Return the runs that a path stands for: itself, or every run folder below it, by name. Raises ConfigError."""
-    place = place.expanduser()
+    place = expanded(place)
     if place.is_file() or (place / "checkpoints").is_dir() or (place.is_dir() and any(place.glob("*.safetensors"))):
         return [place]
     found = sorted(folder.parent for folder in place.rglob("checkpoints") if any(folder.glob("*.safetensors")))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from expkit.data.datasets.files import ImageFiles, image_paths, nothing_found
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 
 def collect_images(words: Sequence[str], listed: Iterable[str] = ()) -> list[str]:
@@ -29,7 +30,7 @@ def _lines(listed: Iterable[str]) -> list[str]:
 
 
 def _named(word: str) -> list[str]:
-    path = Path(word).expanduser()
+    path = expanded(word)
     if path.is_dir():
         if not (inside := image_paths(path)):
             raise nothing_found(path, "images")

@@ -1,6 +1,7 @@
 """report.html: whole, safe, readable on a phone and in the dark, and made of any run folder, in whatever state."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -106,21 +107,39 @@ def test_an_empty_folder_and_one_that_is_none_are_told_apart(
     assert "none: is no run folder; give one such as outputs/NAME_DATE_TIME" in err
 
 
-def test_the_compiled_template_is_kept_and_never_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lies beside Python's compiled modules: torn, or impossible to write, it changes nothing."""
+def test_the_compiled_template_is_kept_for_the_user_and_never_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in the user's cache: torn, or impossible to write, it changes nothing. The package's folder stays."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    package = _files_of_the_package()
     folder = write_run(tmp_path / "run")
+    (tmp_path / "file").touch()
     pages = []
-    for state in ("absent", "kept", "torn", "no folder"):
-        cache = tmp_path / ("missing" if state == "no folder" else "cache")
-        monkeypatch.setattr(page, "cache_from_source", lambda file, cache=cache: str(cache / "page.pyc"))
-        (tmp_path / "cache").mkdir(exist_ok=True)
+    for cache in ("new", "new", "torn", "file", "relative", "home", "nobody"):
+        _have_cache(cache, tmp_path, monkeypatch)
         page._environment.cache_clear()
         pages.append(write_report(folder).read_text())
-        kept = sorted((tmp_path / "cache").iterdir())
+        kept = sorted((tmp_path / "cache").rglob("*.cache"))
         assert [one.name.startswith("__jinja2_") for one in kept] == [True, True]  # report.html and base.html
-        if state == "kept":
-            for one in kept:
-                one.write_bytes(one.read_bytes()[:-100])
     page._environment.cache_clear()
-    assert pages[1:] == pages[:1] * 3
+    assert pages[1:] == pages[:1] * 6
+    assert len(list((tmp_path / "home" / ".cache" / "expkit" / "templates").iterdir())) == 2
+    assert _files_of_the_package() == package
+
+
+def _have_cache(what: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a cache folder that is new, whose files are torn, that is a file or is not absolute; or none."""
+    at = {"file": str(place / "file"), "relative": "cache"}.get(what, str(place / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", at if what not in ("home", "nobody") else "")
+    monkeypatch.setenv("HOME", str(place / "home"))
+    if what == "torn":
+        for one in (place / "cache").rglob("*.cache"):
+            one.write_bytes(one.read_bytes()[:-100])
+    if what == "nobody":  # a container's user without a name or a home
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 54_321)
+
+
+def _files_of_the_package() -> set[Path]:
+    return {path for path in Path(page.__file__).parents[1].rglob("*") if path.suffix != ".pyc"}

@@ -10,6 +10,7 @@ from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
 from expkit.data.decode import read_file
 from expkit.registry import ConfigError, datasets
+from expkit.user_folders import expanded
 
 
 @datasets.register("coco")
@@ -31,7 +32,7 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
 
 
 def _read(path: str, option: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
+    file = expanded(path)
     try:
         read = json.loads(file.read_text())
     except OSError as error:

@@ -11,6 +11,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import read_file
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 EXTENSIONS = tuple(IMG_EXTENSIONS)
 
@@ -45,7 +46,7 @@ class ImageFiles(ImageDataset):
 
 def existing_folder(path: str, option: str) -> Path:
     """Return the folder that an option names. Raises ConfigError when there is none that can be read."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.exists():
         raise ConfigError(f"{option}: there is no folder '{path}' (looked in {Path.cwd()}); give the images' folder")
     if not folder.is_dir():

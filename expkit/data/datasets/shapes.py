@@ -18,6 +18,7 @@ from expkit.data.datasets.image_folder import read_folders
 from expkit.keys import key
 from expkit.progress import tracked
 from expkit.registry import ConfigError, datasets
+from expkit.user_folders import expanded
 
 CLASSES = ["circle", "cross", "square", "star", "triangle"]
 Points = list[tuple[float, float]]
@@ -42,7 +43,7 @@ def shapes(
     if size < 16 or min(train_images, val_images) < len(CLASSES):
         raise ConfigError(f"dataset.size: takes 16 or more pixels, and at least {len(CLASSES)} images a split")
     options = {"size": size, "train_images": train_images, "val_images": val_images, "draw_seed": draw_seed}
-    folder = _place(Path(root).expanduser(), options)
+    folder = _place(expanded(root), options)
     if not _is_drawn(folder, options):
         _draw_all(folder, options)
     read = (lambda place: read_folders(place, "dataset.root")) if layout == "folders" else _read_names

@@ -12,6 +12,7 @@ from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import ImageFiles
 from expkit.data.datasets.memory import ImageArrays, ReadByLibrary
 from expkit.registry import ConfigError, datasets
+from expkit.user_folders import expanded
 
 # word: (torchvision's class, what asks for training, what asks for validation)
 _BY_TRAIN_FLAG = {
@@ -44,7 +45,7 @@ def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, 
 
     @datasets.register(word)
     def build(root: str, download: bool = False) -> Splits:
-        folder = str(Path(root).expanduser())
+        folder = str(expanded(root))
         sets = [opened(word, dataset_class, folder, download=download, **one) for one in (train, val)]
         names = _class_names(sets[0])
         return Splits(_wrap(sets[0], names, "train"), _wrap(sets[1], names, "val"))
