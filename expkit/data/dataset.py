@@ -94,12 +94,14 @@ class Splits:
     """What a dataset factory returns: the training images and, where the data has them, those held out.
 
     notes: what the run should tell its user. held_out: whether validation is a share of the training data's files.
+    test: images that a run neither trains nor validates on.
     """
 
     train: ImageDataset
     val: ImageDataset | None = None
     notes: Sequence[str] = ()
     held_out: bool = False
+    test: ImageDataset | None = None
 
     def listed_name(self, split: str, name: str) -> str:
         """Return a sample's name in a list of bad files, where names of both splits stand together."""

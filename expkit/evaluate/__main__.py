@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m expkit.evaluate", description=_ABOUT, epilog=_EXIT, allow_abbrev=False)
     parser.add_argument("words", metavar="RUN | dataset=CHOICE | dataset.KEY=VALUE", nargs="+")
-    parser.add_argument("--split", choices=("val", "train"), default="val", help="which part of the data (val)")
+    parser.add_argument("--split", choices=("val", "train", "test"), default="val", help="which part of the data (val)")
     parser.add_argument("--top-k", type=int, default=5, metavar="K", help="also count the truth among the K best (5)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the CSV and the pictures go (outputs/...)")
     model_options(parser)

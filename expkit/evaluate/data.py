@@ -12,7 +12,7 @@ from expkit.data.datasets import load
 from expkit.registry import ConfigError, datasets
 from expkit.trained import Trained
 
-Split = Literal["val", "train"]
+Split = Literal["val", "train", "test"]
 
 
 def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dict[str, Any]:
@@ -39,11 +39,14 @@ def _key_and_value(override: str) -> tuple[str, Any]:
         raise ConfigError(f"dataset.{key}: {text!r} is no value: {' '.join(str(error).split())}") from error
 
 
-def split_of(node: Mapping[str, Any], split: Split) -> ImageDataset:
-    """Build a checked dataset node, and return one of its splits. Raises ConfigError."""
+def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = None) -> ImageDataset:
+    """Build a checked dataset node, and return one of its splits. notes: takes what it says. Raises ConfigError."""
     splits: Splits = load(node)
-    chosen = splits.val if split == "val" else splits.train
-    assert chosen is not None
+    if notes is not None:
+        notes += splits.notes
+    chosen: ImageDataset | None = getattr(splits, split)
+    if chosen is None:
+        raise ConfigError(f"--split: this data has no {split} images of its own; name their folder by dataset.val_root")
     return chosen
 
 

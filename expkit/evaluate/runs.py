@@ -27,7 +27,10 @@ def evaluate_all(words: Sequence[str], overrides: Sequence[str], given: argparse
     for place in places:
         trained = load_trained(place, given.checkpoint, given.device, given.precision)
         node = dataset_node(trained.config.get("dataset"), overrides)
-        data = loaded.get(str(node)) or loaded.setdefault(str(node), split_of(node, given.split))
+        notes: list[str] = []
+        data = loaded.get(str(node)) or loaded.setdefault(str(node), split_of(node, given.split, notes))
+        for note in notes:
+            console.print(note, style="yellow" if note.startswith("warning") else "", soft_wrap=True, markup=False)
         evaluation = evaluate(trained, for_model(data, trained), speed, given.top_k)
         folder = folder or _folder(given.output)  # not before something was evaluated
         rows.append(_row(place, trained, node, given, evaluation))

@@ -1,6 +1,7 @@
 """The images that a command line names: files, folders, patterns, and a list on standard input."""
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -38,10 +39,21 @@ def _named(word: str) -> list[str]:
     if path.exists():
         return [str(path)]
     matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(word) else []
+    matches = _without_links_to_others(matches)
     if not matches:
         what = "nothing matches the pattern" if glob.has_magic(word) else "there is no file or folder"
         raise ConfigError(f"images: {what} '{word}' (looked in {Path.cwd()})")
     return [name for match in matches for name in _matched(Path(match))]
+
+
+def _without_links_to_others(matches: list[str]) -> list[str]:
+    """Return each real file once, by the name without links: `**` follows one that leads upwards again and again."""
+    by_file: dict[str, str] = {}
+    for match in sorted(matches, key=lambda match: (len(Path(match).parts), match)):
+        real = os.path.realpath(match)
+        if real not in by_file or os.path.abspath(match) == real:
+            by_file[real] = match
+    return sorted(by_file.values())
 
 
 def _matched(path: Path) -> list[str]:

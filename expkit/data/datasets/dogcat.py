@@ -4,28 +4,76 @@ from collections import Counter
 from pathlib import Path
 
 from expkit.data.dataset import Splits
-from expkit.data.datasets.files import ImageFiles, existing_folder, image_paths, nothing_found
+from expkit.data.datasets.file_tree import FileTree
+from expkit.data.datasets.files import (
+    ImageFiles,
+    existing_folder,
+    image_tree,
+    nothing_found,
+    overlap_warning,
+    visible_folders,
+)
+from expkit.data.datasets.split_names import by_role
 from expkit.registry import ConfigError, datasets
 
 
 @datasets.register("dogcat")
 def dogcat(root: str, val_root: str | None = None, classes: list[str] | None = None) -> Splits:
-    """Images labelled by file name, as in Kaggle's Dogs vs. Cats; class 0 is the first of `classes`."""
+    """Images labelled by file name, as in Kaggle's Dogs vs. Cats; class 0 is the first of `classes`.
+
+    `root` may also hold train/ and val/ or test/; a test/ is kept apart.
+    """
     names = classes or ["cat", "dog"]
     if len(set(names)) != len(names):
         raise ConfigError(f"dataset.classes: a class is listed twice: {names}")
-    train = read_names(existing_folder(root, "dataset.root"), names, "dataset.root")
-    val = read_names(existing_folder(val_root, "dataset.val_root"), names, "dataset.val_root") if val_root else None
+    folder, inside, apart, notes = _splits_of(existing_folder(root, "dataset.root"))
+    tree = image_tree(folder)
+    tree.leave_out(apart)
+    train = _labelled(tree, names, "dataset.root")
+    place = existing_folder(val_root, "dataset.val_root") if val_root else inside
+    val = None
+    if place is not None:
+        val_tree = image_tree(place)
+        val = _labelled(val_tree, names, "dataset.val_root")
+        notes = [*notes, *overlap_warning(val_tree, tree, "validation")]
     counts = Counter(train.targets.tolist())
     shown = ", ".join(f"class {index} is {name} ({counts[index]} images)" for index, name in enumerate(names))
-    return Splits(train, val, notes=[shown])
+    return Splits(train, val, notes=[shown, *notes, *tree.notes()])
+
+
+def _splits_of(root: Path) -> tuple[Path, Path | None, list[str], list[str]]:
+    """Return the folder of training images, that of validation, folders of the first that are no part of it, notes."""
+    roles = by_role(visible_folders(root))
+    if len(roles) < 2 and ("train" in roles or not roles):
+        return root, None, [], []
+    if len(many := [name for role in ("train", "val") for name in roles.get(role, [])]) > len(roles.keys() - {"test"}):
+        raise ConfigError(
+            f"dataset.root: '{root}' holds {', '.join(many)}, so the splits are not clear; set dataset.root to the"
+            " folder of the training images and dataset.val_root to that of the others"
+        )
+    apart = [name for role in ("val", "test") for name in roles.get(role, [])]
+    train = root / roles["train"][0] if "train" in roles else root
+    if train == root and not any(path.partition("/")[0] not in apart for path in image_tree(root).paths):
+        if len(apart) == 1:
+            return root, None, [], []  # one folder of images, whatever it is called
+        raise ConfigError(
+            f"dataset.root: '{root}' holds {', '.join(apart)} but no training images; set dataset.root to their folder"
+        )
+    val = root / roles["val"][0] if "val" in roles else None
+    notes = [f"took {train} for training" + f" and {val} for validation" * (val is not None)]
+    notes += [f"kept {root / name} apart: neither trained nor validated on" for name in roles.get("test", [])]
+    return train, val, apart if train == root else [], notes
 
 
 def read_names(folder: Path, classes: list[str], option: str) -> ImageFiles:
     """Return the images of a folder, labelled by what stands before the first dot. Raises ConfigError."""
-    paths = image_paths(folder)
+    return _labelled(image_tree(folder), classes, option)
+
+
+def _labelled(tree: FileTree, classes: list[str], option: str) -> ImageFiles:
+    paths = sorted(tree.paths)
     if not paths:
-        raise nothing_found(folder, option)
+        raise nothing_found(tree.root, option)
     prefixes = [path.rsplit("/", 1)[-1].split(".", 1)[0] for path in paths]
     if unknown := sorted(set(prefixes) - set(classes)):
         example = paths[prefixes.index(unknown[0])]
@@ -33,4 +81,4 @@ def read_names(folder: Path, classes: list[str], option: str) -> ImageFiles:
             f"dataset.classes: '{example}' begins with none of {', '.join(classes)}; name every prefix there is,"
             f" e.g. dataset.classes=[{','.join(sorted(set(prefixes))[:5])}]"
         )
-    return ImageFiles(folder, paths, map(classes.index, prefixes), classes)
+    return ImageFiles(tree.root, paths, map(classes.index, prefixes), classes)

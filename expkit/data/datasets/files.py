@@ -9,6 +9,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from expkit.data.dataset import ImageDataset
+from expkit.data.datasets.file_tree import FileTree
 from expkit.data.decode import read_file
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
@@ -56,16 +57,41 @@ def existing_folder(path: str, option: str) -> Path:
     return folder
 
 
-def image_paths(folder: Path, deep: bool = True) -> list[str]:
+def is_image(name: str) -> bool:
+    """Return True if a file's name ends as those of images do."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def image_tree(folder: Path, tops: Iterable[str] = ("",)) -> FileTree:
+    """Return the image files of some folders below one, or of all of it; each real file is in it once."""
+    return FileTree(folder, is_image, tops)
+
+
+def image_paths(folder: Path) -> list[str]:
     """Return the image files of a folder as sorted paths relative to it, with / on every system."""
-    found: list[str] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        below = Path(place).relative_to(folder).as_posix()
-        prefix = "" if below == "." else below + "/"
-        found += [prefix + name for name in names if name.lower().endswith(EXTENSIONS)]
-        if not deep:
-            folders.clear()
-    return sorted(found)
+    return sorted(image_tree(folder).paths)
+
+
+def visible_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    return sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+
+
+def has_images(folder: Path) -> bool:
+    """Return True if image files lie in the folder itself."""
+    return any(is_image(place.name) for place in folder.iterdir() if not place.is_dir())
+
+
+def overlap_warning(tree: FileTree, train: FileTree, purpose: str) -> list[str]:
+    """Return a warning where images that are kept for another purpose are trained on too."""
+    shared = list(tree.shared_with(train))
+    if not shared:
+        return []
+    count = "all" if len(shared) == len(tree.paths) else f"{len(shared):,}"
+    return [
+        f"warning: {count} of the {len(tree.paths):,} {purpose} images are training images too, by path or link"
+        f" (e.g. {shared[0]}): their scores say nothing about new images"
+    ]
 
 
 def nothing_found(folder: Path, option: str) -> ConfigError:

@@ -9,10 +9,9 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
+from expkit.data.datasets.split_names import Role, by_role
 from expkit.data.decode import BadImage, read_file
 from expkit.registry import ConfigError, datasets, nearest
-
-_FOR_VALIDATION = ("validation", "valid", "val", "test")
 
 
 @datasets.register("huggingface")
@@ -22,27 +21,44 @@ def huggingface(
     """What save_to_disk wrote, or a folder of parquet files; needs the extra expkit[huggingface].
 
     image_column: where the images are; label_column: where the classes are; val_split: the split for validation,
-    "auto": the one called validation, valid, val or test, null: a share of train is held out.
+    "auto": the one called validation, valid, val or dev, else that called test; null: a share of train is held out.
     """
     folder = existing_folder(root, "dataset.root")
     parts = _opened(folder)
-    if "train" not in parts:
-        raise ConfigError(f"dataset.root: '{root}' has no split 'train', it has {', '.join(parts)}")
+    roles = by_role(parts)
+    trained_on = ["train"] if "train" in parts else roles.get("train", [])
+    if len(trained_on) != 1:
+        raise ConfigError(f"dataset.root: '{root}' has no one split 'train', it has {', '.join(parts)}")
+    notes: list[str] = []
     if val_split == "auto":
-        val_split = next((name for name in _FOR_VALIDATION if name in parts), None)
+        val_split, notes = _for_validation(roles)
     if val_split is not None and val_split not in parts:
         raise ConfigError(f"dataset.val_split: there is no split '{val_split}'; there is {', '.join(parts)}")
+    (train,) = trained_on
     for column in (image_column, label_column):
-        if column not in (columns := parts["train"].column_names):
+        if column not in (columns := parts[train].column_names):
             option = "image_column" if column == image_column else "label_column"
             hint = nearest(column, columns) or f"; there is {', '.join(columns)}"
             raise ConfigError(f"dataset.{option}: there is no column '{column}'{hint}")
-    names = _class_names(parts["train"], label_column)
+    names = _class_names(parts[train], label_column)
 
     def rows(split: str) -> Rows:
         return Rows(folder, split, parts[split], names, image_column, label_column)
 
-    return Splits(rows("train"), rows(val_split) if val_split else None)
+    return Splits(rows(train), rows(val_split) if val_split else None, notes)
+
+
+def _for_validation(roles: Mapping[Role, list[str]]) -> tuple[str | None, list[str]]:
+    """Return the split that validates, and what the run says of those that are for tests."""
+    val, test = roles.get("val", []), roles.get("test", [])
+    val = next(([name] for name in ("validation", "valid", "val") if name in val), val)
+    if len(val) > 1:
+        raise ConfigError(f"dataset.val_split: there is {' and '.join(val)}; set dataset.val_split={val[0]}")
+    if val or not test:
+        notes = [f"kept the split {name} apart: neither trained nor validated on" for name in test]
+        return (val[0] if val else None), notes
+    remedy = "dataset.val_split=null holds out a share of train instead"
+    return test[0], [f"validates on the split {test[0]}, as there is none for validation; {remedy}"]
 
 
 def _opened(folder: Path) -> Mapping[str, Any]:

@@ -1,44 +1,132 @@
 """Images in one folder per class."""
 
+from collections.abc import Collection, Sequence
+from itertools import chain
 from pathlib import Path
 
-from expkit.data.dataset import Splits
-from expkit.data.datasets.files import ImageFiles, existing_folder, image_paths, nothing_found
+import numpy as np
+
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.file_tree import FileTree
+from expkit.data.datasets.files import (
+    ImageFiles,
+    existing_folder,
+    has_images,
+    image_tree,
+    nothing_found,
+    overlap_warning,
+    visible_folders,
+)
+from expkit.data.datasets.split_names import SplitFolders, find_splits, role_of
 from expkit.registry import ConfigError, datasets
 
 
 @datasets.register("image_folder")
 def image_folder(root: str, val_root: str | None = None) -> Splits:
-    """One folder per class; `root` may also hold train/ and val/, each with the classes' folders."""
-    folder = existing_folder(root, "dataset.root")
-    notes = []
-    if val_root is None and (folder / "train").is_dir() and (folder / "val").is_dir():
-        folder, val_root = folder / "train", str(folder / "val")
-        notes = [f"took {folder} for training and {val_root} for validation"]
-    train = read_folders(folder, "dataset.root")
-    if val_root is None:
-        return Splits(train, notes=notes)
-    val = read_folders(existing_folder(val_root, "dataset.val_root"), "dataset.val_root")
-    if train.class_names != val.class_names:
-        shown = f"train has {', '.join(train.class_names)}; val has {', '.join(val.class_names)}"
-        raise ConfigError(f"dataset.val_root: the classes differ: {shown}")
-    return Splits(train, val, notes)
+    """One folder per class; `root` may also hold train/ and val/ (or valid/, dev/, …), each with the classes' folders.
+
+    A test/ beside them is kept apart: python -m expkit.evaluate RUN --split test reads it.
+    """
+    found = find_splits(existing_folder(root, "dataset.root"), "dataset.root", val_root is None)
+    train, tree = _read(found.train, "dataset.root", found.classes)
+    notes = [*found.notes, *_notes(tree)]
+    place = found.val if val_root is None else _given(val_root)
+    if place is None and found.train != Path(root).expanduser():
+        notes.append(f"took {found.train} for training")
+    if val_root is None and place is not None:
+        notes.append(f"took {found.train} for training and {place} for validation")
+    val = None
+    if place is not None:
+        val, val_tree = _read(place, "dataset.val_root", None, train.class_names)
+        notes += [*_notes(val_tree), *overlap_warning(val_tree, tree, "validation")]
+    test, more = _kept_apart(found, tree, train.class_names)
+    return Splits(train, val, [*notes, *more], test=test)
 
 
 def read_folders(folder: Path, option: str) -> ImageFiles:
     """Return the images of a folder, labelled by its sub-folders in sorted order. Raises ConfigError."""
-    classes = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    return _read(folder, option)[0]
+
+
+def _given(val_root: str) -> Path:
+    """Return the folder of dataset.val_root. Raises ConfigError where it holds splits instead of classes."""
+    folder = existing_folder(val_root, "dataset.val_root")
+    found = find_splits(folder, "dataset.val_root", needs_val=False)
+    if found.train != folder:
+        inner = next(name for name in visible_folders(folder) if role_of(name))
+        inner = next((name for name in visible_folders(folder) if role_of(name) in ("val", "test")), inner)
+        problem = f"'{val_root}' holds splits itself ({', '.join(filter(role_of, visible_folders(folder)))})"
+        raise ConfigError(f"dataset.val_root: {problem}; name one of them, e.g. dataset.val_root={folder / inner}")
+    return folder
+
+
+def _read(
+    folder: Path, option: str, tops: Collection[str] | None = None, known: Sequence[str] | None = None
+) -> tuple[ImageFiles, FileTree]:
+    """Return the images of a folder with the files that were found. Raises ConfigError.
+
+    tops: its class folders, None for all. known: the classes of the training images, some of which may be absent here.
+    """
+    classes = sorted(visible_folders(folder) if tops is None else tops)
     if not classes:
-        if image_paths(folder, deep=False):
+        if has_images(folder):
             raise ConfigError(
                 f"{option}: '{folder}' holds images but no class folders; for names like cat.1.jpg use dataset=dogcat"
             )
         raise nothing_found(folder, option)
-    by_class = {name: image_paths(folder / name) for name in classes}
-    if empty := [name for name, paths in by_class.items() if not paths]:
-        raise ConfigError(
-            f"{option}: no image in the class folder {', '.join(empty)} of '{folder}'; add some or remove it"
-        )
-    paths = (f"{name}/{path}" for name in classes for path in by_class[name])
-    targets = (number for number, name in enumerate(classes) for _ in by_class[name])
-    return ImageFiles(folder, paths, targets, classes)
+    tree = image_tree(folder, classes)
+    by_class: dict[str, list[str]] = {name: [] for name in classes}
+    for path in tree.paths:
+        by_class[path.split("/", 1)[0]].append(path)
+    empty = [name for name, paths in by_class.items() if not paths]
+    if known is None and empty:
+        raise _no_image(folder, option, empty, tree)
+    if known is not None:
+        filled = [name for name in classes if by_class[name] or name in known]
+        if unknown := sorted(set(filled) - set(known)):
+            shown = f"train has {', '.join(known)}; val has {', '.join(filled)}"
+            raise ConfigError(f"{option}: the classes differ: {shown} (not in train: {', '.join(unknown)})")
+        if not tree.paths:
+            raise nothing_found(folder, option)
+    names = list(known or classes)
+    paths = [sorted(by_class.get(name, [])) for name in names]
+    targets = np.repeat(np.arange(len(names)), [len(some) for some in paths])
+    return ImageFiles(folder, chain.from_iterable(paths), targets, names), tree
+
+
+def _no_image(folder: Path, option: str, empty: Sequence[str], tree: FileTree) -> ConfigError:
+    named = ", ".join(empty)
+    if same := next(((path, other) for path, other in tree.repeated if path.split("/", 1)[0] in empty), None):
+        why = f" but what is there already ({same[0]}: {same[1]})"
+        return ConfigError(f"{option}: no image in the class folder {named} of '{folder}'{why}; add some or remove it")
+    return ConfigError(f"{option}: no image in the class folder {named} of '{folder}'; add some or remove it")
+
+
+def _notes(tree: FileTree) -> list[str]:
+    """Return what links mean for the labels, too: one file in two classes has one of them."""
+    notes = tree.notes()
+    torn = [pair for pair in tree.repeated if pair[1] in tree.known and _label(pair[0]) != _label(pair[1])]
+    if torn:
+        path, other = torn[0]
+        count = f"{len(torn):,} files lie" if len(torn) > 1 else "1 file lies"
+        notes.append(f"warning: {count} in two classes by links, e.g. {path} is {other}; counted as {_label(other)}")
+    return notes
+
+
+def _label(path: str) -> str:
+    return path.split("/", 1)[0]
+
+
+def _kept_apart(found: SplitFolders, tree: FileTree, known: Sequence[str]) -> tuple[ImageDataset | None, list[str]]:
+    """Return the labelled test images, if there are some, and what the run says of all that is kept apart."""
+    test, notes = None, []
+    for place in found.tests:
+        own = image_tree(place)
+        notes.append(f"kept {place} apart ({len(own.paths):,} images): neither trained nor validated on")
+        notes += overlap_warning(own, tree, "test")
+        if test is None and set(visible_folders(place)) & set(known):
+            try:
+                test = _read(place, "dataset.root", None, known)[0]
+            except ConfigError as error:  # training does not need it
+                notes.append(f"it cannot be evaluated on: {error.faults[0].partition(': ')[2]}")
+    return test, notes

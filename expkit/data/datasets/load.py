@@ -10,6 +10,7 @@ from expkit.data import region
 from expkit.data.bad_files import read_bad_files
 from expkit.data.cache import Kind
 from expkit.data.dataset import ImageDataset, Splits, Subset
+from expkit.data.datasets.split_names import role_of
 from expkit.data.decode import MAX_PIXELS, Decoder
 from expkit.data.loader import StartMethod
 from expkit.data.samples import OnBad
@@ -89,18 +90,25 @@ def load(node: Mapping[str, Any]) -> Splits:
     """Build the dataset of a checked node, and hold out a validation split if it has none. Raises ConfigError."""
     options: DataOptions = datasets.shared(node)
     splits = _without(datasets.build(node), options.exclude)
-    for data in (splits.train, splits.val):
+    for data in (splits.train, splits.val, splits.test):
         if data is not None:
             data.decode_with(Decoder(options.max_pixels, region=options.decoder == "region"))
     classes = splits.train.class_names
+    if len({role_of(name) for name in classes} - {None}) > 1 and all(map(role_of, classes)):
+        raise ConfigError(
+            f"dataset: its classes are called {', '.join(classes)}, which are names of splits; give the folder of the"
+            " training images alone, or rename the classes"
+        )
     if len(classes) < 2 and splits.train.task == "single_label":
         raise ConfigError(f"dataset: there is only one class ({', '.join(classes)}); training needs two or more")
     if options.fold is not None:
         splits = _folded(splits, options.fold, options)
     elif splits.val is None:
         splits = _held_out(splits, options)
-    if splits.train.task == "single_label" and (absent := _absent(splits)):
-        raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
+    if splits.train.task == "single_label":
+        if absent := _absent(splits.train):
+            raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
+        splits = _with_note_on_absent(splits)
     return _noisy(splits, options) if options.label_noise else splits
 
 
@@ -152,6 +160,15 @@ def _kept(splits: Splits, split: str, data: ImageDataset, listed: Mapping[str, s
     return (data if len(keep) == len(data) else Subset(data, np.array(keep))), len(data) - len(keep)
 
 
-def _absent(splits: Splits) -> list[str]:
-    counts = np.bincount(splits.train.targets.astype(np.int64), minlength=len(splits.train.class_names))
-    return [name for name, count in zip(splits.train.class_names, counts, strict=True) if not count]
+def _absent(data: ImageDataset) -> list[str]:
+    counts = np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
+    return [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+
+
+def _with_note_on_absent(splits: Splits) -> Splits:
+    """Return the splits with a sentence on the classes that no validation image shows."""
+    absent = _absent(splits.val) if splits.val is not None and len(splits.val) else []
+    if not absent:
+        return splits
+    shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+    return replace(splits, notes=[*splits.notes, f"no validation image of class {shown}: no score tells of it"])

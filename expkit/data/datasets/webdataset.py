@@ -1,7 +1,8 @@
 """WebDataset shards: tar files in which a sample's files stand together, read by position and not as a stream."""
 
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,27 +10,38 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import EXTENSIONS, existing_folder
+from expkit.data.datasets.split_names import Role, role_of
 from expkit.data.decode import BadImage
 from expkit.registry import ConfigError, datasets
 
 _LONGEST_LABEL = 1000  # bytes of a .cls file
+_ALL = "*.tar"
 
 
 @datasets.register("webdataset")
 def webdataset(
-    root: str, shards: str = "*.tar", val_shards: str | None = None, classes: list[str] | None = None
+    root: str, shards: str = _ALL, val_shards: str | None = None, classes: list[str] | None = None
 ) -> Splits:
-    """Tar files with an image and a .cls file (a number or a word) for each sample, as the library writes them."""
+    """Tar files with an image and a .cls file (a number or a word) for each sample, as the library writes them.
+
+    Where shards is not given, those named after a split (val-0001.tar, test/0001.tar) are that split's.
+    """
     folder = existing_folder(root, "dataset.root")
     val_files = _shards(folder, val_shards, "dataset.val_shards") if val_shards else []
-    files = [path for path in _shards(folder, shards, "dataset.shards") if path not in val_files]
+    notes: list[str] = []
+    if shards == _ALL:
+        files, own, notes = _by_split(folder, val_files)
+        val_files = val_files or own
+    else:
+        files = _shards(folder, shards, "dataset.shards")
+    files = [path for path in files if path not in val_files]
     if not files:
         raise ConfigError(f"dataset.shards: all that '{shards}' names are for validation; name others to train on")
     train, val = ([sample for path in some for sample in read_index(path)] for some in (files, val_files))
     if not train:
         raise ConfigError(f"dataset.shards: no image with a .cls file is in '{files[0]}'; is it a WebDataset shard?")
     names = classes or _names([*train, *val])
-    return Splits(ShardImages(folder, train, names), ShardImages(folder, val, names) if val else None)
+    return Splits(ShardImages(folder, train, names), ShardImages(folder, val, names) if val else None, notes)
 
 
 class Sample(NamedTuple):
@@ -46,6 +58,35 @@ def _shards(folder: Path, pattern: str, option: str) -> list[Path]:
     if Path(pattern).is_absolute() or not (found := sorted(folder.glob(pattern))):
         raise ConfigError(f"{option}: no shard in '{folder}' is called '{pattern}'; give a pattern such as train-*.tar")
     return found
+
+
+def _by_split(folder: Path, given: Sequence[Path]) -> tuple[list[Path], list[Path], list[str]]:
+    """Return all shards to train on, those named after validation, and notes; those named after a test are kept apart.
+
+    given: those that the config names for validation. Raises ConfigError.
+    """
+    found = [path for path in folder.glob("*/*.tar") if role_of(path.parent.name)]
+    found = list({path.resolve(): path for path in sorted([*found, *folder.glob(_ALL)], reverse=True)}.values())
+    if not found:
+        _shards(folder, _ALL, "dataset.shards")
+    roles = {path: _role(path.relative_to(folder)) for path in sorted(found) if path not in given}
+    if not {"val", "test"} & set(roles.values()):
+        return list(roles), [], []
+    first = "train" if "train" in roles.values() else None
+    train, val, test = ([path for path, role in roles.items() if role == one] for one in (first, "val", "test"))
+    if not train:
+        raise ConfigError(f"dataset.shards: '{folder}' holds no training shards, only those of val or test; name some")
+    notes = [f"took {len(train)} shards for training, {len(given) or len(val)} for validation, by their names"]
+    if test:
+        notes.append(f"kept {len(test)} shards of a test split apart: neither trained nor validated on")
+    if aside := len(roles) - len(train) - len(val) - len(test):
+        notes.append(f"passed over {aside} shards that are named after no split")
+    return train, val, notes
+
+
+def _role(path: Path) -> Role | None:
+    words = [*path.parent.parts, *re.split(r"[^A-Za-z]+", path.stem)]
+    return next((role for word in words if (role := role_of(word))), None)
 
 
 def read_index(path: Path) -> Iterator[Sample]:

@@ -19,7 +19,7 @@ def test_dogcat_takes_labels_from_names(image_files: Write) -> None:
     splits = load({"name": "dogcat", "root": str(root), "val_root": str(root)})
     assert splits.train.class_names == ("cat", "dog")
     assert splits.train.targets.tolist() == [0, 0, 1, 1]
-    assert splits.notes == ["class 0 is cat (2 images), class 1 is dog (2 images)"]
+    assert splits.notes[0] == "class 0 is cat (2 images), class 1 is dog (2 images)"
     turned = load({"name": "dogcat", "root": str(root), "classes": ["dog", "cat"]})
     assert turned.notes[0].startswith("class 0 is dog")
 

@@ -1,0 +1,136 @@
+"""The files below a folder, each real one once, however many links lead to it."""
+
+import os
+from array import array
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+class FileTree:
+    """Walks folders below a root and follows links, but reads no real folder and no real file twice.
+
+    What lies in the tree itself comes before what links lead to, so that a link never takes a file from the folder
+    that holds it. Links to folders elsewhere are followed; those that lead upwards are not.
+
+    paths: of the wanted files, relative to the root, with / on every system. repeated: (path, what it is the same as)
+    of the links and hard links that were passed over. unreadable: folders without permission.
+    """
+
+    def __init__(self, root: Path, wanted: Callable[[str], bool], tops: Iterable[str] = ("",)) -> None:
+        """tops: the folders below the root to walk, by default the root itself. wanted: file name -> is it one?"""
+        self.root, self._wanted, self._real = root, wanted, os.path.realpath(root)
+        self.paths: list[str] = []
+        self.repeated: list[tuple[str, str]] = []
+        self.unreadable: list[str] = []
+        self._inodes = array("Q")  # of the paths; 0 for what cannot be looked at
+        self._folders: dict[str, str] = {}  # real folder -> path
+        self._links: deque[tuple[str, str]] = deque()  # path, real folder that it lies in
+        for top in tops:
+            if top and os.path.islink(root / top):
+                self._links.append((top, self._real))
+            else:
+                self._walk(top, os.path.realpath(root / top))
+        while self._links:
+            self._follow(*self._links.popleft())
+        self._leave_out_repeated_files()
+
+    def _walk(self, top: str, real: str) -> None:
+        """Take the files of a folder and of those below it, and note the links."""
+        waiting = [(top, real)]
+        while waiting:
+            path, real = waiting.pop()
+            if real in self._folders:
+                self.repeated.append((path, self._folders[real] or "the folder itself"))
+                continue
+            self._folders[real] = path
+            below: list[tuple[str, str]] = []
+            for entry in self._entries(path):
+                name = f"{path}/{entry.name}" if path else entry.name
+                if entry.is_symlink():
+                    self._links.append((name, real))
+                elif entry.is_dir():
+                    below.append((name, os.path.join(real, entry.name)))
+                elif self._wanted(entry.name):
+                    self._add(name, entry.inode())
+            waiting += reversed(below)
+
+    def _entries(self, path: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.root / path) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except PermissionError:
+            self.unreadable.append(path)
+            return []
+
+    def _follow(self, path: str, parent: str) -> None:
+        place = self.root / path
+        real = os.path.realpath(place)
+        if os.path.isdir(real):
+            if above := next((one for one in (parent, self._real) if _holds(real, one)), None):
+                self.repeated.append((path, "the folder that it lies in" if above == real else "a folder above it"))
+            else:
+                self._walk(path, real)
+        elif self._wanted(os.path.basename(path)):
+            # One that leads nowhere stays in the list: reading it will say so.
+            self._add(path, os.stat(real).st_ino if os.path.exists(real) else 0)
+
+    def _add(self, path: str, inode: int) -> None:
+        self.paths.append(path)
+        self._inodes.append(inode)
+
+    def _leave_out_repeated_files(self) -> None:
+        inodes = np.array(self._inodes, dtype=np.uint64)
+        _, first, group = np.unique(inodes, return_index=True, return_inverse=True)
+        again = [number for number in np.flatnonzero(first[group] != np.arange(len(inodes))).tolist() if inodes[number]]
+        same = {one: int(first[group[one]]) for one in again}
+        same = {one: other for one, other in same.items() if self._is_same(self.paths[one], self, self.paths[other])}
+        self.repeated += [(self.paths[one], self.paths[other]) for one, other in same.items()]
+        self._keep([number for number in range(len(self.paths)) if number not in same])
+
+    def leave_out(self, tops: Collection[str]) -> None:
+        """Take out what lies below some of the root's folders."""
+        self._keep([number for number, path in enumerate(self.paths) if path.partition("/")[0] not in tops])
+
+    def _keep(self, numbers: Sequence[int]) -> None:
+        self.paths = [self.paths[number] for number in numbers]
+        self._inodes = array("Q", [self._inodes[number] for number in numbers])
+
+    def _is_same(self, path: str, other: "FileTree", its: str) -> bool:
+        """Return True if two paths name one file. An equal inode number is a hint: not every file system is exact."""
+        one, two = self.root / path, other.root / its
+        if os.path.realpath(one) == os.path.realpath(two):
+            return True
+        return os.path.samefile(one, two) and os.stat(one).st_nlink > 1
+
+    def shared_with(self, other: "FileTree") -> Iterator[str]:
+        """Yield the files of this tree that are files of the other one too, by path, link or hard link."""
+        place = {inode: number for number, inode in enumerate(other._inodes) if inode}
+        for path, inode in zip(self.paths, self._inodes, strict=True):
+            if inode in place and self._is_same(path, other, other.paths[place[inode]]):
+                yield path
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The paths as a set."""
+        return frozenset(self.paths)
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of the links and folders that were passed over."""
+        found = []
+        if self.repeated:
+            path, other = self.repeated[0]
+            count = len(self.repeated)
+            names = f"{count:,} links or further names" if count > 1 else "1 link or further name"
+            found.append(f"each file is read once: passed over {names} of what is there already ({path}: {other})")
+        if self.unreadable:
+            shown = ", ".join(self.unreadable[:3])
+            found.append(f"warning: no permission to read {len(self.unreadable):,} folder(s), passed over: {shown}")
+        return found
+
+
+def _holds(folder: str, other: str) -> bool:
+    """Return True if a real folder is another one, or one of those above it."""
+    return folder == other or other.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,122 @@
+"""Folders and files that are named after a split: train, valid, test and what else is in use."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from expkit.data.datasets.files import visible_folders
+from expkit.registry import ConfigError
+
+Role = Literal["train", "val", "test"]
+
+_ROLES: dict[str, Role] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "development": "val",
+    "eval": "val", "evaluation": "val",
+    "test": "test", "testing": "test", "holdout": "test", "heldout": "test",
+}  # fmt: skip
+_FURTHER = re.compile(r"(set|data|images|imgs|split|folder)$")
+
+
+def role_of(name: str) -> Role | None:
+    """Return the split that a name stands for, in any case of letters: Train, valid, test1, training_set, val2017."""
+    word = re.sub(r"[^a-z]", "", name.lower())
+    return _ROLES.get(word) or _ROLES.get(_FURTHER.sub("", word))
+
+
+def by_role(names: Iterable[str]) -> dict[Role, list[str]]:
+    """Return those of the names that are a split's, by the split."""
+    found: dict[Role, list[str]] = {}
+    for name in names:
+        if role := role_of(name):
+            found.setdefault(role, []).append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class SplitFolders:
+    """Where the splits of a folder lie: train is the folder itself where its classes lie beside a split's folder.
+
+    classes: the class folders of train. tests: kept apart. notes: what the run should tell its user.
+    """
+
+    train: Path
+    classes: Collection[str]
+    val: Path | None = None
+    tests: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolders:
+    """Tell a folder's splits from its classes. Raises ConfigError where the folders' names leave that open.
+
+    The sign of splits is that their folders hold the same classes, or that there are several of them. needs_val:
+    whether a validation split is looked for.
+    """
+    tops = visible_folders(folder)
+    roles = by_role(tops)
+    named = [name for names in roles.values() for name in names]
+    siblings = [name for name in tops if name not in named]
+    inside = {name: set(visible_folders(_innermost(folder / name))) for name in named}
+    if "train" in roles and (len(roles) > 1 or (not siblings and all(inside.values()))):
+        return _with_train_folder(folder, roles, siblings, inside, option, needs_val)
+    beside = {role: [name for name in names if inside[name] & set(siblings)] for role, names in roles.items()}
+    if len(named) > 1 and not siblings and "train" not in roles:
+        raise ConfigError(
+            f"{option}: '{folder}' holds {', '.join(named)} but no training folder; set {option} to the folder that"
+            " holds the training images' classes"
+        )
+    if beside.get("train"):
+        raise ConfigError(
+            f"{option}: '{folder}' holds classes, and a folder {beside['train'][0]} with the same ones; set"
+            f" {option}={folder / beside['train'][0]}, or move the one or the other elsewhere"
+        )
+    apart = {name for names in beside.values() for name in names}
+    notes = [f"took the folder {name} for a class, not for a split" for name in named if name not in apart and siblings]
+    val = _the_val_folder(folder, beside) if needs_val else None
+    return SplitFolders(folder, [name for name in tops if name not in apart], val, _tests(folder, beside), notes)
+
+
+def _with_train_folder(
+    folder: Path, roles: Mapping[Role, list[str]], siblings: list[str], inside: Mapping[str, set[str]], option: str,
+    needs_val: bool,
+) -> SplitFolders:  # fmt: skip
+    if len(roles["train"]) > 1:
+        raise ConfigError(
+            f"{option}: '{folder}' holds {' and '.join(roles['train'])}, and only one folder can be the training"
+            f" split; set {option}={folder / roles['train'][0]}"
+        )
+    (name,) = roles["train"]
+    if not inside[name]:
+        named = ", ".join(one for names in roles.values() for one in names)
+        raise ConfigError(
+            f"{option}: the folders of '{folder}' have the names of splits ({named}), and '{name}' holds no class"
+            " folders; for names like cat.1.jpg use dataset=dogcat, and rename the folders if they are classes"
+        )
+    train = _innermost(folder / name)
+    notes = [f"passed over {', '.join(siblings[:5])} beside the splits of {folder}"] if siblings else []
+    val = _the_val_folder(folder, roles) if needs_val else None
+    return SplitFolders(train, visible_folders(train), val, _tests(folder, roles), notes)
+
+
+def _the_val_folder(folder: Path, roles: Mapping[Role, list[str]]) -> Path | None:
+    names = roles.get("val", [])
+    if len(names) > 1:
+        problem = f"'{folder}' holds {' and '.join(names)}, and only one folder can be the validation split"
+        raise ConfigError(f"dataset.val_root: {problem}; set dataset.val_root={folder / names[0]}")
+    return _innermost(folder / names[0]) if names else None
+
+
+def _tests(folder: Path, roles: Mapping[Role, list[str]]) -> list[Path]:
+    return [_innermost(folder / name) for name in roles.get("test", [])]
+
+
+def _innermost(folder: Path) -> Path:
+    """Return the folder that holds a split's classes: archives often have training_set/training_set."""
+    tops = visible_folders(folder)
+    while len(tops) == 1 and role_of(tops[0]) == role_of(folder.name) is not None:
+        folder = folder / tops[0]
+        tops = visible_folders(folder)
+    return folder
