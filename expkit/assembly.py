@@ -190,7 +190,7 @@ def assemble(
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = describe(job)
-    job.notes = [*splits.notes, basis.note, *order.notes, *parts.watch.notes]
+    job.notes = [*splits.notes, basis.note, *order.notes, *parts.watch.notes, *parts.schedule.notes]
     job.notes += begin(job, origin)
     return job
 

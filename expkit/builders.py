@@ -32,6 +32,7 @@ from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
 from expkit.training.optimizers import build_optimizer, unfreezing
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
+from expkit.training.schedules import plateau_notes
 from expkit.training.stopping import EarlyStopping
 from expkit.training.teacher import Teacher
 
@@ -248,6 +249,7 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
     Returns whether a higher monitored score is better.
     """
     parts.monitor, higher = choose_monitor(node, data)
+    parts.schedule.notes += plateau_notes(parts.schedule, parts.monitor, higher)
     if options.early_stopping_patience is not None:
         parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
     if options.on_nan == "skip":

@@ -210,7 +210,7 @@ class Registry:
         arguments |= {key: value for key, value in runtime.items() if key in wanted}
         try:
             return entry.factory(**arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             if entry.source == "expkit":  # our own factories raise ConfigError: anything else is our bug
                 raise
             raise ConfigError(f"{path or self.group}: {entry.name} refuses these options: {error}") from error

@@ -17,8 +17,9 @@ Factor = Callable[[float], float]  # progress through the schedule, 0..1 -> what
 class ScheduleOptions:
     """Options of every schedule.
 
-    unit: when the rate moves, after each "step" or "epoch"; null: the schedule's habit (our words: step, torch's
-    classes: epoch). warmup_steps, warmup_epochs: a linear rise before it (give one of them), from warmup_start times
+    unit: when the rate moves, after each "step" or "epoch", and what its options count; null: the schedule's habit
+    (our own, OneCycleLR and CyclicLR: step, torch's other classes: epoch).
+    warmup_steps, warmup_epochs: a linear rise before it (give one of them), from warmup_start times
     the rate; warmup_unit: whether it rises after each "step" or each "epoch".
     """
 
@@ -80,6 +81,8 @@ _TORCH = (
     "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "ReduceLROnPlateau",
 )  # fmt: skip
+_EVERY_STEP = ("CyclicLR", "OneCycleLR")  # torch's documentation steps these after each batch, all others by epoch
+_LENGTHS = ("total_steps", "_schedule_phases")  # in the state of torch's OneCycleLR: those of the run as it was
 for _name in _TORCH:
     _class = getattr(lr_scheduler, _name)
     schedules.add(_name, _class, "torch", _class)
@@ -98,9 +101,10 @@ class WarmUp(NamedTuple):
 
 
 class Schedule(Protocol):
-    """What the runner asks of a schedule; warmup: how the rate rises first."""
+    """What the runner asks of a schedule; warmup: how the rate rises first; notes: what its user should know."""
 
     warmup: WarmUp
+    notes: list[str]
 
     def after_step(self) -> None: ...
 
@@ -120,6 +124,7 @@ class FactorSchedule:
 
     def __init__(self, optimizer: Optimizer, factor: Factor, total: int, warmup: WarmUp, every: int = 1) -> None:
         self.optimizer, self.factor, self.warmup, self.every = optimizer, factor, warmup, every
+        self.notes: list[str] = []
         # The last update is number total - 1: it sees progress 1, as in torch's OneCycleLR. By epochs the last one sees
         # less, and 1 is where the next would begin, as in torch's CosineAnnealingLR with T_max epochs.
         self.length = max(total - warmup.steps - (every == 1), 1)
@@ -162,8 +167,9 @@ class FactorSchedule:
 class TorchSchedule:
     """One of torch's schedulers, stepped after each step or each epoch, with an optional warm-up before it."""
 
-    def __init__(self, scheduler: Any, optimizer: Optimizer, unit: str, warmup: WarmUp) -> None:
+    def __init__(self, scheduler: lr_scheduler.LRScheduler, optimizer: Optimizer, unit: str, warmup: WarmUp) -> None:
         self.scheduler, self.optimizer, self.unit, self.warmup = scheduler, optimizer, unit, warmup
+        self.notes: list[str] = []
         self.step = 0
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self._warm()
@@ -173,7 +179,7 @@ class TorchSchedule:
         if self.step <= self.warmup.steps:
             self._warm()
         elif self.unit == "step" and not isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step()
+            self._advance()
 
     def after_epoch(self, score: float) -> None:
         if self.step <= self.warmup.steps:
@@ -181,7 +187,16 @@ class TorchSchedule:
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(score)
         elif self.unit == "epoch":
+            self._advance()
+
+    def _advance(self) -> None:
+        if not self._is_at_its_end(self.scheduler.last_epoch):
             self.scheduler.step()
+
+    def _is_at_its_end(self, position: int, length: int | None = None) -> bool:
+        """Return whether a scheduler of fixed length gives its last rate: torch's OneCycleLR would rise again."""
+        length = length or getattr(self.scheduler, "total_steps", None)
+        return length is not None and position >= length - 1
 
     def state_dict(self) -> dict[str, Any]:
         plain = {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
@@ -189,7 +204,24 @@ class TorchSchedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        self.scheduler.load_state_dict(state["scheduler"])
+        scheduler = dict(state["scheduler"])
+        if self._was_by_epoch(scheduler):
+            self.unit = "epoch"
+        elif type(self.scheduler).__name__ in _EVERY_STEP:  # the run may be longer now: its new length counts
+            scheduler = {key: value for key, value in scheduler.items() if key not in _LENGTHS}
+        self.scheduler.load_state_dict(scheduler)
+        if self.unit == "step" and self._is_at_its_end(scheduler["last_epoch"], state["scheduler"].get("total_steps")):
+            self._advance()
+
+    def _was_by_epoch(self, state: Mapping[str, Any]) -> bool:
+        """Return whether a state is of a run that moved after each epoch what is moved after each step now.
+
+        expkit 0.1 did so with OneCycleLR and CyclicLR; such a run ends as it began.
+        """
+        position, steps = state["last_epoch"], max(self.step - self.warmup.steps, 0)
+        if self.unit == "epoch" or type(self.scheduler).__name__ not in _EVERY_STEP or position == steps:
+            return False
+        return not (position == steps - 1 and self._is_at_its_end(position, state.get("total_steps")))
 
     def _warm(self) -> None:
         if self.warmup.steps:
@@ -204,10 +236,46 @@ def build_schedule(node: Mapping[str, Any], optimizer: Optimizer, steps_per_epoc
     every = {"step": 1, "epoch": steps_per_epoch}
     steps = _warmup_steps(options, steps_per_epoch, total_steps)
     warmup = WarmUp(steps, options.warmup_start, every[options.warmup_unit])
-    built = schedules.build(node, optimizer=optimizer, total_steps=total_steps - steps)
+    unit = options.unit or _habit(node["name"])
+    own_rates = {group["lr"] for group in optimizer.param_groups}
+    length = _length(unit, steps, steps_per_epoch, total_steps)
+    built = schedules.build(node, optimizer=optimizer, total_steps=length)
     if isinstance(built, lr_scheduler.LRScheduler):
-        return TorchSchedule(built, optimizer, options.unit or "epoch", warmup)
-    return FactorSchedule(optimizer, built, total_steps, warmup, every[options.unit or "step"])
+        schedule = TorchSchedule(built, optimizer, unit, warmup)
+        if node["name"] in _EVERY_STEP and len({group["lr"] for group in optimizer.param_groups}) < len(own_rates):
+            schedule.notes.append(_LEVELLED.format(node["name"]))
+        return schedule
+    return FactorSchedule(optimizer, built, total_steps, warmup, every[unit])
+
+
+_LEVELLED = (
+    "note: {} sets every parameter group to the same rates, whatever optimizer.layer_decay or optimizer.groups say;"
+    " schedule=one_cycle keeps their proportions"
+)
+
+
+def _habit(name: str) -> Literal["step", "epoch"]:
+    return "epoch" if name in _TORCH and name not in _EVERY_STEP else "step"
+
+
+def _length(unit: str, warmup_steps: int, steps_per_epoch: int, total_steps: int) -> int:
+    """Return how many rates a scheduler gives after the warm-up, of which the last update or epoch sees the last."""
+    if unit == "step":
+        return total_steps - warmup_steps
+    return math.ceil(total_steps / steps_per_epoch) - warmup_steps // steps_per_epoch
+
+
+def plateau_notes(schedule: Schedule, monitor: str, higher_is_better: bool) -> list[str]:
+    """Return a note where ReduceLROnPlateau takes a better score for a worse one: its mode is min unless it is set."""
+    scheduler = schedule.scheduler if isinstance(schedule, TorchSchedule) else None
+    mode = "max" if higher_is_better else "min"
+    if not isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) or scheduler.mode == mode:
+        return []
+    better = "higher" if higher_is_better else "lower"
+    return [
+        f"warning: schedule.mode: ReduceLROnPlateau lowers the rate while {monitor} improves, since {better} is better;"
+        f" set ++schedule.mode={mode}"
+    ]
 
 
 def _warmup_steps(options: ScheduleOptions, steps_per_epoch: int, total_steps: int) -> int:
