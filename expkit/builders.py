@@ -35,6 +35,7 @@ from expkit.training.parts import Parts
 from expkit.training.schedules import plateau_notes
 from expkit.training.stopping import EarlyStopping
 from expkit.training.teacher import Teacher
+from expkit.training.watch import Watch
 
 Config = Mapping[str, Any]
 
@@ -248,7 +249,7 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
 
     Returns whether a higher monitored score is better.
     """
-    parts.monitor, higher = choose_monitor(node, data)
+    parts.monitor, higher = choose_monitor(node, data, parts.watch)
     parts.schedule.notes += plateau_notes(parts.schedule, parts.monitor, higher)
     if options.early_stopping_patience is not None:
         parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
@@ -278,10 +279,17 @@ def build_average(parts: Parts, options: RunOptions, steps_per_epoch: int, last_
     )
 
 
-def choose_monitor(node: Config, data: ImageDataset) -> tuple[str, bool]:
+def choose_monitor(node: Config, data: ImageDataset, watch: Watch) -> tuple[str, bool]:
     """Return the score that says which checkpoint is best, and whether higher is better. Raises ConfigError."""
     names = metric_names(data.task, len(data.class_names))
-    monitor = node.get("monitor") or next(iter(names))
-    if monitor not in names:
-        raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}'; there is {', '.join(names)}")
-    return monitor, names[monitor]
+    known = {name: score.higher_is_better for name, score in watch.monitored.items()} | names
+    monitor = str(node.get("monitor") or next(iter(names)))
+    monitor = monitor if monitor in known else monitor.removeprefix("val/")
+    given = node.get("higher_is_better")
+    if monitor not in known and given is None:
+        remedy = "for a value that a watcher measures, add +checkpoint.higher_is_better=true or false"
+        raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}'; there is {', '.join(known)} ({remedy})")
+    if monitor not in names and monitor in watch.monitored and (every := watch.monitored[monitor].every) > 1:
+        path = f"watch.{watch.monitored[monitor].watcher}.every"
+        raise ConfigError(f"checkpoint.monitor: '{monitor}' is measured every {every} epochs; set {path}=1")
+    return monitor, known.get(monitor, bool(given)) if given is None else bool(given)

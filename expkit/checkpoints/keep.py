@@ -23,7 +23,8 @@ _OURS = "epoch_*_step_*"  # files of other names are not ours to remove
 class CheckpointOptions:
     """Keep the last checkpoints and the best ones by a validation score.
 
-    monitor: the score's name, null for the task's own (accuracy, or map for multilabel). every: epochs between
+    monitor: the score's name, null for the task's own (accuracy, or map for multilabel). higher_is_better: null for
+    what is known of that score; of one that only a watcher measures it has to be said. every: epochs between
     checkpoints; every_steps: steps between further ones within an epoch, null for none. keep_last, keep_best: how many
     of each. background: write in a thread while training goes on. resume: a run folder to go on in, a checkpoint file
     to go on from in a new folder, or "auto": go on with the last run of this very config in output_dir, if there is
@@ -40,6 +41,7 @@ class CheckpointOptions:
     resume: str | None = None
     force: bool = False
     init_from: str | None = None
+    higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:
         faults = []

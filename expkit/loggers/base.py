@@ -29,6 +29,18 @@ class Progress:
     epochs: int = 0
     done: int = 0
     total: int = 0
+    rates: list[float] = field(default_factory=list)  # of this epoch's updates: the first, the highest, the last
+
+    def begin(self, stage: str, epoch: int, done: int, total: int) -> None:
+        """Take up a stage of an epoch."""
+        self.stage, self.epoch, self.done, self.total = stage, epoch, done, total
+        if stage == "train":
+            self.rates = []
+
+    def used(self, rate: float) -> None:
+        """Take the learning rate of an update that is done."""
+        first, highest = self.rates[:2] or (rate, rate)
+        self.rates = [first, max(highest, rate), rate]
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,20 @@ def epoch_line(point: Point, progress: Progress) -> str:
     rate = values.pop("lr")
     parts = [f"epoch {point.epoch + 1}/{progress.epochs}"]
     for split in ("train", "val"):
-        shown = [f"{name.split('/')[1]} {value:.4f}" for name, value in values.items() if name.startswith(split)]
+        shown = [
+            f"{name.removeprefix(f'{split}/')} {value:.4f}" for name, value in values.items() if _is_of(name, split)
+        ]
         parts.append(f"{split}: " + ", ".join(shown))
-    parts += [f"lr {rate:.2g}", f"{seconds:.1f} s", f"{speed:,.0f} images/s"]
+    parts += [f"lr {_course(progress.rates or [rate])}", f"{seconds:.1f} s", f"{speed:,.0f} images/s"]
     return "  ".join(parts + [f"{wait:.0%} waiting"] * (wait >= 0.1))
+
+
+def _is_of(name: str, split: str) -> bool:
+    """Return whether a value is shown among those of a split; what watchers measure has names of their own."""
+    return name.startswith("train/") == (split == "train")
+
+
+def _course(rates: Sequence[float]) -> str:
+    """Return how the learning rate went within an epoch: a cycle ends at almost nothing, but did not train with it."""
+    shown = [f"{rate:.2g}" for rate in rates]
+    return " to ".join(text for place, text in enumerate(shown) if place == 0 or text != shown[place - 1])

@@ -14,7 +14,7 @@ from rich.text import Text
 from expkit.records.facts import relative
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
-from expkit.sweeps.results import Group, grouped
+from expkit.sweeps.results import Group, grouped, monitored
 from expkit.terminal import Console
 
 _STYLES = {
@@ -76,7 +76,7 @@ class Display:
             table.add_column(name, justify="left" if name in ("", "status") else "right", no_wrap=True)
         for job in [*done[-room:], *shown]:
             one = self.outcomes[job.number]
-            value = one.score if one.score is not None else one.scores.get(f"val/{job.monitor}")
+            value = one.score if one.score is not None else monitored(one.scores, job.monitor)
             epochs = f"{one.epoch}/{job.config.get('epochs', '?')}"
             status = Text(one.status, style=_STYLES[one.status])
             table.add_row(

@@ -57,8 +57,13 @@ def read_run(folder: Path, outcome: Outcome, monitor: str) -> None:
     outcome.reason = str(record.get("reason", "")) or outcome.reason
     outcome.scores = {name: float(value) for name, value in (result.get("scores") or {}).items()}
     outcome.epoch = int(result.get("epochs", outcome.epoch))
-    best = result.get("best_score", outcome.scores.get(f"val/{monitor}"))
+    best = result.get("best_score", monitored(outcome.scores, monitor))
     outcome.score = None if best is None else float(best)
+
+
+def monitored(scores: Mapping[str, float], monitor: str) -> float | None:
+    """Return the monitored one of scores; what a watcher measures has a name of its own."""
+    return scores.get(f"val/{monitor}", scores.get(monitor))
 
 
 def last_epoch(folder: Path) -> tuple[int, dict[str, float]]:

@@ -19,7 +19,7 @@ from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.rehearsal import Facts
-from expkit.sweeps.results import last_epoch, read_run
+from expkit.sweeps.results import last_epoch, monitored, read_run
 from expkit.sweeps.shares import threads_of
 from expkit.sweeps.study import Study
 from expkit.sweeps.watch import Watch
@@ -107,7 +107,7 @@ class Search:
         if not (run / "metrics.jsonl").is_file():
             return
         for point, _ in read_points(run / "metrics.jsonl"):
-            score = point.values.get(name)
+            score = monitored(point.values, job.monitor)
             if point.kind != "epoch" or score is None or not math.isfinite(score) or job.number in self.pruned:
                 continue
             if self.study.report(job.trial, point.epoch, score) and point.epoch + 1 < epochs:

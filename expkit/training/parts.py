@@ -163,6 +163,20 @@ class Parts:
             if self.average:
                 self.average.model.state_dict()
 
+    def scores_of_epoch(self, evaluated: Mapping[str, float]) -> dict[str, float]:
+        """Return the scores of an evaluation with what watchers measured in it, for checkpoints."""
+        return {name.removeprefix("val/"): value for name, value in self.watch.measured.items()} | dict(evaluated)
+
+    def monitored(self, evaluated: Mapping[str, float]) -> float:
+        """Return the monitored score of an evaluation on every rank; NaN where a watcher has not measured it."""
+        if self.monitor in evaluated:
+            return evaluated[self.monitor]
+        found = self.scores_of_epoch(evaluated).get(self.monitor, math.nan)
+        if math.isnan(score := float(self.told_by_first(repr(found)))):
+            text = f"no watcher measured '{self.monitor}' in this epoch, so it cannot be the best"
+            self.logger.message(f"warning: checkpoint.monitor: {text}")
+        return score
+
     def told_by_first(self, text: str) -> str:
         """Return rank 0's text on every rank."""
         return self.ranks.from_first(text) if self.ranks else text

@@ -132,6 +132,7 @@ class Runner:
             if parts.average:
                 parts.average.after_step(self.step + 1, parts.model)
         parts.optimizer.zero_grad(set_to_none=True)
+        parts.logger.progress.used(self.rate)
         parts.schedule.after_step()
         self.step += 1
         if self.step % options.log_every == 0:
@@ -175,7 +176,7 @@ class Runner:
     def batches_of(self, stage: str, loader: Loader, start: int, end: int) -> Iterator[Batch]:
         """Yield batches `start` to `end` of this epoch; keeps the progress, and the time spent waiting for data."""
         progress = self.parts.logger.progress
-        progress.stage, progress.epoch, progress.done, progress.total = stage, self.epoch, start, end
+        progress.begin(stage, self.epoch, start, end)
         # Evaluation draws, if a user's transform draws at all, the same in every epoch.
         batches = loader.epoch(0 if stage == "val" else self.epoch, start)
         for _ in range(start, end):
@@ -247,19 +248,22 @@ class Runner:
         samples = parts.train_metrics.epoch_count
         self.scores = {f"train/{name}": value for name, value in trained.items()}
         self.scores |= {f"val/{name}": value for name, value in evaluated.items()}
+        self.scores = self.scores | parts.watch.measured | self.scores  # at the end, and overriding none
         times = {"lr": self.rate, "seconds": seconds, "images_per_second": samples / seconds}
-        values = self.scores | times | {"data_wait": self.wait / seconds}
         self.waited, self.worked = self.waited + self.wait, self.worked + seconds
-        parts.logger.point(Point("epoch", self.epoch, self.step, values))
+        parts.logger.point(
+            Point("epoch", self.epoch, self.step, self.scores | times | {"data_wait": self.wait / seconds})
+        )
         if warning := self.guessing.warning(trained["loss"], evaluated["loss"], self.step):
             parts.logger.message(warning)
         if self.batch == self.batches:  # else max_steps has cut it short, and a longer run goes on within it
             self.epoch, self.batch = self.epoch + 1, 0
-            parts.schedule.after_epoch(evaluated[parts.monitor])
+            score = parts.monitored(evaluated)
+            parts.schedule.after_epoch(score)
             if parts.stopping:
-                parts.stopping.after_epoch(evaluated[parts.monitor])
+                parts.stopping.after_epoch(score)
         if parts.checkpoints and parts.checkpoints.due_after(self.epoch, self.is_over):
-            self.save(evaluated)
+            self.save(parts.scores_of_epoch(evaluated))
 
     def save(self, scores: Scores) -> None:
         """Keep a checkpoint of this instant. scores: of its evaluation, none in the midst of an epoch."""

@@ -1,6 +1,6 @@
 """What a watcher is: it looks at one moment of training, and gives what can be shown of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -81,10 +81,12 @@ class Judged:
 class Watcher:
     """Looks at one moment; override what it needs. It may change neither weights nor random streams.
 
-    An exception in it is named once and ends only the watcher.
+    An exception in it is named once and ends only the watcher. The values of a Point that it gives after an evaluation
+    belong to that epoch; those of other moments to the next point of steps.
     """
 
     moment: ClassVar[Moment] = "evaluation"
+    scores: ClassVar[Mapping[str, bool]] = {}  # what checkpoint.monitor may name of them, and whether higher is better
     needs_weights: ClassVar[bool] = False  # or runs the model by itself: not where ranks have shares of it
     asks_all_ranks: ClassVar[bool] = False  # where they have: then each rank has this watcher
     steps: int | None = None  # for "update": steps from one look to the next, None: so many epochs' as `every` says

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,14 @@ from expkit.registry import watchers
 from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 
 Config = Mapping[str, Any]
+
+
+class Score(NamedTuple):
+    """A value that a watcher measures after an evaluation; watcher: its name in the config, every: epochs between."""
+
+    higher_is_better: bool
+    watcher: str
+    every: int
 
 
 class Watch:
@@ -29,6 +37,8 @@ class Watch:
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
         self.pending: dict[str, float] = {}  # values for the next point of steps
+        self.measured: dict[str, float] = {}  # values of the last evaluation, for the point of its epoch
+        self.monitored: dict[str, Score] = {}  # those that watchers, of other ranks too, say they measure
         self.notes: list[str] = []  # on what is not watched
         self.next_step = -1  # the update before which somebody wants to see gradients
 
@@ -66,6 +76,7 @@ class Watch:
             self._scene = replace(self._scene, model=model)
             for watcher in self._at("evaluation"):
                 watcher.scene = self._scene
+        self.measured = {}
         self._where, last = Where(epoch, step), step >= self._last_step
         self._evaluating = [watcher for watcher, every in self._of("evaluation") if last or (epoch + 1) % every == 0]
         self._ask(self._evaluating, lambda watcher: watcher.before_evaluation())
@@ -107,7 +118,8 @@ class Watch:
                 try:
                     for shown in question(watcher) or ():
                         if isinstance(shown, Point):
-                            self.pending |= shown.values
+                            values = self.measured if watcher.moment == "evaluation" else self.pending
+                            values |= {name: float(value) for name, value in shown.values.items()}
                         else:
                             self._logger.show(shown)
                 except Exception as error:  # whatever goes wrong in looking, the run goes on
@@ -164,7 +176,7 @@ def build_watch(node: Config, scene: Scene, is_shared_out: bool = False, is_firs
     is_shared_out: whether no process has all weights; those that need them are left out then, with a note. is_first:
     another rank has those watchers only that ask all ranks.
     """
-    chosen, left_out = [], []
+    chosen, left_out, monitored = [], [], dict[str, Score]()
     for name, one in node.items():
         options: WatchOptions = watchers.shared(one)
         if not options.every:
@@ -172,9 +184,12 @@ def build_watch(node: Config, scene: Scene, is_shared_out: bool = False, is_firs
         watcher: Watcher = watchers.build(one, f"watch.{name}")
         if is_shared_out and watcher.needs_weights:
             left_out.append(name)
-        elif is_first or (is_shared_out and watcher.asks_all_ranks):
+            continue
+        monitored |= {key: Score(higher, name, options.every) for key, higher in watcher.scores.items()}
+        if is_first or (is_shared_out and watcher.asks_all_ranks):
             chosen.append((watcher, options.every))
     watch = Watch(chosen, scene)
+    watch.monitored = {key.removeprefix("val/"): score for key, score in monitored.items()}
     if left_out:
         watch.notes.append(f"watch: {', '.join(left_out)} left out: with device.strategy=fsdp no rank has all weights")
     return watch
