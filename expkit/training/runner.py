@@ -245,15 +245,13 @@ class Runner:
     def finish_epoch(self, trained: Scores, evaluated: Scores, seconds: float) -> None:
         """Hand over the epoch's scores, keep a checkpoint, and say so when nothing is being learned."""
         parts = self.parts
-        samples = parts.train_metrics.epoch_count
         self.scores = {f"train/{name}": value for name, value in trained.items()}
         self.scores |= {f"val/{name}": value for name, value in evaluated.items()}
         self.scores = self.scores | parts.watch.measured | self.scores  # at the end, and overriding none
-        times = {"lr": self.rate, "seconds": seconds, "images_per_second": samples / seconds}
+        times = {"lr": self.rate, "seconds": seconds}
+        times |= {"images_per_second": parts.train_metrics.epoch_count / seconds, "data_wait": self.wait / seconds}
         self.waited, self.worked = self.waited + self.wait, self.worked + seconds
-        parts.logger.point(
-            Point("epoch", self.epoch, self.step, self.scores | times | {"data_wait": self.wait / seconds})
-        )
+        parts.logger.point(Point("epoch", self.epoch, self.step, self.scores | times))
         if warning := self.guessing.warning(trained["loss"], evaluated["loss"], self.step):
             parts.logger.message(warning)
         if self.batch == self.batches:  # else max_steps has cut it short, and a longer run goes on within it

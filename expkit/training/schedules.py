@@ -241,6 +241,8 @@ def build_schedule(node: Mapping[str, Any], optimizer: Optimizer, steps_per_epoc
     length = _length(unit, steps, steps_per_epoch, total_steps)
     built = schedules.build(node, optimizer=optimizer, total_steps=length)
     if isinstance(built, lr_scheduler.LRScheduler):
+        if options.unit is None and not _counts_steps(node["name"]):
+            unit = "epoch"  # a plugin's factory that gives one of torch's, too
         schedule = TorchSchedule(built, optimizer, unit, warmup)
         if node["name"] in _EVERY_STEP and len({group["lr"] for group in optimizer.param_groups}) < len(own_rates):
             schedule.notes.append(_LEVELLED.format(node["name"]))
@@ -256,6 +258,11 @@ _LEVELLED = (
 
 def _habit(name: str) -> Literal["step", "epoch"]:
     return "epoch" if name in _TORCH and name not in _EVERY_STEP else "step"
+
+
+def _counts_steps(name: str) -> bool:
+    """Return whether a scheduler's length is one of steps: of torch's own, or because its factory asks for it."""
+    return name in _EVERY_STEP or (name not in _TORCH and "total_steps" in schedules.entry(name).options())
 
 
 def _length(unit: str, warmup_steps: int, steps_per_epoch: int, total_steps: int) -> int:

@@ -171,6 +171,23 @@ def test_a_run_of_version_0_1_ends_by_epochs_as_it_began() -> None:
     assert drawn(fresh) == drawn(optimizer)
 
 
+def test_a_plugin_s_scheduler_moves_by_what_its_factory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules.names()
+    monkeypatch.setattr(schedules, "_entries", dict(schedules._entries))
+
+    @schedules.register("halving", "a plugin")
+    def halving(optimizer: Optimizer) -> Any:
+        return lr_scheduler.StepLR(optimizer, 2, 0.5)
+
+    @schedules.register("falling", "a plugin")
+    def falling(optimizer: Optimizer, total_steps: int) -> Any:
+        return lr_scheduler.CosineAnnealingLR(optimizer, total_steps)
+
+    assert flat(ours({"name": "halving"})) == flat(theirs(own("StepLR", step_size=2, gamma=0.5), PER_EPOCH))
+    assert flat(ours({"name": "halving", "unit": "step"})) == flat(theirs(own("StepLR", step_size=2, gamma=0.5), 1))
+    assert flat(ours({"name": "falling"})) == flat(theirs(own("CosineAnnealingLR", T_max=STEPS), 1))
+
+
 def test_what_a_scheduler_cannot_compute_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="OneCycleLR refuses these options"):
         ours({"name": "OneCycleLR", "max_lr": 0.9, "pct_start": 0.1}, steps=10)  # torch divides by zero
