@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import from itself and from the rooms before it.
 ORDER = [
-    ("docstrings", "signature", "sources", "registry", "keys", "escaping", "terminal", "user_folders"),
+    (
+        "docstrings",
+        "signature",
+        "sources",
+        "registry",
+        "keys",
+        "escaping",
+        "terminal",
+        "user_folders",
+        "disk",
+        "sealing",
+    ),
     ("plugins", "listing", "references", "portable"),
     ("vetting", "drawing", "progress", "command"),
     ("data", "models", "devices", "loggers", "checkpoints"),

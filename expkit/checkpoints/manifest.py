@@ -1,10 +1,13 @@
 """A checkpoint's manifest: JSON beside the tensors' file that vouches for it, and by its last line for itself."""
 
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from expkit.sealing import seal_of
+from expkit.sealing import sealed as manifest_bytes
+
+__all__ = ["CheckpointDamaged", "manifest_bytes", "manifest_path", "read_manifest"]
 
 FORMAT = 2
 _NEEDED = {"bytes", "sha256", "state"}
@@ -19,16 +22,6 @@ def manifest_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def manifest_bytes(facts: Mapping[str, Any]) -> bytes:
-    """Return a manifest's content: the facts, and a last member with the digest of all bytes before it."""
-    body = json.dumps(facts, indent=1).encode().removesuffix(b"\n}")
-    return body + _seal(body)
-
-
-def _seal(body: bytes) -> bytes:
-    return b',\n "digest": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
-
-
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the facts and plain state of the checkpoint file `path`. Raises CheckpointDamaged."""
     manifest = manifest_path(path)
@@ -38,8 +31,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointDamaged(f"{path}: has no manifest {manifest.name}, so it was never finished") from error
     except OSError as error:
         raise CheckpointDamaged(f"{manifest}: cannot be read: {error.strerror}") from error
-    body = data[: -len(_seal(b""))]
-    if data != body + _seal(body):
+    body = data[: -len(seal_of(b""))]
+    if data != body + seal_of(body):
         raise CheckpointDamaged(f"{manifest}: was cut or changed: it does not match the digest at its end")
     facts = _parse(data)
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT or not facts.keys() >= _NEEDED:

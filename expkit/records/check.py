@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from expkit.records.read import Files, open_files
-from expkit.records.seal import AT_HOME, NAME, unsealed
+from expkit.records.seal import AT_HOME, NAME, REPORT, vouched
 from expkit.registry import ConfigError
+from expkit.sealing import unsealed
 
 SEAL_LINE = "# sha256 of all lines above: "
 
@@ -23,12 +24,13 @@ def check_record(place: Path) -> tuple[list[str], list[str]]:
     facts = unsealed(content)
     if facts is None:
         return [*files.faults, f"{NAME}: was changed: it does not match the digest at its end"], []
-    return _checked(files, facts)
+    return _checked(files, facts, place)
 
 
-def _checked(files: Files, facts: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _checked(files: Files, facts: Mapping[str, Any], place: Path) -> tuple[list[str], list[str]]:
     faults, notes = list(files.faults), []
-    for name, digest in {**facts["files"], **facts.get("checkpoints", {})}.items():
+    known = vouched(facts)
+    for name, digest in known.items():
         try:
             found = files.digest(name)
         except ConfigError as error:
@@ -37,15 +39,15 @@ def _checked(files: Files, facts: Mapping[str, Any]) -> tuple[list[str], list[st
         if found is None and not name.startswith(AT_HOME):
             faults.append(f"{name}: is missing")
         elif found is not None and found != digest:
-            faults.append(f"{name}: was changed")
-    vouched = {*facts["files"], *facts.get("checkpoints", {})}
-    added = [name for name in files.names() if name not in vouched]
-    if facts["status"] == "running":
+            remedy = f"; python -m expkit.report {place} makes it anew" if name == REPORT else ""
+            faults.append(f"{name}: was changed{remedy}")
+    added = [name for name in files.names() if name not in known]
+    if facts.get("status") == "running":
         notes.append("the run has not ended, or was killed: what it still wrote to is not vouched for")
     elif added:
         notes.append(f"not the run's, or written since: {', '.join(added[:8])}{', …' if len(added) > 8 else ''}")
     present = {*files.names()}
-    if gone := sorted({name.split("/")[0] for name in vouched if name not in present and name.startswith(AT_HOME)}):
+    if gone := sorted({name.split("/")[0] for name in known if name not in present and name.startswith(AT_HOME)}):
         notes.append(f"not here, and not needed to run it again: {', '.join(gone)}")
     return faults, notes
 

@@ -19,8 +19,9 @@ from expkit.portable import Scrubber, config_hash
 from expkit.records import fingerprint, places
 from expkit.records.code import code_facts, package_digest
 from expkit.records.facts import data_facts, environment_facts
-from expkit.records.seal import CHECKPOINTS, NAME, digests, sealed, unsealed
+from expkit.records.seal import CHECKPOINTS, NAME, digests, strangers_in
 from expkit.registry import ConfigError
+from expkit.sealing import sealed, unsealed
 from expkit.vetting import DUMPER
 
 FORMAT = 1
@@ -66,6 +67,7 @@ class Record:
         found = unsealed(path.read_bytes()) if path.is_file() else None
         if found is None:
             raise ConfigError(f"{path}: is missing or was changed since it was written; start the run in a new folder")
+        record._strangers = strangers_in(folder, found)
         before: dict[str, Any] = {name: found[name] for name in ("status", "ended", "reason") if name in found}
         record._facts = {name: value for name, value in found.items() if name not in ("ended", "reason", "checkpoints")}
         fixed = {name: found["files"][name] for name in found["fixed"] if name in found["files"]}
@@ -84,6 +86,7 @@ class Record:
         self.folder = folder
         self.scrubber = Scrubber()
         self._bad_files: dict[str, str] = {}
+        self._strangers: set[str] = set()
         self._facts: dict[str, Any] = {}
 
     def _change_config(self, config: Mapping[str, Any]) -> list[str]:
@@ -143,7 +146,7 @@ class Record:
         told = {"reason": self.scrubber.text(reason)} if reason else {}
         self.event("ended", status=status, **told)
         self._write(RESULT, _json(dict(result)).encode())
-        found = digests(self.folder)
+        found = digests(self.folder, self._strangers)
         self._facts["files"] = {name: one for name, one in found.items() if not name.startswith(CHECKPOINTS)}
         self._facts["checkpoints"] = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
         self._facts |= {"status": status, "ended": _now()} | told

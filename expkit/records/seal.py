@@ -1,36 +1,26 @@
 """Which bytes a record vouches for: digests of its files in record.json, which ends with a digest of itself."""
 
 import hashlib
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints.manifest import CheckpointDamaged, manifest_bytes, read_manifest
+from expkit.checkpoints.manifest import CheckpointDamaged, read_manifest
 
 NAME = "record.json"
 CHECKPOINTS = "checkpoints/"
 # Files that stay at home when a record is shared: large, or with paths of this machine.
-AT_HOME = (CHECKPOINTS, "log.txt", "report.html", "exhibits/")
+REPORT = "report.html"
+AT_HOME = (CHECKPOINTS, "log.txt", REPORT, "exhibits/", "ranks/")
 # Not the record's: who works in the folder, and what a logger's own server or viewer may still write to.
 _LEFT_OUT = ("run.lock", "events.out.tfevents", "spool", ".")
-
-
-def sealed(facts: dict[str, Any]) -> bytes:
-    """Return record.json's content: the facts, and a last member with the digest of all bytes before it."""
-    return manifest_bytes(facts)
-
-
-def unsealed(data: bytes) -> dict[str, Any] | None:
-    """Return the facts of a record.json, or None where so much as a byte differs from what was written."""
-    try:
-        facts = json.loads(data)
-        if not isinstance(facts, dict):
-            return None
-        digest = facts.pop("digest", None)
-        return facts if isinstance(digest, str) and manifest_bytes(facts) == data else None
-    except (ValueError, RecursionError):
-        return None
+_LEFT_OUT_FOLDERS = ("ranks", "wandb")  # a launcher's working files, and what `wandb sync` goes on writing
+_OWN = re.compile(
+    r"(config|config_before_\d+|overrides)\.yaml|\w+\.jsonl?|data_files\.txt\.gz|log\.txt|report\.html|.*code\.patch"
+    r"|(.*sources|plugins|pictures|checkpoints)/.*"
+)
 
 
 def file_digest(path: Path) -> str:
@@ -39,12 +29,33 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path, strangers: Collection[str] = ()) -> dict[str, str]:
     """Return name -> sha256 of every file that a record's folder holds, its checkpoints too; names with /.
 
-    That of a checkpoint's tensors is the one that was taken while they were written.
+    That of a checkpoint's tensors is the one that was taken while they were written. strangers: names to leave out,
+    as the report is, which is made of the closed record; a file that cannot be read is left out too.
     """
-    return {name: _known_digest(folder / name) or file_digest(folder / name) for name in file_names(folder)}
+    found = {}
+    for name in file_names(folder):
+        if name not in strangers and name != REPORT:
+            with suppress(OSError):
+                found[name] = _known_digest(folder / name) or file_digest(folder / name)
+    return found
+
+
+def vouched(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name -> sha256 of all files that a record vouches for, its checkpoints too."""
+    parts = (facts.get("files"), facts.get("checkpoints"))
+    return {str(name): digest for part in parts if isinstance(part, Mapping) for name, digest in part.items()}
+
+
+def strangers_in(folder: Path, facts: Mapping[str, Any]) -> set[str]:
+    """Return the names of files that others have put into a run folder, such as an evaluation of the run.
+
+    They change without the run, which vouches for none of them. facts: the record's, of before.
+    """
+    known = vouched(facts)
+    return {name for name in file_names(folder) if name not in known and not _OWN.fullmatch(name)}
 
 
 def _known_digest(path: Path) -> str:
@@ -66,4 +77,5 @@ def file_names(folder: Path) -> Iterator[str]:
 
 def belongs(name: str) -> bool:
     """Say whether a file of a run folder is one that record.json vouches for."""
-    return name != NAME and not any(part.startswith(_LEFT_OUT) for part in name.split("/"))
+    parts = name.split("/")
+    return name != NAME and parts[0] not in _LEFT_OUT_FOLDERS and not any(part.startswith(_LEFT_OUT) for part in parts)

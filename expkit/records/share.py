@@ -12,8 +12,9 @@ import yaml
 from expkit.checkpoints import write_whole
 from expkit.records.check import SEAL_LINE, check_record
 from expkit.records.read import LARGEST, Shared, open_files, read_record
-from expkit.records.seal import AT_HOME, NAME
+from expkit.records.seal import AT_HOME, NAME, vouched
 from expkit.registry import ConfigError
+from expkit.sealing import unsealed
 
 _MOST_POINTS = 200  # of each kind in a record.yaml, evenly apart, beside the first ten
 
@@ -37,9 +38,12 @@ def _zipped(place: Path) -> tuple[bytes, list[str]]:
     """Return the .zip; its comment is the digest of all bytes before it, and the same record gives the same bytes."""
     files = open_files(place)
     buffer, left_out = io.BytesIO(), []
+    facts = unsealed(files.read(NAME) or b"") or {}
+    # What others have put into the folder of a run that has ended, such as an evaluation, has not been filtered.
+    known = vouched(facts) if facts.get("status") != "running" else files.names()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in [NAME, *files.names()]:
-            if name.startswith(AT_HOME):
+            if name != NAME and (name not in known or name.startswith(AT_HOME)):
                 left_out.append(name)
                 continue
             data = files.read(name, LARGEST)

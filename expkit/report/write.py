@@ -1,16 +1,17 @@
 """report.html: one file that shows a run, on any device, without a network."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from expkit.disk import write_whole
 from expkit.report.curves import run_charts
 from expkit.report.exhibits import exhibits_of
 from expkit.report.page import drawn, render
 from expkit.report.read import RunFiles, read_run, shown
+from expkit.sealing import vouch_for
 from expkit.vetting import DUMPER
 
 NAME = "report.html"
@@ -18,14 +19,13 @@ Rows = list[tuple[str, str]]
 
 
 def write_report(folder: Path) -> Path:
-    """Make the report of a run folder anew, whatever state the run is in; returns its path. Raises OSError."""
-    content = report_of(read_run(folder))
-    path, temporary = folder / NAME, folder / f".{NAME}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(content, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Make the report of a run folder anew, whatever state the run is in; returns its path. Raises OSError.
+
+    The record of a run that has ended vouches for it: to show the run once more is no edit.
+    """
+    content, path = report_of(read_run(folder)).encode("utf-8", "replace"), folder / NAME
+    write_whole(path, lambda file: file.write(content))
+    vouch_for(folder, NAME)
     return path
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from expkit import disk
 from expkit.checkpoints import (
     CheckpointNotWritten,
     Checkpoints,
@@ -24,7 +25,6 @@ from expkit.checkpoints import (
     newest_intact,
     pack,
     read_checkpoint,
-    whole,
     write_checkpoint,
 )
 from tests.checkpoints.states import same, state_of, temporary_files
@@ -60,7 +60,7 @@ class Faults:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str, number: int) -> None:
         self.kind, self.number, self.calls = kind, number, Counter[str]()
-        monkeypatch.setattr(whole, "open", self.open, raising=False)
+        monkeypatch.setattr(disk, "open", self.open, raising=False)
         for module, name, word in ((os, "fsync", "fsync"), (os, "replace", "rename"), (os, "open", "open folder")):
             monkeypatch.setattr(module, name, self.failing(word, getattr(module, name)))
 

@@ -1,0 +1,84 @@
+"""Files on a disk that may fill up: written whole or not at all, and what an error of the disk means to the user."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+Result = TypeVar("Result")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What the disk, and not the program, is to blame for.
+_OF_THE_DISK = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Name a file in the OSErrors that come up while it is written: those of a write name none by themselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def disk_fault(error: BaseException) -> str:
+    """Return the sentence for an error that the disk is to blame for, "" for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
+        return ""
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    if error.errno in _FULL:
+        return f"{place}: was not written: {error.strerror}; free some space and start again"
+    return f"{place}: {error.strerror}; check the disk and its permissions"
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
+    """Write a file through a temporary one in the same folder, so that a crash leaves the old one or the new one.
+
+    Returns what `write` returns. Raises OSError, which names the file; the temporary file is gone by then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            result = write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # and not the temporary one, which nobody knows
+        raise
+    sync_folder(path.parent)
+    return result
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last: after a power cut a file is only there if its folder was written too."""
+    if os.name != "posix":  # a folder cannot be opened elsewhere
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file, all of it or nothing; half a line that a killed process left there is ended first.
+
+    Raises OSError, which names the file.
+    """
+    with writing(path), open(path, "ab+", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        is_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n" if os.name == "posix" else False
+        data = (b"\n" if is_cut else b"") + line + b"\n"
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
