@@ -107,10 +107,10 @@ class Job:
         """Return the samples that other ranks could not read, by split; all ranks must ask."""
         if not (ranks := self.parts.ranks):
             return []
-        own = [("train", bad) for bad in self.parts.train.bad.values()]
-        own += [("val", bad) for bad in self.parts.val.bad.values()]
-        collected = ranks.collect(own)
-        return [one for rank, found in enumerate(collected) if rank != ranks.rank for one in found]
+        loaders = (("train", self.parts.train), ("val", self.parts.val))
+        own: list[tuple[Any, ...]] = [(split, *bad) for split, loader in loaders for bad in loader.bad.values()]
+        others = [found for rank, found in enumerate(ranks.collect(own)) if rank != ranks.rank]
+        return [(split, BadSample(*bad)) for found in others for split, *bad in found]
 
     def data_lines(self) -> dict[str, str]:
         """Return what a run's summary says of its data: images left out, time spent waiting and what would help."""

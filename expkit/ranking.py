@@ -86,7 +86,9 @@ def train_as_rank(
         raise ConfigError("device.name: split is for one process; start the run without torchrun")
     kind = device.devices[0].type if isinstance(device, Layout) else device.type
     ranks.join("nccl" if kind == "cuda" else "gloo")
-    config, overrides, command, folder = ranks.from_first((config, list(overrides), command, folder))
+    place = str(folder) if folder else None
+    config, overrides, command, place = ranks.from_first((config, list(overrides), command, place))
+    folder = Path(place) if place else None
     config = _after_restart(config, folder)
     origin = shared_origin(config, ranks)
     if origin.is_finished:
@@ -94,7 +96,7 @@ def train_as_rank(
     job = assembly.assemble(config, origin, ranks=ranks)
     with job.parts.interruption.heard():
         run = opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
-        run.folder = ranks.from_first(run.folder)
+        run.folder = Path(ranks.from_first(str(run.folder)))
         if isinstance(run, Follower):
             run.follow()
         ready()

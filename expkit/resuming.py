@@ -66,14 +66,16 @@ def shared_origin(config: Config, ranks: Ranks) -> Origin:
     """Return on every rank what rank 0 finds, which alone holds the folder's lock. Raises its ConfigError on each."""
     found: list[Origin] = []
 
-    def find() -> tuple[Path | None, Path | None, dict[str, Any], list[str], bool]:
+    def find() -> tuple[list[str | None], dict[str, Any], list[str], bool]:
         origin = find_origin(config)
         found.append(origin)
-        return origin.folder, origin.path, origin.facts, origin.notes, origin.is_finished
+        places = [str(place) if place else None for place in (origin.folder, origin.path)]
+        return places, origin.facts, origin.notes, origin.is_finished
 
-    folder, path, facts, notes, is_finished = ranks.decided_by_first(find)
+    places, facts, notes, is_finished = ranks.decided_by_first(find)
     if found:
         return found[0]
+    folder, path = (Path(place) if place else None for place in places)
     state = read_checkpoint(path)[0] if path else None
     return Origin(folder, None, path, state, facts, None, notes, is_finished)
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from expkit.devices import Layout, Split
 from expkit.devices.compiling import Compiled
+from expkit.devices.ranks import listen_on_loopback
 from expkit.devices.sharding import check_shardable, share_out, shared_optimizer
 from expkit.devices.splitting import spread as spread_layers
 from expkit.devices.wrapping import synchronise_batch_norm, wrap
@@ -102,6 +103,7 @@ def spread_model(parts: Parts, node: Config) -> None:
     if isinstance(found, Split):
         spread_layers(parts.model, found)
     elif isinstance(found, Layout):
+        listen_on_loopback()  # NCCL listens even for one process
         indices = [device.index for device in found.devices if device.type == "cuda"]
         parts.forward = parts.inference = nn.DataParallel(parts.model, indices or None)
 

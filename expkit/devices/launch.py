@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.devices.layout import Layout
+from expkit.devices.ranks import ROUND, STORE, listen_on_loopback
 
 FROZEN = "frozen.json"
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
@@ -49,6 +51,7 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,14 +59,31 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
         old.unlink()
     (folder / FROZEN).write_text(json.dumps({**frozen, "launcher": os.getpid()}, indent=1))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is said below
-    with _as_before(), _passing_on(folder, len(layout.devices)):
+    with _as_before(), _passing_on(folder, len(layout.devices)), _meeting_place(layout):
         try:
             elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))
         except ChildFailedError as error:
             return _tell(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
         except SignalException as signalled:
             return 128 + signalled.sigval, signal.Signals(signalled.sigval).name
+        except RendezvousError as error:
+            return 1, _say(f"device.endpoint: {layout.endpoint}: {error}")
     return 0, ""
+
+
+@contextmanager
+def _meeting_place(layout: Layout) -> Iterator[None]:
+    """Have the ranks of one machine meet in a folder that only this user may enter: no port is opened for it."""
+    for name in (STORE, ROUND):
+        os.environ.pop(name, None)
+    if layout.is_local:
+        listen_on_loopback()
+    if layout.nodes > 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="expkit_") as private:
+        os.environ[STORE] = private
+        yield
 
 
 @contextmanager
@@ -113,7 +133,12 @@ def _running(folder: Path) -> list[int]:
 
 def _config(layout: Layout, folder: Path) -> Any:
     from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
+    from torch.distributed.elastic.rendezvous import rendezvous_handler_registry
     from torch.distributed.launcher.api import LaunchConfig
+
+    from expkit.devices import rendezvous
+
+    rendezvous_handler_registry.register(rendezvous.NAME, rendezvous.create)
 
     class OwnLogs(LogsSpecs):
         """Ranks write their logs themselves: nothing is redirected here."""
@@ -134,7 +159,7 @@ def _config(layout: Layout, folder: Path) -> Any:
         logs_specs=OwnLogs(),
         run_id=layout.run_id or f"{os.getpid()}_{time.monotonic_ns()}",
         rdzv_endpoint=layout.endpoint,
-        rdzv_backend="c10d",
+        rdzv_backend=rendezvous.NAME,
         rdzv_configs={"timeout": layout.timeout},
         max_restarts=layout.max_restarts,
         monitor_interval=0.1,

@@ -1,5 +1,6 @@
 """Device words for several devices: multi_cpu, multi_gpu, multi_node."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,11 @@ class Layout:
     nodes: int = 1
     endpoint: str = "localhost:0"
     run_id: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of the run's processes are on this machine."""
+        return self.nodes == 1 or is_loopback(host_and_port(self.endpoint)[0])
 
     @property
     def starts_ranks(self) -> bool:
@@ -84,17 +90,18 @@ def multi_node(
     unused_parameters: bool = False,
     timeout: float = 600.0,
     max_restarts: int = 0,
+    trust_network: bool = False,
 ) -> Layout:
     """Several machines: the same command on each, which meet at `endpoint` (HOST:PORT, of one of them).
 
     count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
     machines, another one for each run that uses the endpoint at the same time. strategy: ddp or fsdp, as for multi_gpu.
-    nodes: how many machines. endpoint: where they meet.
+    nodes: how many machines. endpoint: where they meet. trust_network: whoever reaches the ports may disturb the run,
+    for torch protects them by no password.
     """
     if nodes < 1:
         raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
-    if not endpoint.rpartition(":")[2].isdigit():
-        raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
+    _check_endpoint(endpoint, is_trusted=trust_network or nodes == 1)
     if torch.cuda.is_available():
         found = _gpus(count, None, least=1)
     else:
@@ -102,6 +109,34 @@ def multi_node(
         _at_least_one(count=number)
         found = (torch.device("cpu"),) * number
     return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts, nodes, endpoint, run_id)
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT; an IPv6 address stands in brackets."""
+    host, _, port = endpoint.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address, by what it is, not by what a name happens to mean here."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_endpoint(endpoint: str, is_trusted: bool) -> None:
+    host, _, port = endpoint.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
+    host, _ = host_and_port(endpoint)
+    if host in ("0.0.0.0", "::", "*"):
+        raise ConfigError(f"device.endpoint: {host} is no machine; give HOST:PORT of the one where they meet")
+    if not (is_trusted or is_loopback(host)):
+        raise ConfigError(
+            f"device.endpoint: {endpoint} and the ports of the ranks would be open, without a password, to whoever"
+            " reaches these machines; in a network that you trust, set device.trust_network=true"
+        )
 
 
 def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2) -> tuple[torch.device, ...]:

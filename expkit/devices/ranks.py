@@ -1,6 +1,8 @@
 """The processes that do one run together: who this one is, and what they tell each other beside gradients."""
 
+import io
 import os
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -8,12 +10,14 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore
+from torch._C._distributed_c10d import FileStore, PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from expkit.registry import ConfigError
 
 Told = TypeVar("Told")
+STORE = "EXPKIT_STORE"  # the variable with the private folder in which ranks of one machine meet
+ROUND = "EXPKIT_ROUND"  # the variable with the number of starts of the ranks before this one
 
 
 class LostPeer(Exception):
@@ -23,8 +27,9 @@ class LostPeer(Exception):
 class Ranks:
     """This process's number among `size`, from 0 up; local: its number on this machine.
 
-    What is exchanged here goes through gloo on the CPU, so that no GPU is waited for. timeout: seconds that a rank
-    waits for the others before it takes them for lost.
+    What is exchanged here goes through gloo on the CPU, so that no GPU is waited for; it is plain values and tensors,
+    and nothing that is received can execute. timeout: seconds that a rank waits for the others before it takes them for
+    lost.
     """
 
     def __init__(self, rank: int, size: int, local: int, local_size: int, timeout: float = 600.0) -> None:
@@ -38,14 +43,27 @@ class Ranks:
         return self.rank == 0
 
     def join(self, backend: str) -> None:
-        """Meet the others at the address that the launcher gave. backend: of the gradients, gloo or nccl."""
+        """Meet the others where the launcher said. backend: of the gradients, gloo or nccl."""
+        if self.size == self.local_size:
+            listen_on_loopback()
         wait = timedelta(seconds=self.timeout)
-        found: Any = rendezvous("env://", self.rank, self.size, timeout=wait)
-        store, rank, size = next(found)
-        # The launcher's store outlives a restart, and with it the addresses of ranks that are gone.
-        own = PrefixStore(f"expkit_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=wait)
+        store = self._store(wait)
+        dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=wait)
         self._group = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=wait)
+
+    def _store(self, wait: timedelta) -> Any:
+        """Return where addresses are exchanged: a file on one machine, else the launcher's store.
+
+        Both outlive a restart, and with it the addresses of ranks that are gone.
+        """
+        start = os.environ.get(ROUND, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        if folder := os.environ.get(STORE):
+            store: Any = FileStore(os.path.join(folder, f"store_{start}"), self.size)
+            store.set_timeout(wait)
+            return store
+        found: Any = rendezvous("env://", self.rank, self.size, timeout=wait)
+        store, _, _ = next(found)
+        return PrefixStore(f"expkit_{os.environ.get('TORCHELASTIC_RUN_ID', '')}_{start}", store)
 
     def wait(self) -> None:
         """Wait until all ranks are here."""
@@ -63,16 +81,21 @@ class Ranks:
         return self.gather(values).sum(0, dtype=values.dtype).to(values.device)
 
     def collect(self, value: Told) -> list[Told]:
-        """Return what every rank has, in their order: any plain object."""
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value, group=self._group)
-        return found
+        """Return what every rank has, in their order: plain values and tensors."""
+        own = _packed(value)
+        sizes = self.gather(torch.tensor(len(own)))
+        padded = torch.zeros(int(sizes.max()), dtype=torch.uint8)
+        padded[: len(own)] = own
+        return [_unpacked(row[:size]) for row, size in zip(self.gather(padded), sizes.tolist(), strict=True)]
 
     def from_first(self, value: Told | None = None) -> Told:
-        """Return rank 0's value on every rank."""
-        told: list[Any] = [value]
-        dist.broadcast_object_list(told, src=0, group=self._group)
-        return told[0]  # type: ignore[no-any-return]
+        """Return rank 0's value on every rank: plain values and tensors."""
+        own = _packed(value) if self.is_first else torch.empty(0, dtype=torch.uint8)
+        size = torch.tensor(len(own))
+        dist.broadcast(size, 0, group=self._group)
+        told = own if self.is_first else torch.empty(int(size), dtype=torch.uint8)
+        dist.broadcast(told, 0, group=self._group)
+        return _unpacked(told)  # type: ignore[no-any-return]
 
     def decided_by_first(self, decide: Callable[[], Told]) -> Told:
         """Return what rank 0 decides, on every rank. Raises its ConfigError on every rank."""
@@ -110,6 +133,24 @@ class Ranks:
         told = torch.tensor(number)
         self._flag = told, dist.all_reduce(told, dist.ReduceOp.MAX, group=self._group, async_op=True)
         return answer
+
+
+def _packed(value: Any) -> Tensor:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return torch.frombuffer(file.getbuffer(), dtype=torch.uint8)
+
+
+def _unpacked(content: Tensor) -> Any:
+    """Return a value that another rank packed. Raises UnpicklingError for anything but plain values and tensors."""
+    return torch.load(io.BytesIO(content.numpy().tobytes()), weights_only=True)
+
+
+def listen_on_loopback() -> None:
+    """Have gloo and NCCL of this process, which listen for the other ranks, be reached from this machine only."""
+    names = {name for _, name in socket.if_nameindex()}
+    if found := next((name for name in ("lo", "lo0") if name in names), None):
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = found
 
 
 def given_ranks(timeout: float = 600.0) -> Ranks | None:

@@ -1,7 +1,9 @@
 """Runs of several ranks, on gloo: the same run as by one process, from one command, and an end without orphans."""
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch._C._distributed_c10d import TCPStore
 
 from expkit import run
 from expkit.config import compose_one, plain
+from expkit.devices.ranks import _unpacked
 from tests.devices.comparing import TWO, assert_same_run, assert_same_weights, by_one, by_ranks, last_checkpoint
 from tests.devices.starting import (
     alive,
@@ -28,6 +33,8 @@ from tests.devices.starting import (
     wait_for_ranks,
     wait_for_step,
 )
+from tests.loggers.servers import free_port
+from tests.sockets import listening, open_to_others
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
@@ -111,6 +118,7 @@ KILLS = [
 @pytest.mark.parametrize(("running", "rank"), KILLS if IS_LONG else KILLS[:1], indirect=["running"], ids=str)
 def test_a_killed_rank_is_named_and_the_others_end(running: Running, rank: int) -> None:
     launcher, run_folder, processes = running
+    assert open_to_others(launcher.pid) == set()
     os.kill(ranks_of(run_folder)[rank], signal.SIGKILL)
     printed = wait_for_end(launcher, processes)
     assert launcher.returncode == 1
@@ -208,20 +216,84 @@ def test_torchrun_with_a_sweep_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
     assert "python -m expkit.run -m device=multi_gpu" in capsys.readouterr().err
 
 
+def node(folder: Path, *more: str) -> list[str]:
+    """Return overrides of one of two launchers, which stand for two machines."""
+    place = [f"output_dir={folder}/ranks", "device=multi_node", "device.count=1"]
+    return small(folder, *place, "schedule=constant", *more)
+
+
 @long
 def test_two_launchers_are_two_machines(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    node = ["device=multi_node", f"device.endpoint=localhost:{port}", "device.count=1", f"output_dir={tmp_path}/ranks"]
-    by_one(tmp_path)
-    launchers = [start(small(tmp_path, *node)) for _ in range(2)]
+    endpoint = f"device.endpoint=localhost:{free_port()}"
+    by_one(tmp_path, "schedule=constant")
+    launchers = [start(node(tmp_path, endpoint)) for _ in range(2)]
     for launcher in launchers:
         printed, _ = launcher.communicate(timeout=300)
         assert launcher.returncode == 0, printed
     assert_same_run(only_run(tmp_path / "one"), only_run(tmp_path / "ranks"))
+
+
+@long
+def test_nothing_that_a_stranger_writes_into_the_store_is_run(tmp_path: Path) -> None:
+    """Two launchers meet by a port; torch's own rendezvous unpickled what lay there."""
+    port, trace = free_port(), tmp_path / "trace"
+    more = [f"device.endpoint=127.0.0.1:{port}", "epochs=40"]
+    launchers = [start(node(tmp_path, *more)) for _ in range(2)]
+    wait_for_step(tmp_path / "ranks", 5)
+    for launcher in launchers:
+        assert open_to_others(launcher.pid) == set()
+        assert listening(launcher.pid)
+    store = TCPStore("127.0.0.1", port, is_master=False)
+    evil = pickle.dumps(Evil(str(trace)))
+    known = set(store.list_keys())
+    for key in {*known, "torch.rendezvous.expkit", "/torch.rendezvous.expkit"}:
+        if "full" not in key and "closed" not in key:
+            store.set(key, evil.decode("latin-1"))
+    for launcher in launchers:
+        launcher.communicate(timeout=300)
+    assert known
+    assert not trace.exists()
+
+
+class Evil:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, trace: str) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.trace}",)
+
+
+def test_what_ranks_tell_each_other_cannot_execute(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    torch.save(Evil(str(tmp_path / "trace")), file)
+    for content in (file.getvalue(), pickle.dumps(Evil(str(tmp_path / "trace")), 2)):
+        with pytest.raises(pickle.UnpicklingError):
+            _unpacked(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    assert not (tmp_path / "trace").exists()
+
+
+@long
+def test_a_rank_that_is_lost_on_one_of_two_machines_is_started_again(tmp_path: Path) -> None:
+    more = [f"device.endpoint=localhost:{free_port()}", "epochs=60", "device.max_restarts=1"]
+    launchers = [start(node(tmp_path, *more)) for _ in range(2)]
+    run_folder = wait_for_step(tmp_path / "ranks", 8)
+    resume = f"checkpoint.resume={run_folder}"
+    pids = [int(path.read_text()) for path in (tmp_path / "ranks" / "nodes").glob("*/rank_*.pid")]
+    os.kill(pids[0], signal.SIGKILL)
+    for launcher in launchers:
+        printed, _ = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, (printed, resume)
+
+
+@long
+def test_a_machine_that_never_comes_is_told(tmp_path: Path) -> None:
+    endpoint = f"localhost:{free_port()}"
+    code, printed = done(node(tmp_path, f"device.endpoint={endpoint}", "device.timeout=3"))
+    assert code == 1
+    told = f"error: device.endpoint: {endpoint}: the other machines did not come within 3 seconds"
+    assert printed.splitlines()[-1] == told
 
 
 @long
