@@ -131,11 +131,11 @@ def _check_endpoint(endpoint: str, is_trusted: bool) -> None:
         raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
     host, _ = host_and_port(endpoint)
     if host in ("0.0.0.0", "::", "*"):
-        raise ConfigError(f"device.endpoint: {host} is no machine; give HOST:PORT of the one where they meet")
+        raise ConfigError(f"device.endpoint: {host} is not one machine; give HOST:PORT of the machine where they meet")
     if not (is_trusted or is_loopback(host)):
         raise ConfigError(
-            f"device.endpoint: {endpoint} and the ports of the ranks would be open, without a password, to whoever"
-            " reaches these machines; in a network that you trust, set device.trust_network=true"
+            f"device.endpoint: {endpoint} and the ports of the ranks have no password, and are open to whoever reaches"
+            " these machines. In a network that you trust, set device.trust_network=true"
         )
 
 

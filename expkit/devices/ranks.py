@@ -93,9 +93,9 @@ class Ranks:
         own = _packed(value) if self.is_first else torch.empty(0, dtype=torch.uint8)
         size = torch.tensor(len(own))
         dist.broadcast(size, 0, group=self._group)
-        told = own if self.is_first else torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(told, 0, group=self._group)
-        return _unpacked(told)  # type: ignore[no-any-return]
+        content = own if self.is_first else torch.empty(int(size), dtype=torch.uint8)
+        dist.broadcast(content, 0, group=self._group)
+        return _unpacked(content)  # type: ignore[no-any-return]
 
     def decided_by_first(self, decide: Callable[[], Told]) -> Told:
         """Return what rank 0 decides, on every rank. Raises its ConfigError on every rank."""

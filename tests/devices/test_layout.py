@@ -23,7 +23,7 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine w
             for endpoint in ("somewhere", ":29400", "node1:0", "node1:65536", "node1:²")
         ],
         *[
-            ({"name": "multi_node", "nodes": 2, "endpoint": endpoint, "trust_network": True}, "is no machine")
+            ({"name": "multi_node", "nodes": 2, "endpoint": endpoint, "trust_network": True}, "is not one machine")
             for endpoint in ("0.0.0.0:29400", "[::]:29400", "*:29400")
         ],
         *[

@@ -118,6 +118,7 @@ KILLS = [
 @pytest.mark.parametrize(("running", "rank"), KILLS if IS_LONG else KILLS[:1], indirect=["running"], ids=str)
 def test_a_killed_rank_is_named_and_the_others_end(running: Running, rank: int) -> None:
     launcher, run_folder, processes = running
+    assert listening(launcher.pid)  # gloo, on loopback
     assert open_to_others(launcher.pid) == set()
     os.kill(ranks_of(run_folder)[rank], signal.SIGKILL)
     printed = wait_for_end(launcher, processes)
@@ -288,12 +289,12 @@ def test_a_rank_that_is_lost_on_one_of_two_machines_is_started_again(tmp_path: P
 
 
 @long
-def test_a_machine_that_never_comes_is_told(tmp_path: Path) -> None:
+def test_a_machine_that_never_comes_is_named(tmp_path: Path) -> None:
     endpoint = f"localhost:{free_port()}"
     code, printed = done(node(tmp_path, f"device.endpoint={endpoint}", "device.timeout=3"))
     assert code == 1
-    told = f"error: device.endpoint: {endpoint}: the other machines did not come within 3 seconds"
-    assert printed.splitlines()[-1] == told
+    expected = f"error: device.endpoint: {endpoint}: the other machines did not come within 3 seconds"
+    assert printed.splitlines()[-1] == expected
 
 
 @long
