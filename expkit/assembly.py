@@ -40,7 +40,7 @@ from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
-from expkit.resuming import Origin, find_origin, run_name
+from expkit.resuming import Origin, find_origin, refuse_other_range, run_name
 from expkit.spreading import shard_average, spread
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -198,8 +198,7 @@ def assemble(
 def scene_of(parts: Parts, splits: Splits, side: int) -> Scene:
     """Return what watchers look at. side: pixels, of the model's input."""
     val, normalize = splits.val, parts.normalize
-    assert val is not None
-    assert isinstance(normalize, pixels.Normalize)
+    assert val is not None and isinstance(normalize, pixels.Normalize)  # noqa: PT018
     names, size = val.class_names, (side, side)
     return Scene(parts.model, normalize.mean, normalize.std, names, val.task, val.sample_name, size)
 
@@ -229,6 +228,7 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{facts['samples']:,} images to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
+    refuse_other_range(path, facts, job.parts.facts["deep_range"])
     if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):
         raise ConfigError(f"checkpoint.resume: {path} was taught by another teacher; give its loss.teacher")
     if problem := _weights_problem(job.parts.model, state["model"]):

@@ -1,7 +1,7 @@
 """One function per group of the config: from its checked node to the objects that a run is made of."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets import DataOptions
 from expkit.data.decode import BadImage
+from expkit.data.growth import reason_against
 from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
 from expkit.data.samplers import Order
@@ -78,13 +79,19 @@ def build_input(
 
 def _first_image(data: ImageDataset) -> torch.Tensor:
     """Return the first image that can be read. Raises ConfigError when none of the first hundred can."""
-    reasons = []
+    reasons: list[str] = []
+    for image in _first_images(data, reasons):
+        return image
+    raise ConfigError(f"dataset: none of the first {len(reasons)} images can be read, e.g. {reasons[0]}")
+
+
+def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tensor]:
+    """Yield those of the first hundred images that can be read; reasons: grows by one for each of the others."""
     for index in range(min(len(data), 100)):
         try:
-            return data.image(index)
+            yield data.image(index)
         except BadImage as error:
             reasons.append(str(error))
-    raise ConfigError(f"dataset: none of the first {len(reasons)} images can be read, e.g. {reasons[0]}")
 
 
 def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
@@ -97,8 +104,11 @@ def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
 def check_chains(
     chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
 ) -> None:
-    """Try the transforms on the first image, and the model on what comes out. Raises ConfigError."""
-    image = _first_image(data)
+    """Try the transforms on the first image of a usual shape, and the model on what comes out. Raises ConfigError."""
+    steps = [step for chain in chains.values() for step in chain.steps]
+    usual = (image for image in _first_images(data, []) if not reason_against(steps, *image.shape[-2:]))
+    image = next(usual, None)
+    image = _first_image(data) if image is None else image
     for split, chain in chains.items():
         seed_cpu(key(seed, "trial", split))
         height, width = pixels.try_chain(chain, image, f"transforms.{split}")
@@ -239,6 +249,7 @@ def build_training(
             "task": data.task,
             "model": dict(config["model"]),
             "samples": len(data),
+            "deep_range": data.decoder.deep_range,
             "config": dict(config),
         },
     )

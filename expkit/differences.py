@@ -11,6 +11,7 @@ _FREE = (
     "name", "output_dir", "epochs", "max_steps", "log_every", "logger", "watch", "checkpoint", "experiment",
     "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout", "dataset.cache",
     "dataset.cache_dir", "dataset.decoder", "dataset.root", "dataset.val_root", "dataset.max_bad",
+    "dataset.deep_range",  # what it comes to is compared instead
     "loss.teacher",  # its weights are compared instead
     "device.keep_memory", "device.compile",
     # Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
@@ -18,8 +19,13 @@ _FREE = (
     "device.timeout", "device.max_restarts", "device.strategy", "device.devices", "device.table",
     "device.unused_parameters",
 )  # fmt: skip
-# What a device that lists the key not at all computes like.
-_AS_IF = {"device.sync_batchnorm": True, "device.deterministic": False, "device.micro_batch": None}
+# What a config that does not list the key computes like.
+_AS_IF = {
+    "device.sync_batchnorm": True,
+    "device.deterministic": False,
+    "device.micro_batch": None,
+    "dataset.deep_range": "auto",
+}
 _FREE_NO_MORE = ("checkpoint.monitor",)  # it says when early stopping ends the run, and which checkpoint is best
 _NEVER = ("model.name", "optimizer.name")  # the state is that of another thing
 _OF_POSITION = ("batch_size", "accumulate_steps", "limit_train_batches", "dataset.drop_last")  # within an epoch

@@ -10,6 +10,7 @@ import yaml
 
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
 from expkit.checkpoints.keep import find_checkpoint
+from expkit.data.deep import SIXTEEN_BITS
 from expkit.devices import Ranks
 from expkit.differences import Difference, differences
 from expkit.portable import Scrubber
@@ -115,6 +116,15 @@ def _config_of(folder: Path) -> dict[str, Any] | None:
     except (ConfigError, OSError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
+
+
+def refuse_other_range(path: Path | None, facts: Mapping[str, Any], ours: Any) -> None:
+    """Raise ConfigError if images of more than 8 bits were read by another range. ours: None where there are none."""
+    theirs = facts.get("deep_range") or SIXTEEN_BITS
+    if ours is not None and [*ours] != [*theirs]:
+        shown = f"the values {theirs[0]:g} to {theirs[1]:g} of images with more than 8 bits, this run {ours[0]:g} to"
+        remedy = f"dataset.deep_range=[{theirs[0]:g},{theirs[1]:g}]"
+        raise ConfigError(f"checkpoint.resume: {path} was trained on {shown} {ours[1]:g}; add {remedy}")
 
 
 def _in_folder(folder: Path, config: Config, force: bool) -> Origin:

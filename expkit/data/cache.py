@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -118,7 +119,8 @@ class _Reader(BringsPlugins, Dataset[Tensor | str]):
 
     def __getitem__(self, index: int) -> Tensor | str:
         try:
-            return self.chain(self.data.image(index)).movedim(0, -1).contiguous()
+            image = self.chain.of_sample(self.data.image(index), partial(self.data.location, index))
+            return image.movedim(0, -1).contiguous()
         except BadImage as error:
             return error.reason
 

@@ -1,6 +1,7 @@
 """From a file's bytes to uint8 pixels: libjpeg-turbo (simplejpeg) for JPEG, Pillow for all else."""
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+from expkit.data import deep
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
@@ -36,12 +39,16 @@ class Decoder:
 
     What becomes of a file is what Pillow's convert("RGB") gives, to the pixel, with these words: grey and palette
     images become three channels; transparency is dropped; CMYK is converted; of an animation the first frame is taken;
-    16 bits are scaled to 8 (Pillow would clip them); 32-bit whole or floating numbers are refused, since they have no
-    agreed range; the EXIF orientation is not applied, as in torchvision's ImageFolder.
+    the EXIF orientation is not applied, as in torchvision's ImageFolder. 16 bits are scaled to 8 (Pillow would clip
+    them).
+
+    deep_range: which values of images with more than 8 bits become 0 and 255; None: 0 and 65535, and 32-bit whole or
+    floating numbers are refused, since they have no agreed range.
     """
 
     max_pixels: int = MAX_PIXELS
     region: bool = False
+    deep_range: deep.Range | None = None
 
     def decode(self, data: bytes, location: str) -> Tensor:
         """Return an encoded image as (3, H, W) uint8, whose channels lie together in memory.
@@ -59,7 +66,7 @@ class Decoder:
             return None
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        except ValueError:
+        except Exception:  # not every sampling is known to it (4:4:1 is a KeyError): Pillow is to judge
             return None
         self._refuse_large(width, height, location)
         return None if colours in ("CMYK", "YCCK") else (height, width)
@@ -70,7 +77,7 @@ class Decoder:
             return None
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
-        except ValueError:  # damage that may be harmless (bytes between two parts): read, or refused, as Pillow does
+        except Exception:  # damage that may be harmless (bytes between two parts), or a kind that Pillow alone reads
             return None
         return pixels
 
@@ -82,11 +89,22 @@ class Decoder:
                 warnings.simplefilter("ignore")  # of metadata, and of size, which is judged here
                 with Image.open(io.BytesIO(data)) as image:
                     self._refuse_large(*image.size, location)
-                    return _rgb(image)
+                    return self.pixels(image, data)
         except BadImage:
             raise
         except Exception as error:  # readers of damaged files throw whatever they stumble over, not only OSError
             raise BadImage(location, _reason(error, data)) from error
+
+    def pixels(self, image: Image.Image, data: bytes = b"") -> NDArray[np.uint8]:
+        """Return an opened image as (H, W, 3); data: its file. Raises ValueError for values without a known range."""
+        if not deep.is_deep(image, data):
+            return np.array(image.convert("RGB"))
+        if self.deep_range is None and not deep.is_plain(image):
+            kind = "floating" if image.mode == "F" else "whole"
+            problem = f"holds 32-bit {kind} numbers, which have no agreed range"
+            raise ValueError(f"{problem}; give dataset.deep_range=[LOWEST,HIGHEST], or save it with 8 or 16 bits")
+        pixels = deep.to_eight_bits(deep.values_of(image, data), self.deep_range or deep.SIXTEEN_BITS)
+        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
     def _refuse_large(self, width: int, height: int, location: str) -> None:
         if width * height > self.max_pixels:
@@ -94,24 +112,21 @@ class Decoder:
             raise BadImage(location, f"is an image of {width}×{height} = {width * height:,} pixels, {limit}")
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Return (H, W, 3). Raises ValueError for what has no agreed way to 8 bits."""
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        kind = "whole" if image.mode == "I" else "floating"
-        raise ValueError(f"holds 32-bit {kind} numbers, which have no agreed range; save it with 8 or 16 bits")
-    return np.array(image.convert("RGB"))
-
-
 def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError) and (bits := _jpeg_bits(data)) not in (0, 8):
+        return f"is a JPEG of {bits} bits a value, which cannot be read here; save it as a PNG"
     if isinstance(error, UnidentifiedImageError):
         start = data[:16].decode("ascii", "replace").encode("ascii", "replace").decode()
         return f"is no image: it begins with {start!r}"
     if isinstance(error, Image.DecompressionBombError):
         return f"is refused as a decompression bomb: {error}"
     return f"cannot be decoded: {type(error).__name__}: {error}"
+
+
+def _jpeg_bits(data: bytes) -> int:
+    """Return the bits of each value that the header of a JPEG tells, 0 for what is none."""
+    frame = re.search(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]\x00.(.)", data, re.DOTALL)
+    return frame[1][0] if frame and data.startswith(JPEG_MAGIC) else 0
 
 
 def read_file(path: str | Path) -> bytes:
@@ -123,6 +138,6 @@ def read_file(path: str | Path) -> bytes:
         raise BadImage(str(path), error.strerror or str(error)) from error
 
 
-def decode_file(path: str | Path) -> Tensor:
+def decode_file(path: str | Path, decoder: Decoder | None = None) -> Tensor:
     """Return the image of a file as (3, H, W) uint8. Raises BadImage."""
-    return Decoder().decode(read_file(path), str(path))
+    return (decoder or Decoder()).decode(read_file(path), str(path))

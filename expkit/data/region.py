@@ -43,7 +43,10 @@ def _decode(data: bytes, top: int, left: int, height: int, width: int) -> Tensor
     nvimgcodec = _library()
     decoder, options = _decoder(os.getpid())
     region = nvimgcodec.Region(top, left, top + height, left + width)
-    image = decoder.decode(nvimgcodec.CodeStream(data).get_sub_code_stream(region=region), params=options)
+    try:
+        image = decoder.decode(nvimgcodec.CodeStream(data).get_sub_code_stream(region=region), params=options)
+    except Exception:  # it has no list of what it raises for a file that it does not read: Pillow is to judge
+        return None
     return None if image is None else torch.from_numpy(np.asarray(image)).permute(2, 0, 1)
 
 

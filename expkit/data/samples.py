@@ -1,6 +1,7 @@
 """Samples by place: a dataset with its transforms, each sample's randomness keyed by where it stands in the run."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.transforms import v2
 from expkit.data import region
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
+from expkit.data.growth import Unfit
 from expkit.data.slots import Slots
 from expkit.data.transforms import Chain
 from expkit.keys import generator, key, seed_cpu, seed_torch
@@ -75,8 +77,11 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
         """
         whole = self.dataset.images(places.indices) if self.in_batches and len(places.indices) else None
-        if whole is not None:
-            return self._batch(self.chain(whole), places.indices)
+        try:
+            if whole is not None:
+                return self._batch(self.chain(whole), places.indices)
+        except Unfit:  # told of below, sample by sample
+            pass
         try:
             return self._one_by_one(places)
         except (BadImage, ConfigError) as error:
@@ -107,13 +112,11 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         """Return one transformed image, as it stands at this position of this epoch. Raises BadImage."""
         own = key(self.seed, self.purpose, epoch, position)
         if self._crop is not None and (image := self._cropped(index, own)) is not None:
-            for step in self.chain.steps[1:]:
-                image = step(image)
-            return image
+            return self.chain.of_sample(image, partial(self.dataset.location, index), done=1)
         image = self.dataset.image(index)
         if not self.chain.is_fixed:
             self._seed(own)
-        return self.chain(image)
+        return self.chain.of_sample(image, partial(self.dataset.location, index))
 
     def _cropped(self, index: int, own: int) -> Tensor | None:
         """Return the image after its first step, RandomResizedCrop, None where its region cannot be decoded alone."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from expkit.data.decode import BadImage
+from expkit.data.growth import Unfit, limit_growth
 from expkit.data.quick import quick
 from expkit.registry import ConfigError, mixings, transforms
 from expkit.signature import Misfit, fit, options_of
@@ -180,6 +182,31 @@ class Chain:
             image = step(image)
         return image
 
+    def of_sample(self, image: Tensor, locate: Callable[[], str], done: int = 0) -> Tensor:
+        """Apply the steps after the first `done` to the image of a sample. Raises BadImage where they do not fit it.
+
+        The config's first image has gone through them: an error of torchvision's own is a matter of this image's size.
+        locate: returns where the sample lies, for the message.
+        """
+        try:
+            if not done:
+                return self(image)
+            for step in self.steps[done:]:
+                image = step(image)
+            return image
+        except Unfit as error:
+            raise BadImage(locate(), str(error)) from error
+        except (ValueError, RuntimeError) as error:
+            if not self.only_torch or _is_out_of_memory(error):
+                raise
+            size = f"{image.shape[-1]}×{image.shape[-2]} pixels"
+            reason = f"the transforms cannot be applied to its {size}: {type(error).__name__}: {error}"
+            raise BadImage(locate(), reason) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
+
 
 def _is_torchvision(step: Transform) -> bool:
     """Say whether a step, and each step within it (RandomApply and the like), is torchvision's own."""
@@ -190,7 +217,10 @@ def _is_torchvision(step: Transform) -> bool:
 
 def build_chain(nodes: list[Any], image_size: int, resize_size: int) -> Chain:
     """Build a checked list of transforms; the words `image_size` and `resize_size` become these pixels."""
-    return Chain(_build_all(_with_sizes(nodes, image_size, resize_size)))
+    steps = _build_all(_with_sizes(nodes, image_size, resize_size))
+    for step in steps:
+        limit_growth(step)
+    return Chain(steps)
 
 
 def _build_all(nodes: list[Any]) -> list[Transform]:
@@ -204,7 +234,7 @@ def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
     """
     try:
         result = chain(image)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, Unfit) as error:
         size = f"{image.shape[-1]}×{image.shape[-2]}"
         raise ConfigError(f"{path}: cannot be applied to the first image ({size} pixels): {error}") from error
     if not isinstance(result, Tensor) or result.dtype != torch.uint8 or result.ndim != 3 or len(result) != 3:

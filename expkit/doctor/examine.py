@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from expkit.data.datasets import DataOptions, load
+from expkit.data.growth import reason_against
 from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
 from expkit.doctor.duplicates import judge as judge_duplicates
@@ -17,8 +18,8 @@ from expkit.doctor.machine import judge_machine
 from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
 from expkit.doctor.pictures import choose, draw_samples, draw_transforms
 from expkit.doctor.scan import Collection, Scan, scan
-from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_images
-from expkit.doctor.trial import judge_trial, try_transforms
+from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_depth, judge_images
+from expkit.doctor.trial import build_eventual_chain, judge_trial, try_transforms
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError, datasets, devices
 from expkit.terminal import Console
@@ -44,6 +45,7 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
         report.print_heading(console, folder, collection, splits.notes)
         with report.progress(console, len(collection)) as on_read:
             found = scan(collection, usable_cores(), options.timeout, on_read)
+        set_unfit_aside(config, found)
         report.print_scan(console, found)
         findings, cures = judge_scan(config, found, folder)
         statistics = collect(found) if len(found.readable("train")) else None
@@ -68,16 +70,32 @@ def _folder(config: Config) -> Iterator[Path]:
             folder.rmdir()
 
 
+def set_unfit_aside(config: Config, found: Scan) -> None:
+    """Count images that the transforms cannot be applied to, such as 1×30000 pixels, among those of no use."""
+    for split, name in (("train", "train"), ("val", "eval")):
+        chain = build_eventual_chain(config, found, name)
+        for number in [one for one in found.readings if found.collection.split_of[one] == split]:
+            reading = found.readings[number]
+            if chain and (reason := reason_against(chain.steps, reading.height, reading.width)):
+                found.bad[number] = reason
+                found.unfit.add(number)
+                del found.readings[number]
+
+
 def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding], Cures]:
     """Write the lists of unreadable and of equal images; return what they mean, and what leaves them out."""
     groups = find_groups(found.collection, found.readings, found.processes)
     cures = write_lists(folder, found, groups, config["dataset"].get("exclude"))
     write_duplicates(folder, groups, found.collection)
     findings = judge_duplicates(groups, found.collection, cures.surplus)
-    if found.bad:
-        names = listed([found.collection.name(number) for number in sorted(found.bad)])
-        says = f"{counted(len(found.bad), 'image')} cannot be read: {names}"
-        findings.insert(0, Finding("problem", "files", says, cures.bad))
+    for numbers, about, what in (
+        (found.unfit, "images", "too thin for the transforms"),
+        (found.bad.keys() - found.unfit, "files", "cannot be read"),
+    ):
+        if numbers:
+            names = listed([found.collection.name(number) for number in sorted(numbers)])
+            says = f"{counted(len(numbers), 'image')} {what}: {names}"
+            findings.insert(0, Finding("problem", about, says, cures.bad))
     return findings, cures
 
 
@@ -98,5 +116,7 @@ def try_config(
     draw_transforms(trial.rows).save(folder / TRANSFORMS_NAME)
     native = config["transforms"].get("image_size") == "native"
     findings += judge_images(found.readings, trial.image_size, native)
+    is_auto = datasets.shared(config["dataset"]).deep_range == "auto"
+    findings += judge_depth(found.readings, data.decoder.deep_range, is_auto)
     findings += judge_trial(trial)
     return trial.size

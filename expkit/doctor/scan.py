@@ -4,7 +4,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import imagehash
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.decode import BadImage
+from expkit.data.deep import Span, span_at
 from expkit.doctor.readers import Lost, read_all
 
 SMALL = 32  # pixels, side of the copy that the perceptual hash is made from
@@ -31,7 +32,8 @@ class Reading:
 
     width, height: pixels; mode: Pillow's word for how the file stores pixels, "" where there is no file; turned:
     whether its EXIF asks for a rotation. digest: sha256 of the RGB pixels; perceptual: 64 bits; thumbnail: (16, 16, 3)
-    uint8. mean, square: per channel, of the values and of their squares, both scaled to 0..1.
+    uint8. mean, square: per channel, of the values and of their squares, both scaled to 0..1. span: the least and the
+    largest value in the file of an image with more than 8 bits.
     """
 
     width: int
@@ -43,6 +45,7 @@ class Reading:
     thumbnail: NDArray[np.uint8]
     mean: NDArray[np.float64]
     square: NDArray[np.float64]
+    span: Span | None = None
 
     @property
     def one_colour(self) -> bool:
@@ -96,11 +99,15 @@ def label(data: ImageDataset, index: int) -> str:
 
 @dataclass
 class Scan:
-    """readings: number of a sample -> what is kept of it; bad: number -> why it cannot be read; seconds it took."""
+    """readings: number of a sample -> what is kept of it; bad: number -> why it cannot be used; seconds it took.
+
+    unfit: those of the bad ones that can be read, and whose shape the transforms cannot be applied to.
+    """
 
     collection: Collection
     readings: dict[int, Reading] = field(default_factory=dict)
     bad: dict[int, str] = field(default_factory=dict)
+    unfit: set[int] = field(default_factory=set)
     seconds: float = 0.0
     processes: int = 1
 
@@ -132,7 +139,8 @@ def look(collection: Collection, number: int) -> Reading | str:
     """Return what is kept of one sample, or why it cannot be read."""
     torch.set_num_threads(1)  # there is a process per core already
     try:
-        return measure(collection.image(number), Path(collection.location(number)))
+        kept = measure(collection.image(number), Path(collection.location(number)))
+        return replace(kept, span=span_at(*collection.find(number)))
     except BadImage as error:
         return error.reason
     except Exception as error:  # whatever a dataset raises, it is this sample that cannot be read
@@ -180,5 +188,5 @@ def _header(path: Path) -> tuple[str, bool]:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 return image.mode, image.getexif().get(_ORIENTATION, 1) in range(2, 9)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception:  # Pillow throws whatever it stumbles over
         return "", False  # no file of its own, or one that only another decoder reads: it has been read already

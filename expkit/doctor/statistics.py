@@ -1,5 +1,6 @@
 """What the images are like as a whole: classes, sizes, kinds of pixels, mean and standard deviation."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.data.dataset import ImageDataset
+from expkit.data.deep import SIXTEEN_BITS, Range
 from expkit.doctor.finding import Finding, Level, counted, listed
 from expkit.doctor.scan import Reading, Scan
 
 SLIGHT_IMBALANCE, GRAVE_IMBALANCE = 1.5, 10.0  # largest class over the smallest
 LONGEST = 3.0  # longer side over the shorter one
+FEW_LEVELS = 64  # of 256
 MUCH_LARGER = 4.0  # shorter side over what the model sees
 USUAL_MODES = ("RGB", "")
 _IN_WORDS = {"1": "black and white", "L": "grey", "LA": "grey with transparency", "I;16": "16-bit grey", "P": "palette",
@@ -117,6 +120,37 @@ def judge_images(readings: Mapping[int, Reading], image_size: int, native: bool)
     ]  # fmt: skip
     found = [Finding("note", "images", f"{_are(count)} {says}", remedy) for count, says, remedy in cases if count]
     return found + _modes(images) + _native(images, native)
+
+
+def judge_depth(readings: Mapping[int, Reading], span: Range | None, is_auto: bool) -> list[Finding]:
+    """Return what becomes of images with more than 8 bits. span: dataset.deep_range, or what "auto" comes to."""
+    spans = [reading.span for reading in readings.values() if reading.span]
+    if not spans:
+        return []
+    low, high = span or SIXTEEN_BITS
+    least, most = min(one.low for one in spans), max(one.high for one in spans)
+    by = " by dataset.deep_range=auto" if is_auto else ""
+    says = f"{_are(len(spans))} of more than 8 bits, with values from {least:g} to {most:g}"
+    says += f"; {low:g} to {high:g} become 0 to 255{by}"
+    found = [Finding("note", "images", says)]
+    if outside := sum(one.low < low or one.high > high for one in spans):
+        says = f"{counted(outside, 'image')} with more than 8 bits {_has(outside)} values outside {low:g} to {high:g}"
+        wider = f"dataset.deep_range=[{min(low, least):g},{max(high, most):g}]"
+        found.append(Finding("note", "images", f"{says}, which are clipped", wider))
+    elif levels := _grey_levels(least, most, low, high):
+        says = f"images of more than 8 bits become about {levels} grey levels: they fill little of {low:g} to {high:g}"
+        found.append(Finding("problem", "images", says, "dataset.deep_range=auto"))
+    return found
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _grey_levels(least: float, most: float, low: float, high: float) -> int:
+    """Return how many of the 256 levels remain, 0 if these are enough."""
+    levels = math.ceil((most - least) / (high - low) * 256)
+    return levels if levels <= FEW_LEVELS else 0
 
 
 def _are(count: int) -> str:

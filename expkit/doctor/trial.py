@@ -10,8 +10,10 @@ from expkit.builders import build_input
 from expkit.data.dataset import ImageDataset
 from expkit.data.transforms import Chain, build_chain, try_chain
 from expkit.doctor.finding import Finding
+from expkit.doctor.scan import Scan
 from expkit.keys import key, seed_cpu
 from expkit.models import pretrained_input
+from expkit.registry import ConfigError
 
 DRAWS = 5
 
@@ -43,6 +45,16 @@ def try_transforms(config: Mapping[str, Any], data: ImageDataset, indices: Seque
         evaluated = _draw(evaluation, original, "eval", config["seed"], index, 0)
         rows.append((data.sample_name(index), original, draws, evaluated))
     return Trial(rows, sizes[0], note)
+
+
+def build_eventual_chain(config: Mapping[str, Any], found: Scan, split: str) -> Chain | None:
+    """Return the transforms of a split as a run would build them, None where they cannot be built."""
+    data = found.readable("train")
+    try:
+        sizes, _, _ = build_input(config["transforms"], pretrained_input(config["model"]), data)
+        return build_chain(config["transforms"][split], *sizes)
+    except (ConfigError, IndexError):  # no image can be read, or the config is told of by its own trial
+        return None
 
 
 def _draw(chain: Chain, image: Tensor, split: str, seed: int, index: int, draw: int) -> Tensor:

@@ -23,7 +23,7 @@ def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dic
     if wrong := [word for word in overrides if not word.lstrip("+").startswith(("dataset=", "dataset."))]:
         raise ConfigError(f"{wrong[0]}: only the data can be another one: dataset=CHOICE, dataset.KEY=VALUE")
     if any(word.startswith("dataset=") for word in overrides):
-        node: Any = plain(compose_one([*overrides]))["dataset"]
+        node: Any = {"deep_range": (own or {}).get("deep_range")} | plain(compose_one([*overrides]))["dataset"]
     else:
         node = dict(own or {}) | dict(map(_key_and_value, overrides))
     if faults := datasets.faults(node):

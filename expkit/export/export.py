@@ -84,7 +84,7 @@ def metadata(trained: Trained, preprocess: Preprocess) -> dict[str, Any]:
 
 def _compared_on(trained: Trained, wishes: Export) -> ImageDataset:
     if wishes.images:
-        return path_images(collect_images(wishes.images), trained.classes)
+        return path_images(collect_images(wishes.images), trained.classes, trained.decoder)
     try:
         node = trained.config.get("dataset")
         if faults := datasets.faults(node):

@@ -86,7 +86,7 @@ def _write_all(
 ) -> list[BadSample]:  # fmt: skip
     bad: list[BadSample] = []
     writer = WRITERS[wishes.written_as](file, min(wishes.top, len(trained.classes)))
-    images = path_images(paths, trained.classes)
+    images = path_images(paths, trained.classes, trained.decoder)
     with bar("predicting", len(paths)) as advance:
         for scored in score(trained, images, wishes.batch_size, wishes.workers, wishes.views):
             named = predictions(scored, paths, trained, wishes.top, wishes.threshold)

@@ -7,6 +7,7 @@ from itertools import repeat
 from pathlib import Path
 
 from expkit.data.datasets.files import ImageFiles, image_paths, nothing_found
+from expkit.data.decode import Decoder
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -60,6 +61,8 @@ def _matched(path: Path) -> list[str]:
     return [str(path / name) for name in image_paths(path)] if path.is_dir() else [str(path)]
 
 
-def path_images(paths: Sequence[str], classes: Sequence[str]) -> ImageFiles:
-    """Return a dataset of image files whose classes nobody knows: all targets are 0."""
-    return ImageFiles(Path(), paths, repeat(0, len(paths)), classes)
+def path_images(paths: Sequence[str], classes: Sequence[str], decoder: Decoder | None = None) -> ImageFiles:
+    """Return a dataset of image files whose classes nobody knows: all targets are 0. decoder: the model's."""
+    images = ImageFiles(Path(), paths, repeat(0, len(paths)), classes)
+    images.decode_with(decoder or Decoder())
+    return images

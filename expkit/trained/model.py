@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from expkit.data import deep
 from expkit.data import transforms as pixels
-from expkit.data.decode import decode_file
+from expkit.data.decode import BadImage, Decoder, decode_file
 from expkit.devices import Device
 from expkit.devices.placement import DeviceOptions
 from expkit.models.bare import without_pretrained
@@ -56,11 +56,23 @@ class Trained:
 
         image: a path, a Pillow image, or a (3, H, W) uint8 tensor.
         """
+        shown = str(image) if isinstance(image, str | Path) else "the image"
         if isinstance(image, str | Path):
-            image = decode_file(image)
+            image = decode_file(image, self.decoder)
         elif isinstance(image, Image.Image):
-            image = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-        return self.chain(image)
+            image = self._of_pillow(image)
+        return self.chain.of_sample(image, lambda: shown)
+
+    @property
+    def decoder(self) -> Decoder:
+        """How encoded images become pixels: those of more than 8 bits by the range of the training images."""
+        return Decoder(deep_range=deep.checked_range(self.config["dataset"]["deep_range"]))
+
+    def _of_pillow(self, image: Image.Image) -> Tensor:
+        try:
+            return torch.from_numpy(self.decoder.pixels(image)).permute(2, 0, 1)
+        except ValueError as error:
+            raise BadImage("the image", str(error)) from error
 
     def transforms(self, image: Picture) -> Tensor:
         """Return the model's input for an image, (3, h, w) float32 on the CPU: the evaluation transforms, normalised.
@@ -141,10 +153,14 @@ def _checked(facts: Mapping[str, Any], path: Path) -> Config:
     if missing := [word for word in _NEEDED if word not in facts]:
         raise ConfigError(f"{path}: its manifest lacks {', '.join(missing)}: an older expkit wrote it; train again")
     config, classes = facts["config"], facts["class_names"]
-    if isinstance(config, dict):
-        config = config | {"transforms": facts["transforms"]}  # with every `auto` found out
     if not isinstance(config, dict) or not isinstance(classes, list) or facts["task"] not in _TASKS:
         raise ConfigError(f"{path}: its manifest is not one that expkit wrote")
+    config = config | {"transforms": facts["transforms"]}  # with every `auto` found out
+    try:
+        span = deep.checked_range(facts.get("deep_range"))
+        config["dataset"] = dict(config.get("dataset", {})) | {"deep_range": list(span) if span else None}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: its manifest is not one that expkit wrote: deep_range: {error}") from error
     faults = models.faults(config.get("model")) + pixels.faults(config.get("transforms"))
     if not faults:
         faults = _unresolved(config["transforms"])

@@ -70,7 +70,7 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_numbers_without_a_range_are_refused(kind: type) -> None:
     data = encoded(Image.fromarray(np.zeros((4, 4), dtype=kind)), "TIFF")
-    with pytest.raises(BadImage, match=r"32-bit .* numbers, which have no agreed range; save it with 8 or 16 bits"):
+    with pytest.raises(BadImage, match=r"32-bit .* no agreed range; give dataset.deep_range=\[LOWEST,HIGHEST\]"):
         decode(data)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from expkit.data import region
+from expkit.data import deep, region
 from expkit.data.bad_files import read_bad_files
 from expkit.data.cache import Kind
 from expkit.data.dataset import ImageDataset, Splits, Subset
@@ -30,6 +30,8 @@ class DataOptions:
     on_bad: what becomes of a sample that cannot be read: fail, skip (a smaller batch) or replace (another one of its
     class; evaluation skips). max_bad: how many may be so, a count or a share of the split, null for any number.
     exclude: a list of files to leave out, as the doctor and every run write it. max_pixels: larger images are refused.
+    deep_range: of images with more than 8 bits a value, [LOWEST, HIGHEST] that become 0 to 255; auto: by the data's
+    largest value, null: 0 to 65535.
     decoder: auto, or region: decodes only what RandomResizedCrop keeps of a JPEG, with the same pixels.
     cache: keep decoded images, or final pixels where transforms are not random: none, memory, disk (in cache_dir).
     num_workers: processes that read images, "auto": one per core for files, none for data in memory; prefetch: batches
@@ -48,6 +50,7 @@ class DataOptions:
     max_bad: int | float | None = 0.2
     exclude: str | None = None
     max_pixels: int = MAX_PIXELS
+    deep_range: Literal["auto"] | list[float] | None = "auto"
     decoder: Literal["auto", "region"] = "auto"
     cache: Kind = "none"
     cache_dir: str = "outputs/cache"
@@ -80,6 +83,11 @@ class DataOptions:
             for name, (is_right, words) in wanted.items()
             if not is_right
         ]
+        if self.deep_range != "auto":
+            try:
+                deep.checked_range(self.deep_range)
+            except ValueError as error:
+                faults.append(f"dataset.deep_range: {error}, auto or null, got {self.deep_range}")
         if faults:
             raise ConfigError(*faults)
         if self.decoder == "region":
@@ -89,10 +97,7 @@ class DataOptions:
 def load(node: Mapping[str, Any]) -> Splits:
     """Build the dataset of a checked node, and hold out a validation split if it has none. Raises ConfigError."""
     options: DataOptions = datasets.shared(node)
-    splits = _without(datasets.build(node), options.exclude)
-    for data in (splits.train, splits.val, splits.test):
-        if data is not None:
-            data.decode_with(Decoder(options.max_pixels, region=options.decoder == "region"))
+    splits = _decoded(_without(datasets.build(node), options.exclude), options)
     classes = splits.train.class_names
     if len({role_of(name) for name in classes} - {None}) > 1 and all(map(role_of, classes)):
         raise ConfigError(
@@ -110,6 +115,23 @@ def load(node: Mapping[str, Any]) -> Splits:
             raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
         splits = _with_note_on_absent(splits)
     return _noisy(splits, options) if options.label_noise else splits
+
+
+def _decoded(splits: Splits, options: DataOptions) -> Splits:
+    """Set how the images of all splits become pixels; deep ones of all by the range of the training images."""
+    notes: list[str] = []
+    if options.deep_range == "auto":
+        found = deep.find_range(splits.train)
+        span = found[0] if found else None
+        if found and span != deep.SIXTEEN_BITS:
+            shown = f"{found[0][0]:g} to {found[0][1]:g} become 0 to 255"
+            notes = [f"images of more than 8 bits: the values {shown} (dataset.deep_range=auto, by {found[1]} of them)"]
+    else:
+        span = deep.checked_range(options.deep_range)
+    for data in (splits.train, splits.val, splits.test):
+        if data is not None:
+            data.decode_with(Decoder(options.max_pixels, options.decoder == "region", span))
+    return replace(splits, notes=[*splits.notes, *notes])
 
 
 def _held_out(splits: Splits, options: DataOptions) -> Splits:

@@ -44,7 +44,7 @@ class ReadByLibrary(ImageDataset):
 
     def image(self, index: int) -> Tensor:
         try:
-            return to_tensor(np.array(self.opened[index][0].convert("RGB")))
+            return to_tensor(self.decoder.pixels(self.opened[index][0]))
         except Exception as error:  # the library opens files, and its readers throw what they stumble over
             raise BadImage(self.location(index), f"cannot be read: {type(error).__name__}: {error}") from error
 

@@ -1,0 +1,77 @@
+"""A limit on what a transform makes of an image: 1×30000 pixels, resized to 256, would be two thousand million."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torchvision.transforms import v2
+
+MOST_PIXELS = 89_478_485  # as many as an image may have that is read: Pillow's own limit
+
+
+_GROWING = (v2.Resize, v2.RandomRotation, v2.RandomZoomOut)
+
+
+class Unfit(Exception):
+    """An image that a transform cannot be applied to; the text says why."""
+
+
+def limit_growth(step: Any) -> None:
+    """Have a step, and each step within it, refuse an image that it would make too large or too small. Raises Unfit."""
+    for inner in getattr(step, "transforms", ()):
+        limit_growth(inner)
+    if isinstance(step, _GROWING):
+        step.register_forward_pre_hook(_look)
+
+
+def _look(step: Any, images: tuple[Any, ...]) -> None:
+    _refuse(step, *images[0].shape[-2:])
+
+
+def _refuse(step: Any, height: int, width: int) -> None:
+    new_height, new_width = _made(step, height, width)
+    if new_height < 1 or new_width < 1 or new_height * new_width > MOST_PIXELS:
+        limit = f"more than {MOST_PIXELS:,} pixels" if new_height and new_width else "which is no image"
+        made = f"{type(step).__name__} would make {new_width:,}×{new_height:,} of it"
+        raise Unfit(f"is an image of {width:,}×{height:,} pixels, and {made}, {limit}; crop it or leave it out")
+
+
+def _made(step: Any, height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) that a step makes, of a random one the largest."""
+    if isinstance(step, v2.Resize):
+        return _resized(step, height, width)
+    if isinstance(step, v2.RandomZoomOut):
+        return int(height * step.side_range[1]), int(width * step.side_range[1])
+    diagonal = math.ceil(math.hypot(height, width)) if step.expand else 0
+    return max(diagonal, height), max(diagonal, width)
+
+
+def _resized(step: v2.Resize, height: int, width: int) -> tuple[int, int]:
+    """Return what torchvision's Resize makes: `size` is (height, width), or that of the shorter side."""
+    if step.size is not None and len(step.size) == 2:
+        return int(step.size[0]), int(step.size[1])
+    short, long = sorted((height, width))
+    if step.size is None:
+        short, long = int(step.max_size * short / long), step.max_size
+    else:
+        short, long = step.size[0], int(step.size[0] * long / short)
+        if step.max_size is not None and long > step.max_size:
+            short, long = int(step.max_size * short / long), step.max_size
+    return (long, short) if height > width else (short, long)
+
+
+def reason_against(steps: Sequence[Any], height: int, width: int) -> str:
+    """Return why a list of steps cannot be applied to an image of this size, "" where it can as far as is known."""
+    for step in steps:
+        try:
+            if isinstance(step, _GROWING):
+                _refuse(step, height, width)
+        except Unfit as error:
+            return str(error)
+        if isinstance(step, v2.CenterCrop | v2.RandomCrop | v2.RandomResizedCrop):
+            height, width = step.size
+        elif isinstance(step, v2.Resize):
+            height, width = _resized(step, height, width)
+        elif isinstance(step, v2.RandomRotation | v2.RandomZoomOut) or hasattr(step, "transforms"):
+            return ""  # drawn at random
+    return ""
