@@ -16,7 +16,6 @@ from expkit.builders import (
     build_average,
     build_device,
     build_input,
-    build_loaders,
     build_loss,
     build_model,
     build_order,
@@ -31,11 +30,14 @@ from expkit.data import transforms as pixels
 from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
+from expkit.data.labels import unique_names
 from expkit.data.mixing import build_mixing
 from expkit.data.samples import BadSample
 from expkit.data.workers import WorkerFailed
 from expkit.devices import Ranks
 from expkit.devices.placement import available_cores
+from expkit.heading import heading
+from expkit.loaders import build_loaders
 from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
@@ -189,7 +191,7 @@ def assemble(
     parts.watch = build_watch(config["watch"], scene, parts.is_shared_out, is_first)
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
-    job.lines = describe(job)
+    job.lines = heading(config, splits, parts, runner)
     job.notes = [*splits.notes, basis.note, *order.notes, *parts.watch.notes, *parts.schedule.notes]
     job.notes += begin(job, origin)
     return job
@@ -213,7 +215,7 @@ def begin(job: Job, origin: Origin) -> list[str]:
     path = find_weights(expanded(options.init_from))
     same = None
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
-        same = read_manifest(path).get("class_names", []) == list(job.splits.train.class_names)
+        same = unique_names(read_manifest(path).get("class_names", [])) == job.splits.train.class_names
     taken = take_weights(job.parts.model, import_weights(path), same, len(job.splits.train.class_names))
     return [*origin.notes, *(f"{note} ({path})" for note in taken.notes())]
 
@@ -221,7 +223,7 @@ def begin(job: Job, origin: Origin) -> list[str]:
 def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
     """Check that data and model are those of the checkpoint, then take up its state. Raises ConfigError."""
     path, facts, model = origin.path, origin.facts, job.config["model"]["name"]
-    ours, theirs = list(job.splits.train.class_names), facts.get("class_names", [])
+    ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
     if ours != theirs:
         shown = f"{len(theirs)} classes ({', '.join(theirs[:8])}), the data {len(ours)} ({', '.join(ours[:8])})"
         raise ConfigError(f"checkpoint.resume: the classes differ: {path} has {shown}")
@@ -279,22 +281,3 @@ def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
     if job.origin.state is not None:
         kept.go_on(job.origin.facts)
     return kept
-
-
-def describe(job: Job) -> dict[str, str]:
-    """Return the heading of a run, as heading -> text."""
-    parts, data, val = job.parts, job.splits.train, job.splits.val
-    assert val is not None
-    parameters = list(parts.model.parameters())
-    count, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
-    classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
-    frozen = f", {trained:,} of them trained" if trained < count else ""
-    strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
-    return {
-        "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
-        "model": f"{job.config['model']['name']}, {count:,} parameters{frozen}",
-        "device": parts.device.describe()
-        + parts.pieces.describe()
-        + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
-        "length": f"{job.runner.last_step:,} steps, {job.runner.steps_per_epoch:,} an epoch",
-    }

@@ -35,7 +35,7 @@ ORDER = [
     ("differences",),
     ("resuming",),
     ("trained",),
-    ("builders", "spreading"),
+    ("builders", "spreading", "heading", "loaders"),
     ("assembly",),
     ("report",),
     ("compare",),

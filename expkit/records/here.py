@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from expkit.data.labels import unique_names
 from expkit.records.code import package_digest, plugin_facts
 from expkit.records.facts import COMPUTING
 from expkit.records.read import Shared
@@ -72,9 +73,9 @@ def _short(value: Any) -> str:
 def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[Apart]:
     """Return what differs in the data, file by file where the record lists them."""
     found = []
-    if record.data and list(record.data.get("class_names", [])) != list(facts["class_names"]):
-        found.append(Apart("data", "classes", _short(record.data.get("class_names", [])[:8]),
-                           _short(facts["class_names"][:8]), True))  # fmt: skip
+    classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
+    if record.data and classes != ours:
+        found.append(Apart("data", "classes", _short(classes[:8]), _short(ours[:8]), True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expkit.data import deep
 from expkit.data import transforms as pixels
 from expkit.data.decode import BadImage, Decoder, decode_file
+from expkit.data.labels import unique_names
 from expkit.devices import Device
 from expkit.devices.placement import DeviceOptions
 from expkit.models.bare import without_pretrained
@@ -131,7 +132,7 @@ def load_trained(
     found = read_trained(Path(place), which)
     config = _checked(found.facts, found.path)
     target = _device(config.get("device", {}), device, precision)
-    facts, classes = found.facts, tuple(found.facts["class_names"])
+    facts, classes = found.facts, unique_names(found.facts["class_names"])
     transforms = config["transforms"]
     normalize = pixels.Normalize(*(tuple(transforms["normalize"][word]) for word in ("mean", "std")))
     return Trained(

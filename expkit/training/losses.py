@@ -233,13 +233,22 @@ _EPOCHS_OF_GUESSING, _STEPS_OF_GUESSING = 3, 1_000  # after which it is no slow 
 
 
 def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
-    """Return the loss of a model that knows nothing: of all-zero logits (ln C for cross entropy, ln 2 for bce)."""
+    """Return the loss of a model that knows nothing: of all-zero logits (ln C for cross entropy, ln 2 for bce).
+
+    Raises ConfigError where the loss cannot be computed on logits and targets such as the run's.
+    """
     logits = torch.zeros(num_classes, num_classes)
     targets = torch.arange(num_classes) if task == "single_label" else torch.eye(num_classes)
     if task == "multilabel":
         targets = torch.zeros(num_classes, num_classes)  # what a pos_weight does not touch
-    with torch.no_grad():
-        return float(loss(logits, targets))
+    try:
+        with torch.no_grad():
+            return float(loss(logits, targets))
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        kind = "class indices" if task == "single_label" else "0 or 1 for each class"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = f"cannot be computed on logits {tuple(logits.shape)} and targets {tuple(targets.shape)} of {kind}"
+        raise ConfigError(f"loss.name: {type(loss).__name__} {problem}: {reason}") from error
 
 
 class Guessing:

@@ -1,6 +1,7 @@
 """Sums that stay on the device and are read once per interval."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -240,5 +241,7 @@ def _mean_average_precision(kept: list[tuple[Tensor, Tensor]], num_classes: int)
 
     logits, targets = (torch.cat(parts) for parts in zip(*kept, strict=True))
     present = targets.sum(0) > 0  # a class that never occurs has no precision
-    by_class: Any = multilabel_average_precision(logits.sigmoid(), targets.long(), num_classes, average="none")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No positive samples found", UserWarning)  # said once, at the start
+        by_class: Any = multilabel_average_precision(logits.sigmoid(), targets.long(), num_classes, average="none")
     return float(by_class[present].mean())

@@ -12,6 +12,7 @@ from expkit.data.cache import Kind
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets.split_names import role_of
 from expkit.data.decode import MAX_PIXELS, Decoder
+from expkit.data.labels import check_labels
 from expkit.data.loader import StartMethod
 from expkit.data.samples import OnBad
 from expkit.data.split import hold_out, take_fold, with_label_noise
@@ -97,7 +98,7 @@ class DataOptions:
 def load(node: Mapping[str, Any]) -> Splits:
     """Build the dataset of a checked node, and hold out a validation split if it has none. Raises ConfigError."""
     options: DataOptions = datasets.shared(node)
-    splits = _decoded(_without(datasets.build(node), options.exclude), options)
+    splits = _decoded(_without(check_labels(datasets.build(node), node["name"]), options.exclude), options)
     classes = splits.train.class_names
     if len({role_of(name) for name in classes} - {None}) > 1 and all(map(role_of, classes)):
         raise ConfigError(
@@ -110,10 +111,10 @@ def load(node: Mapping[str, Any]) -> Splits:
         splits = _folded(splits, options.fold, options)
     elif splits.val is None:
         splits = _held_out(splits, options)
-    if splits.train.task == "single_label":
-        if absent := _absent(splits.train):
-            raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
-        splits = _with_note_on_absent(splits)
+    absent = _absent(splits.train)
+    if absent and splits.train.task == "single_label":
+        raise ConfigError(f"dataset: no training image of class {', '.join(absent)}; add some or remove the class")
+    splits = _with_note_on_absent(splits)
     return _noisy(splits, options) if options.label_noise else splits
 
 
@@ -183,8 +184,11 @@ def _kept(splits: Splits, split: str, data: ImageDataset, listed: Mapping[str, s
 
 
 def _absent(data: ImageDataset) -> list[str]:
-    counts = np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
-    return [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+    if data.targets.ndim == 2:
+        counts = np.count_nonzero(data.targets, axis=0)
+    else:
+        counts = np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
+    return [name for name, count in zip(data.class_names, counts.tolist(), strict=True) if not count]
 
 
 def _with_note_on_absent(splits: Splits) -> Splits:
@@ -192,5 +196,10 @@ def _with_note_on_absent(splits: Splits) -> Splits:
     absent = _absent(splits.val) if splits.val is not None and len(splits.val) else []
     if not absent:
         return splits
+    if len(absent) == len(splits.train.class_names):
+        raise ConfigError(
+            "dataset: no validation image has a label, so nothing can be scored; raise dataset.val_fraction, or set"
+            " another dataset.split_seed"
+        )
     shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
     return replace(splits, notes=[*splits.notes, f"no validation image of class {shown}: no score tells of it"])

@@ -129,7 +129,7 @@ class ShardImages(ImageDataset):
         self._shards = np.array([str(path) for path in shards])
         self._places = np.array([(number[one.shard], one.offset, one.size) for one in samples], dtype=np.int64)
         self._keys = np.array([one.key for one in samples])
-        by_word = {name: place for place, name in enumerate(names)}
+        by_word = {name: place for place, name in enumerate(names) if names.count(name) == 1}
         by_word |= {str(place): place for place in range(len(names)) if str(place) not in by_word}
         if unknown := sorted({one.label for one in samples} - by_word.keys()):
             shown = ", ".join(names[:8])

@@ -1,6 +1,8 @@
 """Folds and label noise as options of any data set."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from expkit.data.datasets import load
 from expkit.registry import ConfigError
+from tests.trained.runs import coco_files
 
 FAKE: dict[str, Any] = {"name": "fake", "images": 60, "image_size": 8, "num_classes": 3}
 
@@ -50,3 +53,14 @@ def test_a_run_trains_on_a_fold(small_config: Callable[..., Any]) -> None:
 
     job = assemble(small_config("dataset.fold=4", "dataset.label_noise=0.1"))
     assert any(note.startswith("held out fold 4 of 5, 8 of 40") for note in job.notes)
+
+
+def test_several_labels_of_which_none_validates_are_refused(tmp_path: Path) -> None:
+    coco = {"name": "coco", "root": str(tmp_path / "x"), "annotations": str(tmp_path / "x/instances.json")}
+    coco_files(tmp_path / "x", 9)
+    content = json.loads((tmp_path / "x/instances.json").read_text())
+    held_out = [load(coco).val.sample_name(number) for number in range(2)]  # type: ignore[union-attr]
+    content["annotations"] = [one for one in content["annotations"] if f"{one['image_id']}.png" not in held_out]
+    (tmp_path / "x/instances.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="no validation image has a label, so nothing can be scored; raise"):
+        load(coco)

@@ -1,0 +1,27 @@
+"""The heading of a run: what it trains on what, said before the first step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from expkit.data.dataset import Splits
+from expkit.training.parts import Parts
+from expkit.training.runner import Runner
+
+
+def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Runner) -> dict[str, str]:
+    """Return the heading of a run, as heading -> text."""
+    data, val = splits.train, splits.val
+    assert val is not None
+    parameters = list(parts.model.parameters())
+    count, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
+    classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
+    frozen = f", {trained:,} of them trained" if trained < count else ""
+    strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
+    return {
+        "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
+        "model": f"{config['model']['name']}, {count:,} parameters{frozen}",
+        "device": parts.device.describe()
+        + parts.pieces.describe()
+        + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
+        "length": f"{runner.last_step:,} steps, {runner.steps_per_epoch:,} an epoch",
+    }
