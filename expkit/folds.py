@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,30 +15,72 @@ from rich.table import Table
 from expkit.command import mistakes_told, run_as_program
 from expkit.differences import differences
 from expkit.registry import ConfigError
+from expkit.report.best import best_of, monitor_of, read_epochs
 from expkit.terminal import Console
 from expkit.vetting import vet
 
 Config = Mapping[str, Any]
 Scores = dict[str, float]
+Seed = tuple[Any, Any]
+_SEEDS = ("seed", "dataset.split_seed")
+# A run may go on with another value of these, and is another run all the same.
+_SETTINGS = ("epochs", "max_steps", "dataset.root", "dataset.val_root", "loss.teacher", "checkpoint.init_from")
 
 
 @dataclass
 class Folds:
-    """The finished runs of one config, which differ in dataset.fold alone: fold -> its folder, fold -> its scores."""
+    """The finished runs of one config, which differ in fold and seed alone.
+
+    seeds: seed and split seed -> fold -> its scores, of the best checkpoint's epoch and of the last.
+    """
 
     config: Config
-    folders: dict[int, Path] = field(default_factory=dict)
-    scores: dict[int, Scores] = field(default_factory=dict)
+    seeds: dict[Seed, dict[int, Scores]] = field(default_factory=dict)
 
     @property
-    def missing(self) -> list[int]:
-        """The folds of which no run is finished."""
-        return [fold for fold in range(self.config["dataset"].get("folds", 5)) if fold not in self.scores]
+    def count(self) -> int:
+        """How many folds there are to be."""
+        found = self.config["dataset"].get("folds", 5)
+        return found if isinstance(found, int) else 5
 
-    def summary(self, score: str) -> tuple[float, float]:
-        """Return a score's mean over the folds and its standard deviation (of a sample: n - 1), 0 for one fold."""
-        values = [scores[score] for scores in self.scores.values()]
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    @property
+    def names(self) -> list[str]:
+        """The columns; those of the last epoch only where it is not the best one everywhere."""
+        rows = [scores for folds in self.seeds.values() for scores in folds.values()]
+        names = list(dict.fromkeys(name for scores in rows for name in scores))
+        best, last = ([name for name in names if name.startswith(f"{when} val/")] for when in ("best", "last"))
+        same = all(scores.get(name) == scores.get(f"best{name[4:]}") for scores in rows for name in last)
+        return ["best epoch"] * ("best epoch" in names) + best + ([] if same else last)
+
+    @property
+    def missing(self) -> list[str]:
+        """The folds of which no run is finished, as they are typed."""
+        return [
+            " ".join([*self.label(seed), f"dataset.fold={fold}"])
+            for seed, folds in self.seeds.items()
+            for fold in range(self.count)
+            if fold not in folds
+        ]
+
+    def label(self, seed: Seed) -> list[str]:
+        """Return what sets a seed's runs apart from those of the others, as it is typed; [] where there is one only."""
+        several = [len({one[place] for one in self.seeds}) > 1 for place in range(2)]
+        return [f"{key}={one}" for key, one, told in zip(_SEEDS, seed, several, strict=True) if told]
+
+    def summary(self, score: str, seed: Seed) -> tuple[float, float]:
+        """Return a score's mean over a seed's folds and its standard deviation (of a sample: n - 1), 0 for one fold."""
+        return _summary([scores[score] for scores in self.seeds[seed].values() if score in scores])
+
+    def over_seeds(self, score: str) -> tuple[float, float] | None:
+        """Return the mean over the seeds whose folds are all finished of their means, and its standard deviation."""
+        whole = [seed for seed, folds in self.seeds.items() if len(folds) == self.count]
+        return _summary([self.summary(score, seed)[0] for seed in whole]) if len(whole) > 1 else None
+
+
+def _summary(values: Sequence[float]) -> tuple[float, float]:
+    if not values:
+        return math.nan, math.nan
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def gather_folds(runs: Iterable[Path]) -> list[Folds]:
@@ -48,22 +91,36 @@ def gather_folds(runs: Iterable[Path]) -> list[Folds]:
     found: list[Folds] = []
     for folder in runs:
         config, result = _read(folder / "config.yaml"), _read(folder / "result.json")
-        fold = config.get("dataset", {}).get("fold")
-        if fold is None or _read(folder / "record.json").get("status") != "finished":
+        dataset = config.get("dataset")
+        fold = dataset.get("fold") if isinstance(dataset, dict) else None
+        if not isinstance(fold, int) or _read(folder / "record.json").get("status") != "finished":
             continue
-        same = [one for one in found if _is_same(one.config, config)]
+        same = [one for one in found if not _what_differs(one.config, config)]
         if not same:
             same = [Folds(config)]
             found += same
-        scores = {name: value for name, value in result["scores"].items() if name.startswith("val/")}
-        if result.get("best_score") is not None:
-            scores[f"best val/{result['monitor']}"] = result["best_score"]
-        same[0].folders[fold], same[0].scores[fold] = folder, scores
+        seed = config.get("seed"), config["dataset"].get("split_seed")
+        same[0].seeds.setdefault(seed, {})[fold] = _scores(folder, config, result)
     return found
 
 
-def _is_same(one: Config, other: Config) -> bool:
-    return all(change.kind == "free" or change.key == "dataset.fold" for change in differences(one, other))
+def _scores(folder: Path, config: Config, result: Mapping[str, Any]) -> Scores:
+    epochs = read_epochs(folder)
+    best = best_of(epochs, result, *monitor_of(result, config, epochs))
+    scores: Scores = {"best epoch": best.number} if best else {}
+    scores |= {f"best {name}": value for name, value in (best.scores if best else {}).items() if _is_val(name)}
+    last = result.get("scores") or {}
+    return scores | {f"last {name}": float(value) for name, value in last.items() if _is_val(name)}
+
+
+def _is_val(name: str) -> bool:
+    return name.startswith("val/")
+
+
+def _what_differs(one: Config, other: Config) -> dict[str, Any]:
+    """Return the settings in which two configs differ, but for fold and seed: key -> the other's."""
+    changes = [change for change in differences(one, other) if change.key not in ("dataset.fold", *_SEEDS)]
+    return {change.key: change.ours for change in changes if change.kind != "free" or change.key in _SETTINGS}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -79,30 +136,48 @@ def _read(path: Path) -> dict[str, Any]:
 
 def show_folds(runs: Iterable[Path]) -> bool:
     """Print a table for each config of which two folds or more are finished; returns whether there was one."""
-    groups = [group for group in gather_folds(runs) if len(group.scores) > 1]
+    groups = [group for group in gather_folds(runs) if any(len(folds) > 1 for folds in group.seeds.values())]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe or file has no edge
     for group in groups:
-        told = ", ".join(_what_differs(group, groups))
-        Console(highlight=False).print(table_of(group, f"{len(group.scores)} folds{': ' if told else ''}{told}"))
+        changed = {key: value for other in groups for key, value in _what_differs(other.config, group.config).items()}
+        told = ", ".join(f"{key}={value}" for key, value in changed.items())
+        seeds = f", {len(group.seeds)} seeds" if len(group.seeds) > 1 else ""
+        done = len({fold for folds in group.seeds.values() for fold in folds})
+        console.print(table_of(group, f"{done} folds{seeds}{': ' if told else ''}{told}"))
         if group.missing:
-            print(f"not finished: {', '.join(f'dataset.fold={fold}' for fold in group.missing)}")
+            print(f"not finished: {', '.join(group.missing)}")
     return bool(groups)
 
 
-def _what_differs(group: Folds, groups: Sequence[Folds]) -> list[str]:
-    changes = [change for other in groups for change in differences(other.config, group.config)]
-    kept = {change.key: change.ours for change in changes if change.kind != "free" and change.key != "dataset.fold"}
-    return [f"{key}={value}" for key, value in kept.items()]
-
-
 def table_of(group: Folds, title: str) -> Table:
-    """Return a row for each fold, and one with mean ± standard deviation."""
-    names = list(next(iter(group.scores.values())))
-    table = Table("fold", *names, title=title, title_justify="left")
-    for fold, scores in sorted(group.scores.items()):
-        table.add_row(str(fold), *(f"{scores[name]:.4f}" for name in names))
-    table.add_section()
-    table.add_row("mean", *("{:.4f} ± {:.4f}".format(*group.summary(name)) for name in names))
+    """Return a row for each fold, and one with mean ± standard deviation; of several seeds one for all of them too."""
+    names = group.names
+    scores = [name for name in names if name != "best epoch"]
+    several = len(group.seeds) > 1
+    table = Table(*(["seed"] * several), "fold", *names, title=title, title_justify="left")
+    for seed, folds in group.seeds.items():
+        label = [", ".join(group.label(seed))] * several
+        for fold, found in sorted(folds.items()):
+            table.add_row(*label, str(fold), *(_text(found.get(name)) for name in names))
+        means = [_text_of(group.summary(name, seed)) for name in scores]
+        table.add_section()
+        table.add_row(*label, "mean", *[""] * (len(names) - len(scores)), *means)
+        table.add_section()
+    over = [group.over_seeds(name) for name in scores]
+    if all(over):
+        means = [_text_of(one) for one in over if one]
+        table.add_row("all", "mean", *[""] * (len(names) - len(scores)), *means)
     return table
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _text_of(summary: tuple[float, float]) -> str:
+    return "{:.4f} ± {:.4f}".format(*summary)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

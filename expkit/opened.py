@@ -96,6 +96,7 @@ class Opened:
         summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()
         if kept and kept.best:
             result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
+            result["higher_is_better"] = self.job.higher_is_better
             summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}  {relative(kept.best)}"
         if kept and kept.last:
             summary["last"] = relative(kept.last)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expkit.command import mistakes_told, run_as_program
-from expkit.compare.choose import filtered, ordered
+from expkit.compare.choose import filtered, meanings, ordered
 from expkit.compare.runs import among, compare, find_runs
 from expkit.compare.show import page_of, print_comparison, write_csv
 from expkit.registry import ConfigError
@@ -24,10 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m expkit.compare", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or folders that hold some")
-    parser.add_argument("--sort", metavar="COLUMN", help="e.g. val/loss or optimizer.lr; the best run first without it")
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="e.g. best/loss, last/loss, optimizer.lr; without it the best run first"
+    )
     parser.add_argument("--reverse", action="store_true", help="the greatest first")
     parser.add_argument(
-        "--filter", action="append", default=[], metavar="CONDITION", help="e.g. 'accuracy>0.9', model.name=resnet18"
+        "--filter",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="e.g. 'best/accuracy>0.9', model.name=resnet18",
     )
     parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
     parser.add_argument("--html", metavar="FILE", type=Path, help="where the page goes (default: beside the runs)")
@@ -40,10 +46,13 @@ def _compare(given: argparse.Namespace) -> None:
         where = ", ".join(map(str, empty))
         raise ConfigError(f"{where}: there is no run in it; give run folders, or a folder that holds some (outputs)")
     comparison = compare(folders)
+    notes = meanings(comparison, given.filter, given.sort)
     comparison = among(filtered(comparison, given.filter))
     if not comparison.rows:
         raise ConfigError(f"--filter: none of {len(folders)} runs meets {' and '.join(given.filter)}")
     comparison.rows = ordered(comparison, given.sort, given.reverse)
+    for note in notes:  # beside the table, which may be read by a program
+        print(note, file=sys.stderr)
     if given.csv == "-":
         write_csv(sys.stdout, comparison)
         return

@@ -1,29 +1,42 @@
 """Finds run folders, and makes one row of each: what differs in the configs, and the scores."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
+from expkit.report.best import Epoch, best_of, epochs_in, is_lower_better, monitor_of
 from expkit.report.read import RunFiles, flat, is_run, read_run, shown
 from expkit.report.write import duration
 
 Value = str | float | None
 # What is shown, kept and named changes no result.
 _NOT_SETTINGS = ("output_dir", "name", "logger", "watch", "checkpoint", "hydra")
-_LOWER_IS_BETTER = ("loss", "seconds", "duration")
 
 
 @dataclass
 class Row:
-    """One run. settings: config path -> text; scores: name -> number."""
+    """One run. settings: config path -> text; scores: column -> number, of the best checkpoint's epoch and of the last.
+
+    best_by: the score that says which epoch is best; measured_on: what tells apart the images that it was evaluated on;
+    loss: the config of its loss.
+    """
 
     run: RunFiles
     settings: dict[str, str]
     scores: dict[str, float]
     epochs: str = ""
+    best_epoch: int | None = None
+    best_by: str = ""
+    measured_on: str = ""
+    loss: str = ""
     seconds: float | None = None
+
+    def scale(self, column: str) -> str:
+        """Return what must be equal in two runs for this column's scores to be compared."""
+        return self.measured_on + (self.loss if column.endswith("/loss") else "")
 
     def value(self, column: str) -> Value:
         """Return what stands in a column, None where the run has nothing there."""
@@ -31,6 +44,10 @@ class Row:
             return self.run.name if column == "run" else self.run.status
         if column == "epochs done":
             return self.epochs
+        if column == "best epoch":
+            return str(self.best_epoch) if self.best_epoch else None
+        if column == "best by":
+            return self.best_by
         if column == "seconds":
             return self.seconds
         return self.scores.get(column, self.settings.get(column))
@@ -55,18 +72,31 @@ class Comparison:
     def columns(self) -> list[str]:
         best = [name for name in self.scores if name.startswith("best ")]
         others = [name for name in self.scores if name not in best]
-        return ["run", "status", *best, *self.differing, *others, "epochs done", "seconds"]
+        by = ["best by"] * (len({row.best_by for row in self.rows if row.best_by}) > 1)
+        of_best = ["best epoch", *by] * bool(best)
+        return ["run", "status", *best[:1], *of_best, *best[1:], *self.differing, *others, "epochs done", "seconds"]
 
-    def best(self, column: str) -> float | None:
-        """Return the best value of a score's column, None where there is no score or nothing to choose from."""
-        values = [row.scores[column] for row in self.rows if math.isfinite(row.scores.get(column, math.nan))]
-        if column not in self.scores or len(values) < 2 or min(values) == max(values):
-            return None
-        return min(values) if is_lower_better(column) else max(values)
+    def bests(self, column: str) -> dict[str, float]:
+        """Return the best value of a score's column by scale, for each scale on which there is something to choose."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows if column in self.scores else ():
+            if math.isfinite(value := row.scores.get(column, math.nan)):
+                found.setdefault(row.scale(column), []).append(value)
+        pick = min if is_lower_better(column) else max
+        return {scale: pick(values) for scale, values in found.items() if min(values) < max(values)}
 
+    def marked(self, column: str) -> list[bool]:
+        """Return for each row whether its value is the best of its scale."""
+        bests = self.bests(column)
+        return [column in row.scores and bests.get(row.scale(column)) == row.scores[column] for row in self.rows]
 
-def is_lower_better(column: str) -> bool:
-    return column.rpartition("/")[2] in _LOWER_IS_BETTER
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know before comparing the scores."""
+        count = len({row.measured_on for row in self.rows if row.scores})
+        if count < 2:
+            return []
+        return [f"these runs were evaluated on {count} different sets of images: scores compare within a set only"]
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -114,30 +144,41 @@ def among(rows: Sequence[Row]) -> Comparison:
 
 
 def _row(run: RunFiles) -> Row:
-    epochs = [point for point in run.points if point.get("kind") == "epoch"]
+    epochs = epochs_in(run.points)
     settings = {path: shown(value) for path, value in flat(run.config).items()}
     done = run.result.get("epochs", len(epochs))
     seconds = run.result.get("seconds")
-    row = Row(run, settings, _scores(run, epochs), f"{done}/{run.config.get('epochs', '?')}")
+    monitor, higher = monitor_of(run.result, run.config, epochs)
+    best = best_of(epochs, run.result, monitor, higher)
+    row = Row(run, settings, _scores(best, epochs), f"{done}/{run.config.get('epochs', '?')}")
+    if best:
+        row.best_epoch, row.best_by = best.number, f"val/{monitor}"
+    row.measured_on, row.loss = _measured_on(run), json.dumps(run.config.get("loss"), default=str)
     row.seconds = float(seconds) if isinstance(seconds, int | float) else None
     return row
 
 
-def _scores(run: RunFiles, epochs: Sequence[dict[str, object]]) -> dict[str, float]:
-    """Return the last epoch's scores, and of each validation score the best of any epoch."""
-    scores: dict[str, float] = {}
-    for name in (name for name in (epochs[-1] if epochs else {}) if "/" in name):
-        values = [float(value) for point in epochs if isinstance(value := point.get(name), int | float)]
-        if name.startswith("val/") and (finite := [value for value in values if math.isfinite(value)]):
-            scores[f"best {name}"] = min(finite) if is_lower_better(name) else max(finite)
-        if values:
-            scores[name] = values[-1]
-    return scores
+def _scores(best: Epoch | None, epochs: Sequence[Epoch]) -> dict[str, float]:
+    """Return the validation scores of the best checkpoint's epoch, and all scores of the last."""
+    scores = {f"last {name}": value for name, value in (epochs[-1].scores if epochs else {}).items()}
+    kept = best.scores if best else {}
+    return scores | {f"best {name}": value for name, value in kept.items() if name.startswith("val/")}
+
+
+def _measured_on(run: RunFiles) -> str:
+    """Return what tells one set of validation images from another; the folds of one set are parts of the same."""
+    dataset, val = run.config.get("dataset"), run.data.get("val")
+    fingerprint = str(val.get("fingerprint", "")) if isinstance(val, Mapping) else ""
+    if isinstance(dataset, Mapping) and dataset.get("fold") is not None:
+        fingerprint = f"{dataset.get('folds')} folds of {dataset.get('name')} {dataset.get('root')}"
+    if limit := run.config.get("limit_eval_batches"):
+        fingerprint += f" {limit} x {run.config.get('eval_batch_size') or run.config.get('batch_size')}"
+    return fingerprint
 
 
 def _score_names(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row.scores)
-    return sorted(names, key=lambda name: (not name.startswith("best val"), not name.startswith("val"), "loss" in name))
+    return sorted(names, key=lambda name: (name.startswith("last"), " val/" not in name, "loss" in name))
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:

@@ -30,9 +30,10 @@ _STYLES = {
 def fitting(comparison: Comparison, width: int) -> list[str]:
     """Return the columns that have room in a terminal, the most telling first, in the table's order."""
     best = [name for name in comparison.scores if name.startswith("best")]
-    rest = [name for name in comparison.scores if name.startswith("val/")]
+    rest = [*best[1:], *(name for name in comparison.scores if name.startswith("last val/"))]
     kept, used = set[str](), 0
-    for column in [*("run", "status"), *best[:1], *comparison.differing, *rest, *comparison.columns]:
+    first = [*("run", "status"), *best[:1], *["best epoch"] * bool(best)]
+    for column in [*first, *comparison.differing, *rest, *comparison.columns]:
         needed = max(len(column), *(len(row.text(column)) for row in comparison.rows)) + 2
         if column not in kept and (used + needed <= width or column in ("run", "status")):
             kept.add(column)
@@ -46,11 +47,11 @@ def table_of(comparison: Comparison, columns: Sequence[str]) -> Table:
     for column in columns:
         is_text = column in ("run", "status") or column in comparison.differing
         table.add_column(Text(column), justify="left" if is_text else "right", overflow="fold")
-    best = {column: comparison.best(column) for column in columns}
-    for row in comparison.rows:
+    best = {column: comparison.marked(column) for column in columns}
+    for place, row in enumerate(comparison.rows):
         cells = []
         for column in columns:
-            is_best = best[column] is not None and row.value(column) == best[column]
+            is_best = best[column][place]
             style = _STYLES.get(row.run.status, "yellow") if column == "status" else "bold green" if is_best else ""
             cells.append(Text(row.text(column), style=style))
         table.add_row(*cells)
@@ -76,6 +77,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     if left_out := [column for column in comparison.columns if column not in columns]:
         names = ", ".join(left_out[:6]) + ", …" * (len(left_out) > 6)
         console.print(Text(f"no room here for {names}: the page has all", style="dim"), soft_wrap=True)
+    for note in comparison.notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
     for row in comparison.rows:
         reasons = [str(row.run.record["reason"])] if row.run.record.get("reason") else []
         for problem in [*reasons, *row.run.problems]:
@@ -119,13 +122,13 @@ def _columns(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]
 def page_of(comparison: Comparison, where: Path, more: Sequence[str] = ()) -> str:
     """Return the page. where: the folder it will lie in, from which it links to the runs' reports; more: charts."""
     rows = []
-    best = {column: comparison.best(column) for column in comparison.columns}
+    best = {column: comparison.marked(column) for column in comparison.columns}
     for number, row in enumerate(comparison.rows):
         cells = []
         for column in comparison.columns:
             cells.append({
                 "text": row.text(column), "value": _exact(row.value(column)), "column": column,
-                "best": best[column] is not None and row.value(column) == best[column],
+                "best": best[column][number],
                 "number": column not in ("run", "status") and column not in comparison.differing,
             })  # fmt: skip
         report = row.run.folder / "report.html"

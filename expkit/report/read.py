@@ -79,8 +79,9 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path, points_only: bool = False) -> RunFiles:
-    """Return what a run folder holds. points_only: record, config, result and points, no more."""
+    """Return what a run folder holds. points_only: record, config, result, data and points."""
     run = RunFiles(folder)
+    run.data = _json(run, "data.json", needed=False)
     run.record, run.result = _json(run, "record.json"), _json(run, "result.json", needed=False)
     config = _yaml(run, "config.yaml", load_vetted)
     run.config = config if isinstance(config, dict) else {}
@@ -88,7 +89,6 @@ def read_run(folder: Path, points_only: bool = False) -> RunFiles:
     if not points_only:
         run.events = [*_lines(run, "events.jsonl", needed=False)]
         run.environment, run.code = _json(run, "env.json"), _json(run, "code.json", needed=False)
-        run.data = _json(run, "data.json", needed=False)
         overrides = _yaml(run, "overrides.yaml", _list_of_words)
         run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
         exhibits = _lines(run, "exhibits.jsonl", needed=False)

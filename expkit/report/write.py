@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from expkit.disk import write_whole
+from expkit.report.best import Epoch, best_of, epochs_in, monitor_of
 from expkit.report.curves import run_charts
 from expkit.report.exhibits import exhibits_of
 from expkit.report.page import drawn, render
@@ -75,12 +76,8 @@ def _when(text: object) -> str:
 
 def _figures(run: RunFiles) -> Rows:
     """Return the few numbers one looks for first."""
-    result, epochs = run.result, [point for point in run.points if point.get("kind") == "epoch"]
-    rows: Rows = []
-    if "best_score" in result:
-        rows.append((f"best val/{result.get('monitor', '')}", number(result["best_score"])))
-    scores = result.get("scores") or {key: value for key, value in (epochs[-1] if epochs else {}).items() if "/" in key}
-    rows += [(f"{name}, last epoch", number(value)) for name, value in scores.items() if name.startswith("val/")]
+    result, epochs = run.result, epochs_in(run.points)
+    rows: Rows = _scores(run, epochs)
     done = result.get("epochs", len(epochs))
     rows.append(("epochs", f"{done} of {run.config.get('epochs', '?')}"))
     if "steps" in result:
@@ -89,10 +86,28 @@ def _figures(run: RunFiles) -> Rows:
         *earlier, _ = run.sessions() or [0.0]  # the last one's own clock has begun before its first event
         several = f" in {len(earlier) + 1} sessions" if earlier else ""
         rows.append(("duration", duration(sum(earlier) + result["seconds"]) + several))
-    speeds = [point["images_per_second"] for point in epochs if isinstance(point.get("images_per_second"), float)]
+    points = [point for point in run.points if point.get("kind") == "epoch"]
+    speeds = [point["images_per_second"] for point in points if isinstance(point.get("images_per_second"), float)]
     if speeds:
         rows.append(("images per second", f"{sum(speeds) / len(speeds):,.0f}"))
     return rows
+
+
+def _scores(run: RunFiles, epochs: Sequence[Epoch]) -> Rows:
+    """Return the validation scores of the best checkpoint's epoch and of the last one, each with its epoch."""
+    rows: Rows = []
+    monitor, higher = monitor_of(run.result, run.config, epochs)
+    if best := best_of(epochs, run.result, monitor, higher):
+        names = sorted(best.scores, key=lambda name: name != f"val/{monitor}")
+        rows += [
+            (f"best {name}, epoch {best.number}" if name == f"val/{monitor}" else f"{name}, epoch {best.number}", score)
+            for name in names
+            if name.startswith("val/")
+            for score in [number(best.scores[name])]
+        ]
+    scores = run.result.get("scores") or (epochs[-1].scores if epochs else {})
+    last = f"last epoch ({epochs[-1].number})" if epochs else "last epoch"
+    return rows + [(f"{name}, {last}", number(value)) for name, value in scores.items() if name.startswith("val/")]
 
 
 def number(value: object) -> str:

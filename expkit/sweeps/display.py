@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from expkit.records.facts import relative
+from expkit.report.best import monitored
+from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
-from expkit.sweeps.results import Group, grouped, monitored
 from expkit.terminal import Console
 
 _STYLES = {
@@ -50,7 +51,7 @@ class Display:
 
     def ended(self, job: SweepJob) -> None:
         one = self.outcomes[job.number]
-        score = "" if one.score is None else f"  val/{job.monitor} {one.score:.4f}"
+        score = "" if one.score is None else f"  best val/{job.monitor} {one.score:.4f}{_epoch_of(one)}"
         reason = f"  {one.reason}" if one.status != "finished" else ""
         counted = f"[{self._done()}/{self.most}]"
         text = f"{counted} job {job.number}  {job.label}  {one.status}{score}  {one.seconds:.1f} s{reason}"
@@ -72,7 +73,8 @@ class Display:
         room = max(self.console.height - len(shown) - 8, 3)
         done = [job for job in self.jobs if self.outcomes[job.number].status not in ("running", "waiting")]
         table = Table(box=None, pad_edge=False)
-        for name in ("job", "", "status", "epoch", f"val/{self.jobs[0].monitor}" if self.jobs else "", "time"):
+        monitors = {job.monitor for job in self.jobs}
+        for name in ("job", "", "status", "epoch", f"val/{monitors.pop()}" if len(monitors) == 1 else "score", "time"):
             table.add_column(name, justify="left" if name in ("", "status") else "right", no_wrap=True)
         for job in [*done[-room:], *shown]:
             one = self.outcomes[job.number]
@@ -118,11 +120,15 @@ def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts]
     table = Table(box=None, pad_edge=False)
     keys = list(dict.fromkeys(key for job in jobs for key in job.differs))
     for name in ("job", *keys, "parameters", "steps", "about"):
-        table.add_column(name, justify="left" if name in keys else "right")
+        table.add_column(Text(name), justify="left" if name in keys else "right")
     for job, fact in zip(jobs, facts, strict=True):
         values = [job.differs.get(key, "") for key in keys]
         table.add_row(
-            str(job.number), *values, f"{fact.parameters:,}", f"{fact.steps:,}", duration(fact.seconds or 0.0)
+            str(job.number),
+            *map(Text, values),
+            f"{fact.parameters:,}",
+            f"{fact.steps:,}",
+            duration(fact.seconds or 0.0),
         )
     console.print(table)
     total, count = sum(fact.seconds or 0.0 for fact in facts), len(jobs)
@@ -146,15 +152,12 @@ def show_results(
         console.print(
             Text(f"job {job.number}  {job.label}  {one.status}: {one.reason}", style="yellow"), soft_wrap=True
         )
-    groups = grouped(jobs, outcomes)
-    if groups:
-        console.print(_ranking(jobs, groups, outcomes))
-        if len(groups) > _MOST_ROWS:
-            console.print(f"... and {len(groups) - _MOST_ROWS} more in results.csv")
-        best = _best_member(groups[0], outcomes)
-        place = outcomes[best.number].folder
-        console.print(f"best     {best.label}  {relative(place) if place else ''}", soft_wrap=True)
-        console.print(f"recipe   {relative(folder / 'best.yaml')}  (copy it to conf/experiment/)", soft_wrap=True)
+    ranked = [ranking for ranking in rankings(jobs, outcomes) if ranking.groups]
+    if ranked and ranked[0].of > 1:
+        told = "these jobs were measured by different scores or on different images: each kind has a ranking of its own"
+        console.print(Text(told, style="yellow"), soft_wrap=True)
+    for ranking in ranked:
+        _show_ranking(console, folder, ranking, outcomes)
     console.print(f"table    {relative(folder / 'results.csv')}, results.json", soft_wrap=True)
     if page:
         console.print(f"see      {relative(page)}", soft_wrap=True)
@@ -164,31 +167,61 @@ def show_results(
         console.print(f"go on    the same command runs the {left} jobs that are not finished", soft_wrap=True)
 
 
+def _show_ranking(console: Console, folder: Path, ranking: Ranking, outcomes: Mapping[int, Outcome]) -> None:
+    if ranking.of > 1:
+        console.print(Text(f"\nranking {ranking.place} of {ranking.of}: {ranking.title}", style="bold"), soft_wrap=True)
+    console.print(_ranking(ranking, outcomes))
+    if len(ranking.groups) > _MOST_ROWS:
+        console.print(f"... and {len(ranking.groups) - _MOST_ROWS} more in results.csv")
+    best = _best_member(ranking.groups[0], outcomes)
+    place = outcomes[best.number].folder
+    console.print(Text(f"best     {best.label}  {relative(place) if place else ''}"), soft_wrap=True)
+    recipe = Text(f"recipe   {relative(folder / ranking.recipe)}  (copy it to conf/experiment/)")
+    console.print(recipe, soft_wrap=True)
+
+
 def _best_member(group: Group, outcomes: Mapping[int, Outcome]) -> SweepJob:
     pick = max if group.members[0].higher else min
     return pick(group.members, key=lambda job: outcomes[job.number].score or 0.0)
 
 
-def _ranking(jobs: Sequence[SweepJob], groups: Sequence[Group], outcomes: Mapping[int, Outcome]) -> Table:
-    monitor, seeds = jobs[0].monitor, max(len(group.scores) for group in groups)
+def _ranking(ranking: Ranking, outcomes: Mapping[int, Outcome]) -> Table:
+    """Return the table; all scores in a row are those of the best checkpoints, and so of one epoch of each job."""
+    groups, score = ranking.groups, f"val/{ranking.monitor}"
+    members = [job for group in groups for job in group.members]
     keys = list(dict.fromkeys(key for group in groups for key in group.differs))
-    others = sorted({name for one in outcomes.values() for name in one.scores if name.startswith("val/")})
-    others = [name for name in others if name != f"val/{monitor}"]
-    spread = ["± std", "± 95 %", "seeds"] if seeds > 1 else []
+    others = sorted({name for job in members for name in outcomes[job.number].best_scores} - {score})
+    spread = ["± std", "± 95 %", replicates_in(members)] if max(group.planned for group in groups) > 1 else []
     table = Table(box=None, pad_edge=False)
-    for name in ("rank", *keys, f"best val/{monitor}", *spread, *others, "time"):
-        table.add_column(name, justify="left" if name in keys else "right")
+    for name in ("rank", *keys, f"best {score}", *spread, "epoch", *others, "time"):
+        table.add_column(Text(name), justify="left" if name in keys else "right")
     rank = 1
     for place, group in enumerate(groups[:_MOST_ROWS]):
         rank = rank if group.is_tied and rank == 1 else place + 1
-        members = [outcomes[job.number] for job in group.members]
-        times = sum(one.seconds for one in members) / len(members)
-        means = [_mean([one.scores[name] for one in members if name in one.scores]) for name in others]
-        widths = [_number(group.std), _number(group.half), str(len(group.scores))] if spread else []
+        ones = [outcomes[job.number] for job in group.members]
+        times = sum(one.seconds for one in ones) / len(ones)
+        means = [_mean([one.best_scores[name] for one in ones if name in one.best_scores]) for name in others]
+        widths = [_number(group.std), _number(group.half), _count(group)] if spread else []
         shown = f"{rank} tie" if group.is_tied else str(rank)
-        values = [brief(group.differs.get(key, "")) for key in keys]
-        table.add_row(shown, *values, f"{group.mean:.4f}", *widths, *map(_number, means), f"{times:.1f} s")
+        values = [Text(brief(group.differs.get(key, ""))) for key in keys]
+        cells = [f"{group.mean:.4f}", *widths, _epochs(ones), *map(_number, means), f"{times:.1f} s"]
+        table.add_row(shown, *values, *cells)
     return table
+
+
+def _epoch_of(one: Outcome) -> str:
+    return f" (epoch {one.best_epoch})" if one.best_epoch else ""
+
+
+def _epochs(ones: Sequence[Outcome]) -> str:
+    """Return of which epochs the best checkpoints are: 7, or 5–8."""
+    found = sorted({one.best_epoch for one in ones if one.best_epoch})
+    return "" if not found else str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
+
+
+def _count(group: Group) -> str:
+    done = len(group.scores)
+    return str(done) if done == group.planned else f"{done} of {group.planned}"
 
 
 def _mean(values: list[float]) -> float:

@@ -15,7 +15,7 @@ def conclude(outcome: Outcome, job: SweepJob, ended: Ended, output: Path, was_as
     """Take how a job's process ended into its outcome. was_asked: whether the sweep had been asked to end."""
     outcome.reason = ""
     if outcome.folder:
-        read_run(outcome.folder, outcome, job.monitor)
+        read_run(outcome.folder, outcome, job.monitor, job.higher)
     if ended.code == 0:
         recorded = status_of(outcome.folder) if outcome.folder else ""
         outcome.status = "finished" if recorded == "finished" else "failed"

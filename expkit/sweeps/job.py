@@ -13,8 +13,8 @@ class SweepJob:
     """One job. number: from 0, for good; config: frozen when the sweep began; digest: of what it computes.
 
     differs: the swept keys and their values, as typed; monitor, higher: the score by which jobs are ranked, and whether
-    more of it is better; threads: those that each attempt runs with, for sums depend on them; trial: its number in the
-    study of a search.
+    more of it is better; scale: of what and how it is measured, for jobs of two scales have no common ranking; threads:
+    those that each attempt runs with, for sums depend on them; trial: its number in the study of a search.
     """
 
     number: int
@@ -26,6 +26,12 @@ class SweepJob:
     higher: bool = True
     threads: int = 1
     trial: int | None = None
+    scale: str = ""
+
+    @property
+    def order(self) -> tuple[str, str, bool]:
+        """What is equal for jobs that may be ranked together."""
+        return self.scale, self.monitor, self.higher
 
     @property
     def label(self) -> str:
@@ -34,8 +40,9 @@ class SweepJob:
 
 @dataclass
 class Outcome:
-    """Where a job stands. scores: of its last epoch (val/accuracy: 0.9), score: the best of what it is ranked by.
+    """Where a job stands. scores: of its last epoch (val/accuracy: 0.9); score: the best of what it is ranked by.
 
+    best_epoch, best_scores: that of the best checkpoint, from 1, and all that was measured after it.
     folder: its run folder, None before it has one; seconds: what its processes took, all attempts; epoch: the last that
     is done, of epochs.
     """
@@ -47,6 +54,8 @@ class Outcome:
     epoch: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
+    best_epoch: int | None = None
+    best_scores: Mapping[str, float] = field(default_factory=dict)
     earlier: int = 0  # attempts before this one
 
 

@@ -22,7 +22,9 @@ def write_page(
     if not begun:
         return None
     scored = [job for job in begun if (score := outcomes[job.number].score) is not None and score == score]
-    chart = [_parallel(scored, outcomes)] if len(scored) > 1 else []
+    orders = list(dict.fromkeys(job.order for job in scored))  # a chart's colours are one scale
+    alike = [[job for job in scored if job.order == order] for order in orders]
+    chart = [_parallel(some, outcomes) for some in alike if len(some) > 1]
     comparison = compare([place for job in begun if (place := outcomes[job.number].folder)])
     path = folder / NAME
     path.write_text(page_of(comparison, folder, [*chart, *more]), encoding="utf-8", errors="replace")

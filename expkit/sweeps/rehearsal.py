@@ -23,6 +23,7 @@ from expkit.data.datasets import load
 from expkit.devices.placement import share_cores
 from expkit.registry import ConfigError
 from expkit.sweeps.pool import START_METHOD
+from expkit.sweeps.scales import images_of, scale_of
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -37,13 +38,17 @@ _STARTING = 1.0  # seconds that a run takes beside its steps: reading the data's
 
 @dataclass(frozen=True)
 class Facts:
-    """What assembling a job showed. seconds: what it may take alone on its share of the machine, None if not asked."""
+    """What assembling a job showed. seconds: what it may take alone on its share of the machine, None if not asked.
+
+    scale: equal for jobs whose scores may be compared.
+    """
 
     monitor: str
     higher: bool
     parameters: int = 0
     steps: int = 0
     seconds: float | None = None
+    scale: str = ""
 
 
 def rehearse(
@@ -118,6 +123,7 @@ class _Stage:
         self._splits: dict[str, Splits | ConfigError] = {}
         self._basis: tuple[str, Basis] | None = None
         self._times: dict[str, tuple[float, float]] = {}
+        self._evaluated: dict[str, str] = {}
 
     def assemble(self, config: Config) -> Facts:
         """Build all that a job is made of, as the job itself will. Raises ConfigError."""
@@ -126,7 +132,14 @@ class _Stage:
             job.origin.lock.release()
         seconds = self._estimate(job) if self.measure else None
         parameters = sum(parameter.numel() for parameter in job.parts.model.parameters())
-        return Facts(job.parts.monitor, job.higher_is_better, parameters, job.runner.last_step, seconds)
+        scale = scale_of(job.config, self._images(job), job.parts.monitor)
+        return Facts(job.parts.monitor, job.higher_is_better, parameters, job.runner.last_step, seconds, scale)
+
+    def _images(self, job: Job) -> str:
+        key = _key(job.config, "dataset")
+        if key not in self._evaluated:
+            self._evaluated[key] = images_of(job.splits, job.config["dataset"])
+        return self._evaluated[key]
 
     def _load(self, node: Config) -> Splits:
         key = _key({"dataset": node}, "dataset")

@@ -18,7 +18,7 @@ from expkit.sweeps.page import write_page
 from expkit.sweeps.pool import Pool
 from expkit.sweeps.rehearsal import Facts, rehearse
 from expkit.sweeps.results import read_run, status_of, write_results
-from expkit.sweeps.search import Search, SearchWatch, draw_search
+from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
 from expkit.sweeps.shares import share_out, threads_of
 from expkit.sweeps.study import Settings, Study, settings_of
 from expkit.sweeps.watch import Watch
@@ -104,7 +104,7 @@ class SweepRun:
         facts, self.gpus = self._check(jobs, cores)
         share = self._shares(plan, jobs, self.gpus)[0]
         for job, fact in zip(jobs, facts, strict=True):
-            job.monitor, job.higher = fact.monitor, fact.higher
+            job.monitor, job.higher, job.scale = fact.monitor, fact.higher, fact.scale
             job.threads = threads_of(job.config, share)
 
     def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
@@ -163,7 +163,7 @@ class SweepRun:
             for path in reversed(folders.get(job.number, [])):
                 if status_of(path) == "finished":
                     self.outcomes[job.number].status = "finished"
-                    read_run(path, self.outcomes[job.number], job.monitor)
+                    read_run(path, self.outcomes[job.number], job.monitor, job.higher)
                     break
 
     def _run(self, plan: Plan, jobs: list[SweepJob]) -> None:
@@ -192,6 +192,7 @@ class SweepRun:
         """Run the trials of a search that are not over. probes: a job for each value that may be drawn."""
         is_old = self._open(plan, probes)
         self._freeze(plan, probes)
+        refuse_scales(probes)
         if not is_old:
             self.folder = SweepFolder.make(
                 str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes
@@ -201,7 +202,8 @@ class SweepRun:
             advice = "undo it, or add --new to begin another search"
             raise ConfigError(f"{self.folder.path}: what this search began with is another now:", *changed, advice)
         self._look_back()
-        facts, share = Facts(probes[0].monitor, probes[0].higher), self._shares(plan, probes, self.gpus)[0]
+        facts = Facts(probes[0].monitor, probes[0].higher, scale=probes[0].scale)
+        share = self._shares(plan, probes, self.gpus)[0]
         study = Study(self.folder.path, space.axes, settings, facts.higher)
         search = Search(self.folder, self.outcomes, space, study, facts, share)
         search.take_up()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,20 +12,34 @@ from expkit.drawing.svg import Line, line_chart
 from expkit.loggers.jsonl import read_points
 from expkit.records import config_hash
 from expkit.registry import ConfigError
+from expkit.report.best import monitored
 from expkit.spaces import Space
 from expkit.sweeps.attempts import attempts
 from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
+from expkit.sweeps.groups import what_differs
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.rehearsal import Facts
-from expkit.sweeps.results import last_epoch, monitored, read_run
+from expkit.sweeps.results import last_epoch, read_run
 from expkit.sweeps.shares import threads_of
 from expkit.sweeps.study import Study
 from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share
 
 _LOOK = 0.2  # seconds between two looks at the scores of the running trials
+
+
+def refuse_scales(probes: Sequence[SweepJob]) -> None:
+    """Raise ConfigError where two values of a search are measured by different scores, or on different images."""
+    told = what_differs(probes)
+    if len(told) < 2:
+        return
+    each = "; ".join(f"val/{order[1]}" + (f" with {what}" if what else "") for order, what in told.items())
+    raise ConfigError(
+        "hydra/sweeper=search: all trials are compared by one score on the same images, and these values would be"
+        f" measured apart: {each}; search each in a command of its own"
+    )
 
 
 class Search:
@@ -60,7 +74,7 @@ class Search:
 
     def _read(self, run: Path, outcome: Outcome) -> None:
         status, reason = outcome.status, outcome.reason
-        read_run(run, outcome, self.facts.monitor)
+        read_run(run, outcome, self.facts.monitor, self.facts.higher)
         outcome.status, outcome.reason = status, reason
 
     def _is_over(self, job: SweepJob) -> bool:
@@ -86,7 +100,7 @@ class Search:
         trial, values = self.study.ask(number)
         differs = {name: str(value) for name, value in values.items()}
         job = SweepJob(number, self.space.trial(values), {}, "", differs, self.facts.monitor, self.facts.higher)
-        job.trial, fault = trial, ""
+        job.trial, job.scale, fault = trial, self.facts.scale, ""
         try:
             job.config = self.space.compose(job.overrides)
             job.digest, job.threads = config_hash(job.config), threads_of(job.config, self.share)

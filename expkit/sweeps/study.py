@@ -11,6 +11,7 @@ from typing import Any, Literal
 from expkit.keys import key
 from expkit.registry import ConfigError, nearest
 from expkit.spaces import Axis
+from expkit.sweeps.groups import REPLICATES
 
 SAMPLERS = ("tpe", "random", "cmaes", "grid")
 PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
@@ -48,6 +49,11 @@ def settings_of(given: Mapping[str, Any], axes: Sequence[Axis]) -> Settings:
             hint = nearest(str(given[name]), known) or f"; there is {', '.join(known)}"
             faults.append(f"hydra.sweeper.{name}: there is no '{given[name]}'{hint}")
     for axis in axes:
+        if axis.path in REPLICATES:
+            faults.append(
+                f"{axis.key}: is no setting to search, for the luckiest would win; search with one value, then run the"
+                f" best settings with several: -m experiment=best {axis.key}={REPLICATES[axis.path]}"
+            )
         if given["sampler"] == "grid" and axis.kind != "choice" and axis.step is None:
             faults.append(f"hydra.sweeper.sampler: grid takes lists and ranges, and {axis.key} is an interval")
     for module in ("optuna", *(["cmaes"] if given["sampler"] == "cmaes" else [])):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from expkit.compare.__main__ import main
+from expkit.compare.choose import ordered
 from expkit.compare.runs import compare, find_runs
 from expkit.compare.show import fitting
+from expkit.report.best import is_lower_better
 from tests.report.browser import opened
 from tests.report.runs import NASTY, write_run
 
@@ -45,6 +48,99 @@ def test_what_differs_stands_beside_what_came_out(outputs: Path, capsys: pytest.
     assert [row["epochs done"] for row in rows] == ["3/3", "3/3", "1/3", "0/?"]
 
 
+def overfitted(folder: Path, monitor: str, best: int, **config: object) -> Path:
+    """Write a run of four epochs whose second has the best accuracy, and whose third has the lowest loss."""
+    write_run(folder, config={"checkpoint": {"monitor": monitor}, **config})
+    scores = [(0.5, 0.9), (0.8, 0.7), (0.7, 0.4), (0.6, 1.5)]
+    points = [
+        {"kind": "epoch", "epoch": number, "step": 10 * (number + 1), "val/accuracy": accuracy, "val/loss": loss}
+        for number, (accuracy, loss) in enumerate(scores)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    result = {"epochs": 4, "scores": {"val/accuracy": 0.6, "val/loss": 1.5}, "seconds": 1.0, "monitor": monitor}
+    if best:
+        result |= {"best": f"epoch_{best:04d}_step_{10 * best:08d}.safetensors", "best_score": scores[best - 1][0]}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best", "row"),
+    [
+        ("accuracy", 2, ["2", "0.8", "0.7"]),
+        ("loss", 3, ["3", "0.7", "0.4"]),
+        ("accuracy", 0, ["2", "0.8", "0.7"]),  # checkpoint=none: the epoch that it would have been
+        ("loss", 0, ["3", "0.7", "0.4"]),
+        ("accuracy", 4, ["4", "0.6", "1.5"]),  # checkpoint.every=4: the others were not kept
+    ],
+)
+def test_the_scores_of_the_kept_checkpoint_are_of_one_epoch(
+    monitor: str, best: int, row: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overfitted(tmp_path / "run", monitor, best)
+    found = table([str(tmp_path)], capsys)[0]
+    assert [found[name] for name in ("best epoch", "best val/accuracy", "best val/loss")] == row
+    assert [found[name] for name in ("epochs done", "last val/accuracy", "last val/loss")] == ["4/3", "0.6", "1.5"]
+
+
+def test_a_bare_score_is_said_to_be_the_best_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overfitted(tmp_path / "a", "accuracy", 2)
+    overfitted(tmp_path / "b", "loss", 3)
+    for condition, names in {
+        "accuracy>0.75": ["a"], "val/accuracy>0.75": ["a"], "best/accuracy>0.75": ["a"],
+        "best/val/accuracy>0.75": ["a"], "best val/accuracy>0.75": ["a"],
+        "last/accuracy<0.65": ["a", "b"], "last/val/loss<1": [], "best/loss<0.5": ["b"],
+        "best epoch=2": ["a"], "last val/accuracy>0.5": ["a", "b"],
+    }.items():  # fmt: skip
+        arguments = [str(tmp_path), "--filter", condition, "--csv", "-"]
+        if not names:
+            with pytest.raises(SystemExit):
+                main(arguments)
+            continue
+        main(arguments)
+        output = capsys.readouterr()
+        assert sorted(row["run"] for row in csv.DictReader(io.StringIO(output.out))) == names
+        word = condition.partition(">")[0]
+        told = f"--filter: {word} is that of the best checkpoint's epoch (best/accuracy); last/accuracy is the last"
+        assert (told in output.err) == (word in ("accuracy", "val/accuracy"))
+    assert [row["best by"] for row in table([str(tmp_path), "--sort", "run"], capsys)] == ["val/accuracy", "val/loss"]
+    assert [row["run"] for row in table([str(tmp_path), "--sort", "best/loss"], capsys)] == ["b", "a"]
+
+
+def test_scores_on_other_images_are_no_rivals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, accuracy in (("a", 0.5), ("b", 0.7), ("c", 0.9), ("d", 0.8)):
+        write_run(tmp_path / name, accuracy=accuracy)
+        if name in "cd":
+            data = json.loads((tmp_path / name / "data.json").read_text())
+            data["val"]["fingerprint"] = "1" * 64
+            (tmp_path / name / "data.json").write_text(json.dumps(data))
+    comparison = compare(find_runs([tmp_path])[0])
+    assert comparison.bests("best val/accuracy") == {"0" * 64: pytest.approx(0.7), "1" * 64: pytest.approx(0.9)}
+    comparison.rows = ordered(comparison, None)
+    assert [row.run.name for row in comparison.rows] == ["c", "d", "b", "a"]
+    assert comparison.marked("best val/accuracy") == [True, False, True, False]
+    main([str(tmp_path)])
+    assert "evaluated on 2 different sets of images" in capsys.readouterr().out
+
+
+def test_losses_of_two_kinds_are_no_rivals(tmp_path: Path) -> None:
+    for number, name in enumerate(("cross_entropy", "bce", "bce")):
+        overfitted(tmp_path / f"{name}{number}", "loss", 3, loss={"name": name})
+    comparison = compare(find_runs([tmp_path])[0])
+    assert comparison.bests("best val/loss") == {}
+    assert comparison.rows[0].scale("best val/loss") != comparison.rows[-1].scale("best val/loss")
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [("val/loss", True), ("best val/loss", True), ("val/accuracy", False), ("val/calibration_error", True),
+     ("val/ece", True), ("last val/rmse", True), ("val/top5", False), ("val/f1", False), ("seconds", True),
+     ("val/glossiness", False), ("val/mean_absolute_error", True), ("val/terror_recall", False)],
+)  # fmt: skip
+def test_the_direction_of_a_score_is_known_by_its_name(name: str, lower: bool) -> None:
+    assert is_lower_better(name) == lower
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
@@ -67,7 +163,7 @@ def test_it_sorts_and_filters(
     ("arguments", "sentence"),
     [
         (["--sort", "acuracy"], "--sort: there is no column 'acuracy'"),
-        (["--filter", "val/acuracy>1"], "did you mean 'val/accuracy'?"),
+        (["--filter", "best val/acuracy>1"], "did you mean 'best val/accuracy'?"),
         (["--filter", "accuracy>2"], "--filter: none of 4 runs meets accuracy>2"),
     ],
 )

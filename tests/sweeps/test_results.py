@@ -1,14 +1,19 @@
 """The ranking: seeds together, intervals against known values, ties, and what is written."""
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 
 import pytest
+import yaml
 
+from expkit.sweeps.display import show_results
+from expkit.sweeps.groups import grouped, quantile, rankings
 from expkit.sweeps.job import Outcome, SweepJob, differing
-from expkit.sweeps.results import grouped, last_epoch, quantile, write_results
+from expkit.sweeps.results import last_epoch, read_run, write_results
+from expkit.terminal import Console
 
 
 def job(number: int, higher: bool = True, **differs: str) -> SweepJob:
@@ -93,3 +98,102 @@ def test_the_last_epoch_of_a_run_that_goes_on(tmp_path: Path) -> None:
 
 def test_what_sets_a_job_apart() -> None:
     assert differing(["model=a", "+x.y=3", "seed=1"], ["model", "+x.y"]) == {"model": "a", "x.y": "3"}
+
+
+def measured(*jobs: tuple[dict[str, str], str, float]) -> tuple[list[SweepJob], dict[int, Outcome]]:
+    """Return finished jobs of their swept values, monitor, and best score, which the third epoch had."""
+    made, outcomes = [], {}
+    for number, (differs, monitor, score) in enumerate(jobs):
+        one = job(number, monitor != "loss", **differs)
+        one.monitor = monitor
+        one.scale = differs.get("dataset", "")
+        made.append(one)
+        scores = {f"val/{monitor}": score, "val/f1": score / 2}
+        outcomes[number] = Outcome("finished", score=score, scores={"val/f1": 0.1}, best_scores=scores, best_epoch=3)
+    return made, outcomes
+
+
+def shown(jobs: list[SweepJob], outcomes: dict[int, Outcome], folder: Path) -> str:
+    text = io.StringIO()
+    show_results(Console(file=text, width=200), folder, jobs, outcomes, None)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("key", ["dataset.fold", "dataset.split_seed", "seed"])
+def test_folds_count_like_seeds(key: str, tmp_path: Path) -> None:
+    easy = [0.5, 0.9, 0.6]  # one fold is easy: the other model's best fold is below it, and its mean is above
+    jobs, outcomes = measured(
+        *(({"model": "a", key: str(number)}, "accuracy", score) for number, score in enumerate(easy)),
+        *(({"model": "b", key: str(number)}, "accuracy", score) for number, score in enumerate([0.7, 0.8, 0.8])),
+    )
+    for one in jobs:
+        one.config = {"seed": 0, "model": {"name": one.differs["model"]}, "dataset": {"name": "fake", "fold": 1}}
+    best, other = grouped(jobs, outcomes)
+    assert (best.differs, best.mean) == ({"model": "b"}, pytest.approx(0.7667, abs=1e-4))
+    assert best.scores == {f"{key}=0": 0.7, f"{key}=1": 0.8, f"{key}=2": 0.8}
+    assert other.is_tied
+    write_results(tmp_path, jobs, outcomes)
+    recipe = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert recipe == {"defaults": [{"override /model": "b"}], "dataset": {"fold": None}}
+    kind = {"dataset.fold": "fold", "dataset.split_seed": "split", "seed": "seed"}[key]
+    assert f"over 3 {kind}s: model=b" in (tmp_path / "best.yaml").read_text()
+    assert f"{kind}s" in shown(jobs, outcomes, tmp_path)
+
+
+def test_seeds_and_folds_together_are_one_row() -> None:
+    tries = [{"model": "a", "seed": str(seed), "dataset.fold": str(fold)} for seed in (0, 1) for fold in (0, 1, 2)]
+    jobs, outcomes = measured(*((one, "accuracy", number / 10) for number, one in enumerate(tries)))
+    outcomes[5].status = "failed"
+    (group,) = grouped(jobs, outcomes)
+    assert (len(group.scores), group.planned, group.mean) == (5, 6, pytest.approx(0.2))
+    assert "seed=1 dataset.fold=1" in group.scores
+    assert "5 of 6" in shown(jobs, outcomes, Path())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(({"checkpoint.monitor": "loss"}, "loss"), ({"checkpoint.monitor": "accuracy"}, "accuracy")),
+     (({"dataset": "mnist"}, "accuracy"), ({"dataset": "cifar10"}, "accuracy")),
+     (({"task": "x"}, "map"), ({"task": "y"}, "accuracy"))],
+    ids=["monitor", "dataset", "metric"],
+)  # fmt: skip
+def test_other_scores_and_other_images_have_a_ranking_of_their_own(
+    one: tuple[dict[str, str], str], other: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    jobs, outcomes = measured(
+        *(({"lr": str(lr), **differs}, monitor, 0.3 + lr / 10) for differs, monitor in (one, other) for lr in (1, 2))
+    )
+    first, second = rankings(jobs, outcomes)
+    assert [len(first.groups), len(second.groups)] == [2, 2]
+    assert [ranking.monitor for ranking in (first, second)] == [one[1], other[1]]
+    assert first.groups[0].differs["lr"] == ("1" if one[1] == "loss" else "2")  # less of a loss is better
+    write_results(tmp_path, jobs, outcomes)
+    assert sorted(path.name for path in tmp_path.glob("best*")) == ["best_1.yaml", "best_2.yaml"]
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert "monitor" not in found
+    assert [group["ranking"] for group in found["groups"]] == [1, 1, 2, 2]
+    text = shown(jobs, outcomes, tmp_path)
+    assert "each kind has a ranking of its own" in text
+    assert f"ranking 1 of 2: val/{one[1]}" in text
+    assert f"ranking 2 of 2: val/{other[1]}" in text
+
+
+def test_all_scores_of_a_row_are_of_one_epoch(tmp_path: Path) -> None:
+    points = [{"kind": "epoch", "epoch": number, "step": 10 * number + 10, "val/accuracy": accuracy, "val/loss": loss}
+              for number, (accuracy, loss) in enumerate([(0.5, 0.9), (0.8, 0.7), (0.6, 0.2)])]  # fmt: skip
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    result = {"epochs": 3, "scores": {"val/accuracy": 0.6, "val/loss": 0.2}}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "record.json").write_text('{"status": "finished"}')
+    outcome = Outcome("finished")
+    read_run(tmp_path, outcome, "accuracy", True)
+    assert (outcome.score, outcome.best_epoch, outcome.best_scores["val/loss"]) == (0.8, 2, 0.7)
+    jobs = [job(0, model="a")]
+    header, row = (line.split() for line in shown(jobs, {0: outcome}, tmp_path).splitlines()[:2])
+    assert row[header.index("epoch") - 1] == "2"  # "best val/accuracy" is two words
+    assert "0.7000" in row
+    assert "0.2000" not in row
+    write_results(tmp_path, jobs, {0: outcome})
+    (found,) = csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
+    names = ("monitor", "score", "best epoch", "best val/accuracy", "best val/loss", "last val/accuracy")
+    assert [found[name] for name in names] == ["val/accuracy", "0.8", "2", "0.8", "0.7", "0.6"]

@@ -1,0 +1,91 @@
+"""The epochs of a run: which one its best checkpoint is of, and what was measured after it."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LOWER_IS_BETTER = re.compile(
+    r"(.*[_ ./-])?(loss|error|err|mae|mse|rmse|nll|ece|mce|brier|perplexity|hinge|divergence|distance|fpr|fnr"
+    r"|seconds|duration)",
+    re.IGNORECASE,
+)
+_STEP = re.compile(r"_step_(\d+)")
+_MAIN = ("map", "accuracy", "loss")  # what a run is monitored by that says nothing: the first that it has
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch. number: from 1; step: the run's at its end; scores: name (val/accuracy) -> value."""
+
+    number: int
+    step: int
+    scores: Mapping[str, float]
+
+
+def is_lower_better(name: str) -> bool:
+    """Return True for a score of which less is better, by its name: `best val/loss`, `val/calibration_error`."""
+    return _LOWER_IS_BETTER.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
+    """Return the epochs among the points of a run, in order; the later score of one name and step counts."""
+    found: dict[int, Epoch] = {}
+    for point in points:
+        epoch, step = point.get("epoch"), point.get("step")
+        if point.get("kind") == "epoch" and isinstance(epoch, int) and isinstance(step, int):
+            scores = {name: float(value) for name, value in point.items() if "/" in name and _is_number(value)}
+            before = found[step].scores if step in found else {}
+            found[step] = Epoch(epoch + 1, step, {**before, **scores})
+    return list(found.values())
+
+
+def read_epochs(folder: Path) -> list[Epoch]:
+    """Return the epochs that a run folder tells of; [] where it has no points, or none yet."""
+    try:
+        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+    except OSError:
+        return []
+    points = []
+    for line in lines:
+        if b'"epoch"' in line[:40]:  # {"kind": "epoch", …: the steps between, which are many, are passed over
+            try:
+                points.append(json.loads(line))
+            except ValueError:
+                continue
+    return epochs_in(point for point in points if isinstance(point, dict))
+
+
+def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Sequence[Epoch]) -> tuple[str, bool]:
+    """Return the score by which a run's epochs are ranked (accuracy), and whether more of it is better."""
+    checkpoint = config.get("checkpoint")
+    asked = checkpoint.get("monitor") if isinstance(checkpoint, Mapping) else None
+    there = [name.removeprefix("val/") for epoch in epochs for name in epoch.scores if name.startswith("val/")]
+    main = next((name for name in (*_MAIN, *there) if name in there), "accuracy")
+    name = str(result.get("monitor") or asked or main)
+    higher = result.get("higher_is_better")
+    return name, higher if isinstance(higher, bool) else not is_lower_better(name)
+
+
+def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, higher: bool) -> Epoch | None:
+    """Return the epoch of the best checkpoint; where none was kept, the one of the best score, the first of equals."""
+    if found := _STEP.search(str(result.get("best", ""))):
+        for epoch in epochs:
+            if epoch.step == int(found[1]):
+                return epoch
+    sign = 1 if higher else -1
+    scores = [(epoch, monitored(epoch.scores, monitor)) for epoch in epochs]
+    finite = [(epoch, score) for epoch, score in scores if score is not None and math.isfinite(score)]
+    return max(finite, key=lambda pair: sign * pair[1], default=(None, 0.0))[0]
+
+
+def monitored(scores: Mapping[str, float], monitor: str) -> float | None:
+    """Return the monitored one of scores; what a watcher measures has a name of its own."""
+    return scores.get(f"val/{monitor}", scores.get(monitor))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,61 @@
+"""The best setting of a sweep as an experiment: a file for conf/experiment/."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from expkit.ending import counted
+from expkit.escaping import one_line
+from expkit.sweeps.groups import REPLICATES, Group, replicates_in
+
+# Overrides that say where and how rather than what: of this machine, or of one member of a group.
+_NOT_A_RECIPE = (
+    "hydra", "seed=", "~", "name=", "output_dir=", "logger", "device.", "dataset.root=", "dataset.val_root=",
+    "dataset.cache", "dataset.num_workers=", "dataset.fold=",
+)  # fmt: skip
+
+
+def recipe(group: Group, monitor: str) -> str:
+    """Return the overrides of a group as an experiment, ready for conf/experiment/; places and names are left out.
+
+    It trains on no single fold and no other part than its data set's own, for the score is a mean over these.
+    """
+    config, tried = group.members[0].config, [key for key in REPLICATES if key in group.members[0].differs]
+    words = [word.lstrip("+") for word in group.members[0].overrides]
+    words = [word for word in words if not word.startswith((*_NOT_A_RECIPE, *(f"{key}=" for key in tried)))]
+    defaults: list[str] = []
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, _, choice = word.partition("=")
+        if key == "experiment":
+            defaults[:0] = [f"  - {choice}"] * (choice != "null")
+        elif isinstance(config.get(key), dict):
+            defaults.append(f"  - override /{key}: {choice}")
+        else:
+            _set(tree, key.split("."), config)
+    if config.get("dataset", {}).get("fold") is not None:  # an experiment may have chosen one too
+        tree.setdefault("dataset", {})["fold"] = None
+    lines = ["# @package _global_"]  # Hydra looks for it in the first line
+    lines.append(f"# val/{monitor} {group.mean:.4f} {_over(group)}: {one_line(_words(group.differs))}")
+    lines += ["defaults:", *defaults] if defaults else []
+    return "\n".join(lines) + "\n" + (yaml.safe_dump(tree, sort_keys=False) if tree else "")
+
+
+def _over(group: Group) -> str:
+    return f"over {counted(len(group.scores), replicates_in(group.members).rstrip('s'))}"
+
+
+def _set(tree: dict[str, Any], path: list[str], config: Any) -> None:
+    """Copy the value at a path of a config into a tree, if there is one."""
+    for name in path:
+        if not isinstance(config, dict) or name not in config:
+            return
+        config = config[name]
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = config
+
+
+def _words(differs: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in differs.items()) or "the only one"

@@ -1,0 +1,43 @@
+"""Which jobs of a sweep are measured alike: by one score, on the same images, so that one ranking may hold them all."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from expkit.data.dataset import ImageDataset, Splits
+
+Config = Mapping[str, Any]
+
+
+def scale_of(config: Config, images: str, monitor: str) -> str:
+    """Return a text that is equal for jobs whose scores may be compared. images: of `images_of`.
+
+    A loss is a score of its own for each config of the loss: label smoothing or other weights change its unit.
+    """
+    parts: dict[str, Any] = {"score": monitor, "images": images}
+    if limit := config.get("limit_eval_batches"):
+        parts["at_most"] = limit * (config.get("eval_batch_size") or config["batch_size"])
+    if monitor == "loss":
+        parts["loss"] = config["loss"]
+    return json.dumps(parts, sort_keys=True)
+
+
+def images_of(splits: Splits, dataset: Config) -> str:
+    """Return a text that names the validation images, and is equal for all folds, or held out shares, of one set."""
+    assert splits.val is not None
+    if not splits.held_out:
+        whole, how = _sum_of_names(splits.val), ""
+    else:
+        fold = dataset.get("fold")
+        how = f"{dataset.get('folds', 5)} folds" if fold is not None else f"{dataset.get('val_fraction', 0.2)} held out"
+        whole = _sum_of_names(splits.train) + _sum_of_names(splits.val)
+    classes = hashlib.blake2b(json.dumps(list(splits.val.class_names)).encode(), digest_size=8).hexdigest()
+    return f"{dataset['name']} {classes} {whole % 2**64:016x} {how}".strip()
+
+
+def _sum_of_names(data: ImageDataset) -> int:
+    """Return a number that depends on which samples there are, and not on their order."""
+    digests = (hashlib.blake2b(data.sample_name(index).encode("utf-8", "replace"), digest_size=8).digest()
+               for index in range(len(data)))  # fmt: skip
+    return sum(int.from_bytes(digest, "little") for digest in digests)
