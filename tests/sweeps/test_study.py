@@ -10,6 +10,8 @@ from expkit.registry import ConfigError
 from expkit.spaces import Axis
 
 pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'expkit[optuna]'")
+from expkit.sweeps.job import SweepJob
+from expkit.sweeps.search import refuse_scales
 from expkit.sweeps.study import PRUNERS, SAMPLERS, Study, settings_of
 
 RATE = Axis("lr", "float", 1e-4, 1e-1, log=True)
@@ -120,3 +122,17 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as error:
         settings_of(DEFAULTS | settings, [RATE])
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["seed", "dataset.fold", "+dataset.split_seed"])
+def test_what_a_setting_is_only_tried_again_with_is_not_searched(key: str) -> None:
+    with pytest.raises(ConfigError, match="is no setting to search"):
+        settings_of(DEFAULTS, [Axis(key, "choice", choices=("0", "1"))])
+
+
+def test_a_search_has_one_scale() -> None:
+    jobs = [SweepJob(0, [], {}, "", {"model": "a"}), SweepJob(1, [], {}, "", {"model": "b"})]
+    refuse_scales(jobs)
+    jobs.append(SweepJob(2, [], {}, "", {"model": "a", "dataset": "mnist"}, scale="mnist"))
+    with pytest.raises(ConfigError, match=r"measured apart: .*dataset=mnist"):
+        refuse_scales(jobs)
