@@ -95,7 +95,8 @@ def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding]
         if numbers:
             names = listed([found.collection.name(number) for number in sorted(numbers)])
             says = f"{counted(len(numbers), 'image')} {what}: {names}"
-            findings.insert(0, Finding("problem", about, says, cures.bad))
+            remedy = cures.bad or "replace them, or remove their class: without them a class or a split has no image"
+            findings.insert(0, Finding("problem", about, says, remedy))
     return findings, cures
 
 

@@ -1,9 +1,11 @@
 """What a run should leave out, as files that it reads: the unreadable images, and those that come twice."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.doctor.duplicates import Group
@@ -15,7 +17,10 @@ SURPLUS_NAME = "exclude.json"
 
 @dataclass(frozen=True)
 class Cures:
-    """Overrides: `bad` leaves out what cannot be read; `surplus` also the images that leak or contradict each other."""
+    """Overrides: `bad` leaves out what cannot be read; `surplus` also the images that leak or contradict each other.
+
+    One that would leave no image of a split or a class is "": no run could begin with it.
+    """
 
     bad: str = ""
     surplus: str = ""
@@ -33,16 +38,29 @@ def write_lists(folder: Path, found: Scan, groups: Sequence[Group], earlier: str
     """
     known = read_bad_files(earlier) if earlier else {}
     bad = {found.collection.name(number): reason for number, reason in found.bad.items()}
-    surplus = {
-        found.collection.name(number): _why(group, found.collection, number)
-        for group in groups
-        if group.leaks or group.contradicts
-        for number in group.surplus()
-    }
+    doubled = [(group, one) for group in groups if group.leaks or group.contradicts for one in group.surplus()]
+    surplus = {found.collection.name(number): _why(group, found.collection, number) for group, number in doubled}
+    without_bad = _write(folder / LIST_NAME, known | bad) if bad else ""
+    without_surplus = _write(folder / SURPLUS_NAME, known | surplus | bad) if surplus else ""
+    left_out = {*found.bad, *(number for _, number in doubled)}
     return Cures(
-        _write(folder / LIST_NAME, known | bad) if bad else "",
-        _write(folder / SURPLUS_NAME, known | surplus | bad) if surplus else "",
+        without_bad if _leaves_enough(found.collection, found.bad) else "",
+        without_surplus if _leaves_enough(found.collection, left_out) else "",
     )
+
+
+def _leaves_enough(collection: Collection, left_out: Container[int]) -> bool:
+    """Return True if each split and each class of the training images keeps an image without some."""
+    kept = np.array([number not in left_out for number in range(len(collection))], dtype=bool)
+    parts = np.array(collection.split_of)
+    if not all((kept & (parts == split)).any() for split in collection.parts):
+        return False
+    train = collection.parts["train"].targets
+    if train.ndim > 1:
+        return True
+    targets = np.concatenate([part.targets for part in collection.parts.values()])
+    learned = targets[kept] if collection.held_out else targets[kept & (parts == "train")]
+    return set(train.tolist()) <= set(learned.tolist())
 
 
 def _write(path: Path, reasons: dict[str, str]) -> str:

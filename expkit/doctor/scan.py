@@ -53,11 +53,11 @@ class Reading:
 
 
 class Collection:
-    """The samples of all splits in a row, by number."""
+    """The samples of all splits in a row, by number. held_out: whether validation is a share of the training data."""
 
     def __init__(self, splits: Splits) -> None:
         self.parts = {"train": splits.train} | ({"val": splits.val} if splits.val else {})
-        self.class_names = splits.train.class_names
+        self.class_names, self.held_out = splits.train.class_names, splits.held_out
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.format, given.output, given.top, given.threshold, given.sort_into, given.sheet,
             given.sheet_images, given.batch_size, given.workers, given.views,
         )  # fmt: skip
-        paths = collect_images(given.images, sys.stdin if "-" in given.images else ())
+        listed = sys.stdin if "-" in given.images else ()
+        paths = collect_images(given.images, listed, lambda note: print(note, file=sys.stderr))
         trained = load_trained(given.model, given.checkpoint, given.device, given.precision)
         for note in trained.notes:
             print(note, file=sys.stderr)

@@ -15,7 +15,6 @@ from expkit.config import Config
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth, reason_against
 from expkit.trained import load_trained, path_images, score
-from tests.forks import Forks
 
 THIN = (30_000, 1)  # width, height
 
@@ -120,12 +119,3 @@ def test_predict_and_evaluate_name_it_and_go_on(folder: Path, small_run: Run) ->
     assert scored.indices.tolist() == [1]
     with pytest.raises(BadImage, match=r"00\.png: is an image of"):
         trained.seen(paths[0])
-
-
-def test_the_doctor_names_it_and_its_list_leaves_it_out(folder: Path, tmp_path: Path, commands: Forks) -> None:
-    overrides = ["dataset=image_folder", f"dataset.root={folder}", "transforms=tutorial", "model.width=4"]
-    done = commands.run(tmp_path, *overrides, module="expkit.doctor")
-    assert "problem  images: 1 image too thin for the transforms: cat/00.png" in done.stdout, done.stdout + done.stderr
-    remedy = done.stdout.split("cure: ")[1].splitlines()[0]
-    again = commands.run(tmp_path, *overrides, remedy, module="expkit.doctor")
-    assert "too thin" not in again.stdout

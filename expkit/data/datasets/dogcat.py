@@ -35,7 +35,7 @@ def dogcat(root: str, val_root: str | None = None, classes: list[str] | None = N
     if place is not None:
         val_tree = image_tree(place)
         val = _labelled(val_tree, names, "dataset.val_root")
-        notes = [*notes, *overlap_warning(val_tree, tree, "validation")]
+        notes = [*notes, *val_tree.passed.notes(), *overlap_warning(val_tree, tree, "validation")]
     counts = Counter(train.targets.tolist())
     shown = ", ".join(f"class {index} is {name} ({counts[index]} images)" for index, name in enumerate(names))
     return Splits(train, val, notes=[shown, *notes, *tree.notes()])
@@ -73,7 +73,7 @@ def read_names(folder: Path, classes: list[str], option: str) -> ImageFiles:
 def _labelled(tree: FileTree, classes: list[str], option: str) -> ImageFiles:
     paths = sorted(tree.paths)
     if not paths:
-        raise nothing_found(tree.root, option)
+        raise nothing_found(tree.root, option, tree.passed)
     prefixes = [path.rsplit("/", 1)[-1].split(".", 1)[0] for path in paths]
     if unknown := sorted(set(prefixes) - set(classes)):
         example = paths[prefixes.index(unknown[0])]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from expkit.data.datasets.leftovers import PassedOver, is_leftover
+
 
 class FileTree:
     """Walks folders below a root and follows links, but reads no real folder and no real file twice.
@@ -16,7 +18,8 @@ class FileTree:
     that holds it. Links to folders elsewhere are followed; those that lead upwards are not.
 
     paths: of the wanted files, relative to the root, with / on every system. repeated: (path, what it is the same as)
-    of the links and hard links that were passed over. unreadable: folders without permission.
+    of the links and hard links that were passed over. unreadable: folders without permission. passed: leftovers of
+    other programs, and files that are not wanted.
     """
 
     def __init__(self, root: Path, wanted: Callable[[str], bool], tops: Iterable[str] = ("",)) -> None:
@@ -25,9 +28,13 @@ class FileTree:
         self.paths: list[str] = []
         self.repeated: list[tuple[str, str]] = []
         self.unreadable: list[str] = []
+        self.passed = PassedOver()
         self._inodes = array("Q")  # of the paths; 0 for what cannot be looked at
         self._folders: dict[str, str] = {}  # real folder -> path
         self._links: deque[tuple[str, str]] = deque()  # path, real folder that it lies in
+        tops = list(tops)
+        if "" not in tops:
+            self._look_beside(tops)
         for top in tops:
             if top and os.path.islink(root / top):
                 self._links.append((top, self._real))
@@ -36,6 +43,17 @@ class FileTree:
         while self._links:
             self._follow(*self._links.popleft())
         self._leave_out_repeated_files()
+
+    def _look_beside(self, tops: Sequence[str]) -> None:
+        """Count what lies in the root beside the folders to walk."""
+        for entry in self._entries(""):
+            if is_leftover(entry.name):
+                self.passed.leftover(entry.name)
+            elif entry.name not in tops and not entry.is_dir():
+                if self._wanted(entry.name):
+                    self.passed.loose[entry.name] += 1
+                else:
+                    self.passed.file(entry.name)
 
     def _walk(self, top: str, real: str) -> None:
         """Take the files of a folder and of those below it, and note the links."""
@@ -49,12 +67,16 @@ class FileTree:
             below: list[tuple[str, str]] = []
             for entry in self._entries(path):
                 name = f"{path}/{entry.name}" if path else entry.name
-                if entry.is_symlink():
+                if is_leftover(entry.name):
+                    self.passed.leftover(entry.name)
+                elif entry.is_symlink():
                     self._links.append((name, real))
                 elif entry.is_dir():
                     below.append((name, os.path.join(real, entry.name)))
                 elif self._wanted(entry.name):
                     self._add(name, entry.inode())
+                else:
+                    self.passed.file(entry.name)
             waiting += reversed(below)
 
     def _entries(self, path: str) -> list[os.DirEntry[str]]:
@@ -76,6 +98,8 @@ class FileTree:
         elif self._wanted(os.path.basename(path)):
             # One that leads nowhere stays in the list: reading it will say so.
             self._add(path, os.stat(real).st_ino if os.path.exists(real) else 0)
+        else:
+            self.passed.file(path)
 
     def _add(self, path: str, inode: int) -> None:
         self.paths.append(path)
@@ -118,7 +142,7 @@ class FileTree:
         return frozenset(self.paths)
 
     def notes(self) -> list[str]:
-        """Return what a user should know of the links and folders that were passed over."""
+        """Return what a user should know of the links, folders and files that were passed over."""
         found = []
         if self.repeated:
             path, other = self.repeated[0]
@@ -128,7 +152,7 @@ class FileTree:
         if self.unreadable:
             shown = ", ".join(self.unreadable[:3])
             found.append(f"warning: no permission to read {len(self.unreadable):,} folder(s), passed over: {shown}")
-        return found
+        return found + self.passed.notes()
 
 
 def _holds(folder: str, other: str) -> bool:

@@ -10,11 +10,12 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from expkit.data.dataset import ImageDataset
 from expkit.data.datasets.file_tree import FileTree
+from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.decode import read_file
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
-EXTENSIONS = tuple(IMG_EXTENSIONS)
+EXTENSIONS = (*IMG_EXTENSIONS, ".jfif", ".jpe", ".avif", ".gif")
 
 
 class ImageFiles(ImageDataset):
@@ -73,13 +74,14 @@ def image_paths(folder: Path) -> list[str]:
 
 
 def visible_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones."""
-    return sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    """Return the names of the folders in a folder, sorted, without hidden ones and leftovers of other programs."""
+    return sorted(place.name for place in folder.iterdir() if not is_leftover(place.name) and place.is_dir())
 
 
 def has_images(folder: Path) -> bool:
     """Return True if image files lie in the folder itself."""
-    return any(is_image(place.name) for place in folder.iterdir() if not place.is_dir())
+    names = (place.name for place in folder.iterdir() if not place.is_dir())
+    return any(is_image(name) and not is_leftover(name) for name in names)
 
 
 def overlap_warning(tree: FileTree, train: FileTree, purpose: str) -> list[str]:
@@ -94,6 +96,7 @@ def overlap_warning(tree: FileTree, train: FileTree, purpose: str) -> list[str]:
     ]
 
 
-def nothing_found(folder: Path, option: str) -> ConfigError:
-    kinds = ", ".join(EXTENSIONS)
-    return ConfigError(f"{option}: no image lies in '{folder}' (looked for {kinds}); give the images' folder")
+def nothing_found(folder: Path, option: str, passed: PassedOver | None = None) -> ConfigError:
+    """Return the refusal of a folder without images. passed: what lies there instead."""
+    looked = f"looked for {', '.join(EXTENSIONS)}" + (f"; there are {passed}" if passed and str(passed) else "")
+    return ConfigError(f"{option}: no image lies in '{folder}' ({looked}); give the images' folder")

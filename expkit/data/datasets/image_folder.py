@@ -27,9 +27,12 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
 
     A test/ beside them is kept apart: python -m expkit.evaluate RUN --split test reads it.
     """
-    found = find_splits(existing_folder(root, "dataset.root"), "dataset.root", val_root is None)
+    folder = existing_folder(root, "dataset.root")
+    found = find_splits(folder, "dataset.root", val_root is None)
     train, tree = _read(found.train, "dataset.root", found.classes)
     notes = [*found.notes, *_notes(tree)]
+    if found.train != folder:
+        notes += image_tree(folder, ()).passed.notes()
     place = found.val if val_root is None else _given(val_root)
     if place is None and found.train != Path(root).expanduser():
         notes.append(f"took {found.train} for training")
@@ -87,7 +90,7 @@ def _read(
             shown = f"train has {', '.join(known)}; val has {', '.join(filled)}"
             raise ConfigError(f"{option}: the classes differ: {shown} (not in train: {', '.join(unknown)})")
         if not tree.paths:
-            raise nothing_found(folder, option)
+            raise nothing_found(folder, option, tree.passed)
     names = list(known or classes)
     paths = [sorted(by_class.get(name, [])) for name in names]
     targets = np.repeat(np.arange(len(names)), [len(some) for some in paths])
@@ -96,10 +99,11 @@ def _read(
 
 def _no_image(folder: Path, option: str, empty: Sequence[str], tree: FileTree) -> ConfigError:
     named = ", ".join(empty)
+    there = f" (there are {tree.passed})" if str(tree.passed) else ""
     if same := next(((path, other) for path, other in tree.repeated if path.split("/", 1)[0] in empty), None):
         why = f" but what is there already ({same[0]}: {same[1]})"
         return ConfigError(f"{option}: no image in the class folder {named} of '{folder}'{why}; add some or remove it")
-    return ConfigError(f"{option}: no image in the class folder {named} of '{folder}'; add some or remove it")
+    return ConfigError(f"{option}: no image in the class folder {named} of '{folder}'{there}; add some or remove it")
 
 
 def _notes(tree: FileTree) -> list[str]:

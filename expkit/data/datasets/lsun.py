@@ -8,6 +8,7 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
+from expkit.data.datasets.leftovers import is_leftover
 from expkit.registry import ConfigError, datasets
 
 
@@ -15,7 +16,8 @@ from expkit.registry import ConfigError, datasets
 def lsun(root: str, classes: list[str] | None = None) -> Splits:
     """LSUN's scenes, each in <scene>_train_lmdb and <scene>_val_lmdb below the root; needs the extra expkit[lsun]."""
     folder = existing_folder(root, "dataset.root")
-    names = classes or sorted(place.name.removesuffix("_train_lmdb") for place in folder.glob("*_train_lmdb"))
+    found = (place.name for place in folder.glob("*_train_lmdb") if not is_leftover(place.name))
+    names = classes or sorted(name.removesuffix("_train_lmdb") for name in found)
     if not names:
         raise ConfigError(f"dataset.root: no <scene>_train_lmdb lies in '{root}'; put LSUN's lmdb folders there")
     if missing := [name for name in names if not (folder / f"{name}_train_lmdb").is_dir()]:

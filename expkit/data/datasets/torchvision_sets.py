@@ -10,6 +10,7 @@ from torchvision import datasets as tv
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import ImageFiles
+from expkit.data.datasets.leftovers import is_leftover
 from expkit.data.datasets.memory import ImageArrays, ReadByLibrary
 from expkit.registry import ConfigError, datasets
 from expkit.user_folders import expanded
@@ -93,8 +94,9 @@ def imagenet(root: str) -> Splits:
 
 def _files(opened_set: Any, names: list[str]) -> ImageFiles:
     root = Path(opened_set.root)
-    paths = [str(Path(path).relative_to(root)) for path, _ in opened_set.samples]
-    return ImageFiles(root, paths, (target for _, target in opened_set.samples), names)
+    samples = [(path, target) for path, target in opened_set.samples if not is_leftover(Path(path).name)]
+    paths = [str(Path(path).relative_to(root)) for path, _ in samples]
+    return ImageFiles(root, paths, (target for _, target in samples), names)
 
 
 @datasets.register("fake")
