@@ -1,20 +1,16 @@
 """A few training steps with a learning rate that grows from one to the next (Smith 2017, arXiv 1506.01186)."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from expkit.assembly import Job, assemble
-from expkit.data.samples import Batch
-from expkit.keys import key
-from expkit.models import training_mode
 from expkit.progress import bar
 from expkit.registry import ConfigError
 from expkit.resuming import Origin
-from expkit.training.divergence import gradient_norm
-from expkit.training.optimizers import build_optimizer
-from expkit.training.runner import Runner
+from expkit.training.divergence import TrainingDiverged
+from expkit.training.schedules import WarmUp
 
 Config = Mapping[str, Any]
 
@@ -79,9 +75,7 @@ def sweep_rates(config: Config, lowest: float, highest: float, steps: int) -> Sw
     """
     if not 0 < lowest < highest or steps < 10:
         raise ConfigError("find_lr: takes 0 < --lowest < --highest, and --steps from 10 up")
-    checkpoint = {key: value for key, value in config["checkpoint"].items() if key != "resume"}
-    config = {**config, "checkpoint": checkpoint, "watch": {}, "logger": {}, "on_nan": "stop"}
-    job = assemble(config, Origin())
+    job = assemble(_bare(config), Origin())
     found = Sweep()
     try:
         with bar("steps", steps) as advance:
@@ -93,44 +87,64 @@ def sweep_rates(config: Config, lowest: float, highest: float, steps: int) -> Sw
     return found
 
 
+def _bare(config: Config) -> Config:
+    """Return the config without what does more than train: of checkpoints only the weights to begin with stay."""
+    kept = {key: value for key, value in config["checkpoint"].items() if key in ("name", "init_from")}
+    none = {"ema_decay": None, "swa_from": None, "early_stopping_patience": None, "log_every": 10**9}
+    rate: dict[str, Any] = {"schedule": {"name": "constant"}, "checkpoint": kept, "watch": {}, "logger": {}}
+    return {**config, **none, **rate, "on_nan": "stop"}
+
+
 def _train(job: Job, found: Sweep, rates: list[float], advance: Callable[[int], None]) -> None:
-    runner, parts, options = job.runner, job.parts, job.options
-    parts.optimizer = build_optimizer(job.config["optimizer"], parts.model)  # the schedule has moved the other's rates
-    shares, step = _shares(job), 0
-    if parts.unfreezing:
-        parts.unfreezing.before_epoch(0)
-    training_mode(parts.model)
-    for batch, window, is_last in _batches(runner):
-        if len(batch.indices):
-            runner.forward_backward(batch, key(options.seed, "step", runner.epoch, runner.batch), window)
-        if not is_last:
-            continue
-        for group, share in zip(parts.optimizer.param_groups, shares, strict=True):
-            group["lr"] = rates[step] * share
-        gradient_norm(parts.model, options.clip_grad_norm)
-        parts.optimizer.step()
-        parts.optimizer.zero_grad(set_to_none=True)
-        found.add(rates[step], parts.train_metrics.interval()["loss"])
-        step += 1
-        advance(1)
-        if found.diverged or step == len(rates):
-            return
+    """Have the runner train, epoch after epoch, with a schedule that sets the next rate after each update."""
+    runner = job.runner
+    runner.last_step = len(rates) + 1
+    runner.parts.schedule = _Rising(job, found, rates, advance)
+    try:
+        while True:
+            runner.train_epoch()
+            runner.epoch, runner.batch = runner.epoch + 1, 0
+    except _Over:
+        pass
+    except TrainingDiverged:  # by a gradient that is no finite number, after a loss that is one
+        found.diverged = True
 
 
-def _shares(job: Job) -> list[float]:
-    """Return each group's rate as a share of optimizer.lr: groups of their own, and layer_decay, stay in proportion."""
-    groups = job.parts.optimizer.param_groups
-    common = job.config["optimizer"].get("lr", groups[0]["lr"])
-    return [group["lr"] / common for group in groups]
+class _Over(Exception):
+    """All rates have been tried, or higher ones are not worth a try."""
 
 
-def _batches(runner: Runner) -> Iterator[tuple[Batch, int, bool]]:
-    """Yield (batch, how many make up its update, whether it is the last of them), through as many epochs as needed."""
-    every = runner.options.accumulate_steps
-    while True:
-        numbers = range(runner.batches)
-        for number, batch in zip(numbers, runner.parts.train.epoch(runner.epoch), strict=False):
-            runner.batch = number
-            window = min(every, runner.batches - number // every * every)
-            yield batch, window, (number + 1) % every == 0 or number + 1 == runner.batches
-        runner.epoch += 1
+class _Rising:
+    """The schedule of a range test; it notes the loss of each update too."""
+
+    def __init__(self, job: Job, found: Sweep, rates: list[float], advance: Callable[[int], None]) -> None:
+        self.warmup, self.notes = WarmUp(), list[str]()
+        self.metrics, self.found, self.rates, self.advance = job.parts.train_metrics, found, rates, advance
+        self.groups = job.parts.optimizer.param_groups
+        # Groups of their own, and those of layer_decay, stay in proportion to optimizer.lr.
+        common = job.config["optimizer"].get("lr", self.groups[0]["lr"])
+        self.shares = [group["lr"] / common for group in self.groups]
+        self.step = 0
+        self._apply()
+
+    def after_step(self) -> None:
+        if self.metrics.count:  # else none of the update's files can be read
+            self.found.add(self.rates[self.step], self.metrics.interval()["loss"])
+        self.step += 1
+        self.advance(1)
+        if self.found.diverged or self.step == len(self.rates):
+            raise _Over
+        self._apply()
+
+    def _apply(self) -> None:
+        for group, share in zip(self.groups, self.shares, strict=True):
+            group["lr"] = self.rates[self.step] * share
+
+    def after_epoch(self, score: float) -> None:
+        """Nothing: the rate moves with the updates."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing: a range test is not resumed."""

@@ -80,6 +80,8 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
         raise ConfigError("optimizer.foreach: is another way than optimizer.fused; take one of the two out")
     fused = {"fused": True} if _can_be_fused(node, parameters) else {}
     optimizer: torch.optim.Optimizer = optimizers.build({**node, **fused}, params=groups)
+    if isinstance(optimizer, torch.optim.SGD):
+        optimizer.register_step_pre_hook(_complete_momentum)
     return optimizer
 
 
@@ -90,7 +92,24 @@ def _can_be_fused(node: Mapping[str, Any], parameters: Mapping[str, nn.Parameter
     """
     if "fused" not in optimizers.options(node["name"]) or any(node.get(key) is not None for key in _WAYS):
         return False
+    if node.get("dampening"):  # a momentum that begins later would not be zeros (_complete_momentum)
+        return False
     return all(one.is_floating_point() and one.device.type in ("cpu", "cuda", "mps") for one in parameters.values())
+
+
+def _complete_momentum(optimizer: torch.optim.Optimizer, *arguments: object) -> None:
+    """Let weights that get their first gradient after others begin with a momentum of zeros, as SGD without it does.
+
+    torch's fused SGD takes either all weights of a group with a momentum or none.
+    """
+    for group in optimizer.param_groups:
+        if not group.get("fused") or not group["momentum"]:
+            continue
+        moved = [one for one in group["params"] if one.grad is not None]
+        late = [one for one in moved if optimizer.state[one].get("momentum_buffer") is None]
+        if len(late) < len(moved):
+            for weight in late:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
 
 
 def _group_of(name: str, options: OptimizerOptions) -> int:

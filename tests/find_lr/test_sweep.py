@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from expkit import run
+from expkit.assembly import assemble
 from expkit.config import Config
 from expkit.find_lr.sweep import Sweep, sweep_rates
+from expkit.loggers import LoggerGuard
 from expkit.registry import ConfigError
+from expkit.training.schedules import FactorSchedule, WarmUp
+from tests.training.watch_runs import Shown
 
 Compose = Callable[..., Config]
 
@@ -89,6 +93,51 @@ def test_groups_keep_their_shares(small_config: Compose, monkeypatch: Any) -> No
     for rates in seen:
         assert [rate / max(rates) for rate in rates] == pytest.approx([rate / max(seen[0]) for rate in seen[0]])
     assert len(set(seen[0])) > 2
+
+
+def test_with_fp16_it_suggests_about_what_fp32_does(small_config: Compose) -> None:
+    words = ["dataset.train_images=60", "device.threads=1", "optimizer=sgd", "clip_grad_norm=1"]
+    full, half = (
+        sweep_rates(small_config(*words, f"device.precision={precision}"), 1e-5, 1.0, 40)
+        for precision in ("fp32", "fp16")
+    )
+    assert len(half.rates) == len(full.rates)
+    assert half.suggestion is not None
+    assert full.suggestion is not None
+    assert full.suggestion / 4 < half.suggestion < full.suggestion * 4
+
+
+OPTIONS = {
+    "plain": [],
+    "clipping": ["clip_grad_norm=0.1"],
+    "fp16": ["device.precision=fp16"],
+    "fp16, clipping": ["device.precision=fp16", "clip_grad_norm=0.1"],
+    "an average is left out": ["ema_decay=0.9"],
+    "pieces, two batches an update": ["accumulate_steps=2", "device.micro_batch=5"],
+    "pieces as memory allows": ["device.micro_batch=auto", "model=mlp"],
+    "mixing and dropout": ["transforms.batch=[{name: MixUp, alpha: 0.4}]", "model.dropout=0.3"],
+    "freed layer by layer": ["optimizer.unfreeze_every=1"],
+}
+
+
+@pytest.mark.parametrize("more", OPTIONS.values(), ids=OPTIONS)
+def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) -> None:
+    """A run whose schedule rises as the range does has the same losses, to the last digit."""
+    words = ["optimizer=sgd", "optimizer.lr=1.0", "schedule=constant", "log_every=1", "epochs=5", *more]
+    config = small_config(*words)
+    found = sweep_rates(config, 1e-3, 0.1, 10)
+    job = assemble({**config, "ema_decay": None, "watch": {}, "logger": {}})
+    shown = Shown()
+    job.parts.logger = LoggerGuard([shown])
+
+    class Rising(FactorSchedule):
+        def factor_at(self, step: int) -> float:
+            return float(1e-3 * 100.0 ** (step / 9))
+
+    job.parts.schedule = Rising(job.parts.optimizer, lambda progress: 1.0, 12, WarmUp())
+    job.runner.run()
+    losses = [point.values["loss"] for point in shown.points if point.kind == "step"]
+    assert found.losses == losses[:10]
 
 
 def test_a_range_that_is_none_is_refused(small_config: Compose) -> None:

@@ -98,6 +98,22 @@ def test_all_weights_are_updated_in_one_pass_unless_another_way_is_chosen(
             torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"momentum": 0.9, "dampening": 0.3}, {}])
+def test_weights_may_get_their_first_gradient_late(options: dict[str, Any]) -> None:
+    weights = []
+    for more in ({}, {"fused": False}):
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        optimizer = build_optimizer({"name": "sgd", "lr": 0.1, "weight_decay": 0.1, **options, **more}, layers)
+        for step in range(4):
+            layers[0].requires_grad_(step >= 2)
+            layers(torch.ones(2, 3)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        weights.append(torch.cat([one.flatten() for one in layers.parameters()]))
+    assert torch.allclose(*weights, atol=1e-6)
+
+
 def test_two_ways_at_once_are_refused(model: nn.Module) -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.foreach: is another way than optimizer\.fused; take one"):
         build_optimizer({"name": "sgd", "fused": True, "foreach": True}, model)
