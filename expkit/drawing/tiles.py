@@ -69,11 +69,19 @@ def font_of(points: int) -> Font:
 
 def shorten(text: str, width: int, font: Font) -> str:
     """Return the text, cut in its middle where it is wider than `width` pixels."""
-    text = one_line(text)
-    if font.getlength(text) <= width:
+    is_long = len(text) > 4 * width  # no such text fits, and measuring it takes time for each of its characters
+    text = one_line(text[: 2 * width] + text[-2 * width :] if is_long else text)
+    if not is_long and font.getlength(text) <= width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        shorter = text[: kept // 2] + "..." + text[len(text) - (kept - kept // 2) :]
-        if font.getlength(shorter) <= width:
-            return shorter
-    return text[:1]
+    fits, too_long = 1, len(text)  # characters that are kept
+    while too_long - fits > 1:
+        kept = (fits + too_long) // 2
+        if font.getlength(_cut(text, kept)) <= width:
+            fits = kept
+        else:
+            too_long = kept
+    return _cut(text, fits) if fits > 1 else text[:1]
+
+
+def _cut(text: str, kept: int) -> str:
+    return text[: kept // 2] + "..." + text[len(text) - (kept - kept // 2) :]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if sys.platform != "win32":
@@ -29,6 +29,8 @@ class Interruption:
     Where `waiting` says that nothing is half done, the handler raises it at once, so that no slow disk delays the end.
     A second Ctrl+C is a plain KeyboardInterrupt; other signals that follow change nothing.
     """
+
+    _may_raise: ClassVar[bool] = True  # by itself, without asking other ranks
 
     def __init__(self) -> None:
         self.requested: int | None = None
@@ -73,6 +75,17 @@ class Interruption:
     def waited(self) -> None:
         self._is_whole = False
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """While watchers look at a state that a checkpoint can be written of: then a signal ends the run at once."""
+        if self._may_raise and self.requested is not None:
+            raise Interrupted(self.requested)
+        self._is_whole = self._may_raise
+        try:
+            yield
+        finally:
+            self._is_whole = False
+
 
 class Waiting:
     """While a run waits for data, from whose step's edge it can go on: then a signal ends it at once.
@@ -101,6 +114,8 @@ class AgreedInterruption(Interruption):
 
     ranks: the processes of the run. Each `check` asks what the others had been told at the check before.
     """
+
+    _may_raise = False
 
     def __init__(self, ranks: Any) -> None:
         super().__init__()

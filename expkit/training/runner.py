@@ -57,13 +57,13 @@ class Runner:
         self.parts.logger.progress.epochs = math.ceil(self.last_step / self.steps_per_epoch)
         if self.options.on_nan == "roll_back" and self.saved is None:
             self.save({})  # what the first steps can go back to
-        self.parts.watch.begin(self.parts.logger, self.step, self.steps_per_epoch, self.last_step)
+        own = self.parts.logger, self.parts.interruption
+        self.parts.watch.begin(*own, self.step, self.steps_per_epoch, self.last_step)
         while not self.is_over:
             try:
                 began = time.perf_counter()
                 trained = self.train_epoch()
-                evaluated = self.evaluate()
-                self.finish_epoch(trained, evaluated, time.perf_counter() - began)
+                self.finish_epoch(trained, self.evaluate(), time.perf_counter() - began)
             except RollBack as asked:
                 self.go_back(asked)
             except Interrupted as asked:

@@ -1,16 +1,22 @@
 """Watching: every watcher shows what it says, when it says, and the run ends bit for bit as if nobody had looked."""
 
 import random
+import signal
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from expkit.assembly import assemble, check
 from expkit.loggers import LoggerGuard
-from expkit.loggers.exhibits import Curves, Embedding, Graph, Histogram, Matrix, Picture, Table
+from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table
 from expkit.registry import ConfigError
+from expkit.training.interruption import Interrupted
 from expkit.training.watch import Watcher
+from expkit.training.watch.base import Scene, Where
+from expkit.training.watch.scores import Confusion
+from expkit.training.watch.watch import judge
 from tests.training.watch_runs import Compose, Shown, watched, weights
 
 KINDS = {
@@ -111,3 +117,46 @@ def test_a_misspelt_option_is_refused_with_its_path(small_config: Compose) -> No
     config["watch"]["inputs"]["cuont"] = 3
     with pytest.raises(ConfigError, match=r"watch.inputs.cuont: inputs has no option 'cuont'; did you mean 'count'"):
         check(config)
+
+
+@pytest.mark.parametrize("moment", ["inputs", "judge", "evaluated"])
+def test_a_signal_does_not_wait_for_a_watcher(moment: str, small_config: Compose) -> None:
+    class Slow(Watcher):
+        went_on = False
+
+        def look(self, *arguments: object) -> list[Exhibit]:
+            signal.raise_signal(signal.SIGTERM)
+            for _ in range(1000):
+                self.went_on = True
+            return []
+
+    setattr(Slow, moment, Slow.look)
+    Slow.moment = "inputs" if moment == "inputs" else "evaluation"
+    runner, slow = assemble(small_config("watch=none")).runner, Slow()
+    runner.parts.watch._chosen.append((slow, 1))
+    with runner.parts.interruption.heard(), pytest.raises(Interrupted) as found:
+        runner.run()
+    assert found.value.is_whole
+    assert not slow.went_on
+
+
+def test_labels_of_a_caption_are_few() -> None:
+    names = [f"class {number}" for number in range(300)]
+    scene = Scene(nn.Identity(), (0,) * 3, (1,) * 3, names, "multilabel", str, (8, 8))
+    assert scene.label(torch.ones(300)) == "class 0, class 1, class 2, class 3 and 296 more"
+    assert scene.label(torch.zeros(300)) == "none"
+    assert scene.label((torch.arange(300) < 4).float()) == "class 0, class 1, class 2, class 3"
+    mixed = torch.zeros(300)
+    mixed[:6] = torch.tensor([0.05, 0.3, 0.05, 0.25, 0.2, 0.15])
+    assert scene.label(mixed) == "class 1 30%, class 3 25%, class 4 20%, class 5 15% and 2 more"
+
+
+def test_a_confusion_matrix_that_is_not_shown_takes_no_memory(small_config: Compose) -> None:
+    scene = Scene(nn.Identity(), (0,) * 3, (1,) * 3, ["one"] * 30_000, "single_label", str, (8, 8))
+    watcher = Confusion()
+    watcher.scene = scene
+    watcher.before_evaluation()
+    targets, images = torch.tensor([0, 29_999]), torch.zeros(2, 3, 8, 8)
+    watcher.judge(judge(images, torch.zeros(2, 30_000), targets, targets, "single_label"))
+    assert watcher.counts.size == 0
+    assert watcher.evaluated(Where(0, 1)) == ()

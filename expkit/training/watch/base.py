@@ -16,6 +16,7 @@ from expkit.registry import ConfigError, watchers
 Moment = Literal["start", "inputs", "update", "evaluation"]
 Kept = TypeVar("Kept")
 Shown = Sequence[Exhibit | Point]
+MOST_LABELS = 4  # named in a caption
 
 
 @watchers.share
@@ -46,12 +47,19 @@ class Scene:
     input_size: tuple[int, int]
 
     def label(self, target: Tensor) -> str:
-        """Return the class of a target; of a mixed or multilabel one (C,) its classes, with their shares."""
+        """Return the class of a target; of a mixed or multilabel one (C,) its classes, with their shares.
+
+        Of more than MOST_LABELS classes those with the largest shares are named, the others counted.
+        """
         if target.ndim == 0:
             return self.class_names[int(target)]
-        present = [(self.class_names[place], share) for place, share in enumerate(target.tolist()) if share > 0.02]
-        whole = all(share > 0.98 for _, share in present)
-        return ", ".join(name if whole else f"{name} {share:.0%}" for name, share in present) or "none"
+        present = (target > 0.02).nonzero()[:, 0]
+        shares = target[present].float()
+        whole = bool((shares > 0.98).all())
+        kept = shares.argsort(descending=True, stable=True)[:MOST_LABELS].sort().values
+        named = [(self.class_names[place], float(target[place])) for place in present[kept].tolist()]
+        label = ", ".join(name if whole else f"{name} {share:.0%}" for name, share in named)
+        return label + (f" and {len(present) - MOST_LABELS:,} more" if len(present) > MOST_LABELS else "") or "none"
 
     def pixels(self, image: Tensor) -> Tensor:
         """Return a normalised (3, H, W) image as uint8 pixels on the CPU."""

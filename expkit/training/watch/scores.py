@@ -21,11 +21,16 @@ _MOST_CLASSES = 200  # a larger confusion matrix is no picture any more
 class _Counts(Watcher):
     """Counts decisions: `counts` (C, C), true class by predicted class."""
 
+    @property
+    def can_be_shown(self) -> bool:
+        return self.scene.task != "multilabel" and len(self.scene.class_names) <= _MOST_CLASSES
+
     def before_evaluation(self) -> None:
-        self.counts = np.zeros((len(self.scene.class_names),) * 2, dtype=np.int64)
+        size = len(self.scene.class_names) if self.can_be_shown else 0  # of 20,000 classes it would be 3 GB
+        self.counts = np.zeros((size, size), dtype=np.int64)
 
     def judge(self, judged: Judged) -> None:
-        if self.scene.task == "multilabel":
+        if not self.can_be_shown:
             return
         size = len(self.scene.class_names)
         cells = judged.targets * size + judged.probabilities.argmax(1)
@@ -37,7 +42,7 @@ class Confusion(_Counts):
 
     def evaluated(self, where: Where) -> Shown:
         names = list(self.scene.class_names)
-        if self.scene.task == "multilabel" or len(names) > _MOST_CLASSES:
+        if not self.can_be_shown:
             return ()
         rows = [[name, *counts] for name, counts in zip(names, self.counts.tolist(), strict=True)]
         right, total = int(np.trace(self.counts)), int(self.counts.sum())

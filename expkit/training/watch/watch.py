@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expkit.loggers import LoggerGuard, Point
 from expkit.registry import watchers
+from expkit.training.interruption import Interruption
 from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 
 Config = Mapping[str, Any]
@@ -32,7 +33,7 @@ class Watch:
         """chosen: watchers with the epochs between their looks."""
         self._chosen = list(chosen)
         self._scene = scene
-        self._logger = LoggerGuard()
+        self._logger, self._interruption = LoggerGuard(), Interruption()
         self._steps_per_epoch = self._last_step = 1
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
@@ -44,9 +45,12 @@ class Watch:
 
     # ---- what the loop calls -------------------------------------------------------------------------------
 
-    def begin(self, logger: LoggerGuard, step: int, steps_per_epoch: int, last_step: int) -> None:
+    def begin(
+        self, logger: LoggerGuard, interruption: Interruption, step: int, steps_per_epoch: int, last_step: int
+    ) -> None:
         """Call before the first step: shows the model as it starts."""
-        self._logger, self._steps_per_epoch, self._last_step = logger, steps_per_epoch, last_step
+        self._logger, self._interruption = logger, interruption
+        self._steps_per_epoch, self._last_step = steps_per_epoch, last_step
         for watcher, _ in self._chosen:
             assert self._scene is not None
             watcher.scene = self._scene
@@ -113,10 +117,15 @@ class Watch:
         if not due:
             return
         assert self._scene is not None
+        # Between a gradient and its update the state is not whole: a signal waits for that update.
+        is_whole = due[0].moment in ("inputs", "evaluation")
+        moment = self._interruption.looking if is_whole else nullcontext
         with undisturbed(self._scene.model):
             for watcher in due:
                 try:
-                    for shown in question(watcher) or ():
+                    with moment():
+                        found = list(question(watcher) or ())
+                    for shown in found:
                         if isinstance(shown, Point):
                             values = self.measured if watcher.moment == "evaluation" else self.pending
                             values |= {name: float(value) for name, value in shown.values.items()}
