@@ -12,6 +12,7 @@ from rich.table import Table
 
 from expkit.escaping import csv_cell
 from expkit.evaluate.evaluate import Evaluation
+from expkit.evaluate.intervals import CONFIDENCE
 from expkit.evaluate.pictures import draw_confusion, draw_mistakes
 from expkit.evaluate.scores import ClassScores, Scores
 from expkit.terminal import Console
@@ -26,12 +27,9 @@ def print_scores(console: Console, heading: Mapping[str, str], scores: Scores) -
     """Print who was evaluated on what, the scores, and the classes with the lowest F1 first."""
     for word, text in heading.items():
         console.print(f"{word:<9}{text}", soft_wrap=True, markup=False, highlight=False)
-    values = dict(scores.overall)
-    low, high = values.pop("accuracy_low"), values.pop("accuracy_high")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in values.items():
-        interval = f"95 % of such samples lie within {low:.4f} to {high:.4f}" if name == "accuracy" else ""
-        table.add_row(name, f"{value:.4f}", interval)
+    for name, value in scores.overall.items():
+        table.add_row(name, _shown(value), str(scores.intervals.get(name, "")))
     console.print(table)
     classes = Table("class", box=None, padding=(0, 2, 0, 0))
     words = [one.name for one in fields(ClassScores) if one.name != "name"]
@@ -56,7 +54,8 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
     scores = evaluation.scores
     plain = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
     bad = {one.location: one.reason for one in evaluation.bad}
-    content = json.dumps(plain | {"bad_files": bad}, indent=1, ensure_ascii=False)
+    intervals = {name: {"confidence": CONFIDENCE, **one._asdict()} for name, one in scores.intervals.items()}
+    content = json.dumps(plain | {"intervals": intervals, "bad_files": bad}, indent=1, ensure_ascii=False)
     (folder / "scores.json").write_text(content + "\n", encoding="utf-8")
     write_csv(folder / "by_class.csv", [asdict(one) for one in scores.by_class])
     worst = evaluation.worst()
@@ -88,9 +87,12 @@ def print_runs(console: Console, rows: Sequence[Row]) -> None:
     """Print several runs under each other, the most accurate first."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("run", overflow="fold")
-    for heading in ("images", "accuracy", "from", "to", "f1_macro", "auc"):
+    for heading in ("images", "accuracy", "95 % from", "to", "f1_macro", "auc"):
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: -row["accuracy"]):
         words = ("accuracy", "accuracy_low", "accuracy_high", "f1_macro", "auc")
-        table.add_row(row["run"], f"{row['images']:,}", *(_shown(row[word]) for word in words))
+        table.add_row(row["run"], f"{row['images']:,}", *(_shown(row.get(word, math.nan)) for word in words))
     console.print(table)
+    console.print(
+        "from, to: 95 % confidence interval of the accuracy (Wilson; of several labels bootstrap over samples)"
+    )

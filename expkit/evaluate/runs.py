@@ -72,7 +72,7 @@ def _row(
         "images": len(evaluation.indices),
         "bad": len(evaluation.bad),
     }
-    return about | evaluation.scores.overall
+    return about | evaluation.scores.row()
 
 
 def _print(

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
+
+from expkit.evaluate.intervals import Decisions, Interval, bootstrap, wilson
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)
-_NORMAL_95 = 1.959963984540054  # quantile of the normal distribution: 95 % lie within so many deviations
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,24 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """overall: name -> value; by_class: in the model's order; confusion: (C, C) true by predicted, if there is one."""
+    """overall: name -> value; by_class: in the model's order; intervals: of some of the overall ones.
+
+    confusion: (C, C) true by predicted, if there is one.
+    """
 
     overall: dict[str, float]
     by_class: list[ClassScores]
+    intervals: dict[str, Interval]
     confusion: Tensor | None = None
 
-
-def wilson(correct: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `count` independent decisions (Wilson 1927, equation for the limits)."""
-    if not count:
-        return 0.0, 1.0
-    share, z2 = correct / count, _NORMAL_95**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _NORMAL_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    def row(self) -> dict[str, float]:
+        """Return the overall scores, each followed by its interval's limits."""
+        found = {}
+        for name, value in self.overall.items():
+            found[name] = value
+            if interval := self.intervals.get(name):
+                found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        return found
 
 
 def single_label(probabilities: Tensor, targets: Tensor, names: tuple[str, ...], top_k: int = 5) -> Scores:
@@ -54,11 +59,11 @@ def single_label(probabilities: Tensor, targets: Tensor, names: tuple[str, ...],
     tm = _torchmetrics()
     classes = len(names)
     right = probabilities.argmax(1) == targets
-    low, high = wilson(float(right.sum()), len(targets))
-    overall = {"accuracy": float(right.float().mean()), "accuracy_low": low, "accuracy_high": high}
+    shares = {"accuracy": right}
     if top_k < classes:
-        overall[f"top{top_k}"] = float((probabilities.topk(top_k).indices == targets[:, None]).any(1).float().mean())
-    overall["loss"] = float(-probabilities.gather(1, targets[:, None]).clamp_min(1e-12).log().mean())
+        shares[f"top{top_k}"] = (probabilities.topk(top_k).indices == targets[:, None]).any(1)
+    losses = -probabilities.gather(1, targets[:, None])[:, 0].clamp_min(1e-12).log()
+    overall = {name: float(share.float().mean()) for name, share in shares.items()} | {"loss": float(losses.mean())}
     with _quiet():
         given: tuple[Any, ...] = (probabilities, targets, classes)
         for average in ("macro", "weighted"):
@@ -73,7 +78,12 @@ def single_label(probabilities: Tensor, targets: Tensor, names: tuple[str, ...],
         error = tm.multiclass_calibration_error(*given, n_bins=BINS, norm="l1")
         confusion = tm.multiclass_confusion_matrix(*given)
     by_class = _by_class(names, torch.bincount(targets, minlength=classes), len(targets), per_class)
-    return Scores(overall | _means(by_class) | {"calibration_error": float(error)}, by_class, confusion)
+    overall |= _means(by_class) | {"calibration_error": float(error)}
+    there, said = (one_hot(one, classes).bool() for one in (targets, probabilities.argmax(1)))
+    gaps = _gaps(probabilities.amax(1)[:, None], right[:, None])
+    intervals = bootstrap(Decisions(probabilities, there, said, {"loss": losses}, gaps, 1), overall)
+    intervals |= {name: wilson(float(share.sum()), len(share)) for name, share in shares.items()}
+    return Scores(overall, by_class, intervals, confusion)
 
 
 def multilabel(probabilities: Tensor, targets: Tensor, names: tuple[str, ...], threshold: float = 0.5) -> Scores:
@@ -84,9 +94,7 @@ def multilabel(probabilities: Tensor, targets: Tensor, names: tuple[str, ...], t
     tm = _torchmetrics()
     targets = targets.long()
     right = (probabilities >= threshold) == targets.bool()
-    low, high = wilson(float(right.sum()), right.numel())
-    overall = {"accuracy": float(right.float().mean()), "accuracy_low": low, "accuracy_high": high}
-    overall["exact"] = float(right.all(1).float().mean())
+    overall = {"accuracy": float(right.float().mean()), "exact": float(right.all(1).float().mean())}
     with _quiet():
         given: tuple[Any, ...] = (probabilities, targets, len(names))
         for average in ("macro", "micro", "weighted"):
@@ -97,7 +105,19 @@ def multilabel(probabilities: Tensor, targets: Tensor, names: tuple[str, ...], t
         ] + [part(*given, average="none") for part in (tm.multilabel_auroc, tm.multilabel_average_precision)]
         error = tm.binary_calibration_error(probabilities.flatten(), targets.flatten(), n_bins=BINS, norm="l1")
     by_class = _by_class(names, targets.sum(0), len(targets), per_class)
-    return Scores(overall | _means(by_class) | {"calibration_error": float(error)}, by_class)
+    overall |= _means(by_class) | {"calibration_error": float(error)}
+    gaps, each = _gaps(probabilities, targets), {"accuracy": right.float().mean(1)}
+    drawn = Decisions(probabilities, targets.bool(), probabilities >= threshold, each, gaps, len(names))
+    # The decisions on one image are not independent, so that Wilson's interval would be too narrow.
+    intervals = bootstrap(drawn, overall) | {"exact": wilson(float(right.all(1).sum()), len(right))}
+    return Scores(overall, by_class, intervals)
+
+
+def _gaps(confidences: Tensor, truths: Tensor) -> Tensor:
+    """Return (N, B) sums of confidence - truth in each bin, of (N, K) decisions; a confidence of 1 has a bin alone."""
+    edges = torch.linspace(0, 1, BINS + 1)
+    places = torch.bucketize(confidences.contiguous(), edges, right=True) - 1
+    return torch.zeros(len(places), BINS + 1).scatter_add_(1, places, confidences - truths.float())
 
 
 def _by_class(names: tuple[str, ...], counts: Tensor, total: int, parts: list[Tensor]) -> list[ClassScores]:

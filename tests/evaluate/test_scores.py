@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from expkit.evaluate.scores import multilabel, single_label, wilson
+from expkit.evaluate.intervals import wilson
+from expkit.evaluate.scores import multilabel, single_label
 
 NAMES = ("a", "b", "c")
 # By argmax: a a b c b a; the third and the last are wrong.
@@ -15,30 +16,12 @@ PROBABILITIES = torch.tensor(
 TARGETS = torch.tensor([0, 0, 2, 2, 1, 1])
 
 
-@pytest.mark.parametrize(
-    ("correct", "count", "low", "high"),
-    [
-        # Newcombe 1998 (Statistics in Medicine 17, table I, method 3: the score method without correction)
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilsons_interval_as_published(correct: int, count: int, low: float, high: float) -> None:
-    assert wilson(correct, count) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_wilsons_interval_of_all_and_of_none() -> None:
-    assert wilson(10, 10)[1] == pytest.approx(1)
-    assert wilson(0, 0) == (0, 1)
-
-
 def test_single_label_by_hand() -> None:
     scores = single_label(PROBABILITIES, TARGETS, NAMES, top_k=2)
     overall = scores.overall
     assert overall["accuracy"] == pytest.approx(4 / 6)
-    assert (overall["accuracy_low"], overall["accuracy_high"]) == pytest.approx(wilson(4, 6))
+    assert scores.intervals["accuracy"] == wilson(4, 6)
+    assert scores.intervals["top2"] == wilson(6, 6)
     assert overall["top2"] == 1
     assert overall["loss"] == pytest.approx(-sum(map(math.log, (0.8, 0.6, 0.3, 0.8, 0.6, 0.3))) / 6)
     by_class = {one.name: one for one in scores.by_class}
