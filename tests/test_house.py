@@ -23,7 +23,7 @@ ORDER = [
         "sealing",
     ),
     ("plugins", "listing", "references", "portable"),
-    ("vetting", "drawing", "progress", "command"),
+    ("vetting", "drawing", "progress", "command", "visdom_server"),
     ("data", "models", "devices", "loggers", "checkpoints"),
     ("training",),
     ("guard",),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from expkit.visdom import main
 from tests.loggers.servers import free_port, panes, post
 from tests.sockets import listening, open_to_others
 
@@ -102,3 +103,19 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == f"error: --port: {port} cannot be opened: Address already in use; give another one\n"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "eight", "9" * 5000])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"--port={port}"])
+    assert ended.value.code == 2
+    assert "--port: takes a number from 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended:
+        main([f"--port={free_port()}", f"--page={tmp_path}/page", f"--folder={tmp_path}/file"])
+    assert ended.value.code == 2
+    assert "error: --folder: " in capsys.readouterr().err

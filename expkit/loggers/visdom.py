@@ -12,6 +12,7 @@ import numpy as np
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
 from expkit.registry import ConfigError, loggers
+from expkit.visdom_server import install_command
 
 ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
 REFUSED = "the server asks for a login, or refuses this one"
@@ -227,7 +228,7 @@ def visdom(
     import importlib.util
 
     if importlib.util.find_spec("visdom") is None:
-        raise ConfigError("logger.visdom: needs the package visdom; install expkit[visdom]")
+        raise ConfigError(f"logger.visdom: needs the package visdom; {install_command()}")
     username = username or os.environ.get("VISDOM_USERNAME")
     password = os.environ.get("VISDOM_PASSWORD")  # never in a config, which the record keeps
     if username and not password:

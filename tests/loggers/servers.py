@@ -23,7 +23,8 @@ def free_port() -> int:
 
 def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     """Start visdom's server without its page, and return when it answers."""
-    program = "import sys; sys.modules['torch'] = None; from visdom.server.run_server import main; main()"
+    slim = "from expkit.visdom_server import without_slow_imports"
+    program = f"{slim}\nwith without_slow_imports():\n    from visdom.server.run_server import main\nmain()"
     arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local", *more]
     folder.mkdir(exist_ok=True)
     with open(folder / "server.log", "ab") as log:
