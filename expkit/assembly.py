@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from expkit.builders import (
     build_input,
     build_loss,
     build_model,
-    build_order,
     build_training,
     check_chains,
     check_mixing,
@@ -31,13 +30,14 @@ from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.labels import unique_names
+from expkit.data.limits import subset_of
 from expkit.data.mixing import build_mixing
 from expkit.data.samples import BadSample
 from expkit.data.workers import WorkerFailed
 from expkit.devices import Ranks
 from expkit.devices.placement import available_cores
 from expkit.heading import heading
-from expkit.loaders import build_loaders
+from expkit.loaders import build_loaders, build_orders
 from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
@@ -130,6 +130,11 @@ class Job:
         return lines
 
     @property
+    def subset(self) -> str:
+        """Of how many of the validation images the scores are, an empty text for all of them."""
+        return subset_of(self.config, len(self.splits.val)) if self.splits.val is not None else ""
+
+    @property
     def name(self) -> str:
         """What the run folder's name begins with."""
         return run_name(self.config)
@@ -176,8 +181,9 @@ def assemble(
     loss = build_loss(config["loss"], splits.train, model)
     mixing = build_mixing(config["transforms"].get("batch", []), len(splits.train.class_names), splits.train.task)
     check_mixing(mixing, loss, config["loss"]["name"], len(splits.train.class_names))
-    order = build_order(config["sampler"], splits.train)
-    train, val = build_loaders(config["dataset"], splits, basis.chains, order, options, device, ranks)
+    orders = build_orders(config["sampler"], splits, options)
+    splits = replace(splits, notes=[*splits.notes, *orders[1].notes])
+    train, val = build_loaders(config["dataset"], splits, basis.chains, orders, options, device, ranks)
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train, ranks)
     parts.facts["transforms"] = pixels.resolved(config["transforms"], basis.sizes, normalize)
     parts.mixing = mixing
@@ -192,7 +198,7 @@ def assemble(
     higher = add_extras(parts, options, config["checkpoint"], splits.train)
     job = Job(config, options, splits, parts, runner, higher, origin)
     job.lines = heading(config, splits, parts, runner)
-    job.notes = [*splits.notes, basis.note, *order.notes, *parts.watch.notes, *parts.schedule.notes]
+    job.notes = [*splits.notes, basis.note, *orders[0].notes, *parts.watch.notes, *parts.schedule.notes]
     job.notes += begin(job, origin)
     return job
 

@@ -16,11 +16,10 @@ from expkit.data.growth import reason_against
 from expkit.data.labels import check_image
 from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
-from expkit.data.samplers import Order
 from expkit.devices import Device, Layout, Ranks, Split
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
-from expkit.registry import ConfigError, devices, losses, models, samplers
+from expkit.registry import ConfigError, devices, losses, models
 from expkit.trained import load_trained
 from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
 from expkit.training.divergence import Buffers
@@ -165,11 +164,6 @@ def class_counts(data: ImageDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
     if data.targets.ndim == 2:
         return np.asarray(data.targets.sum(axis=0), dtype=np.int64)
     return np.bincount(data.targets.astype(np.int64), minlength=len(data.class_names))
-
-
-def build_order(node: Config, data: ImageDataset) -> Order:
-    order: Order = samplers.build(node, targets=data.targets, class_names=data.class_names)
-    return order
 
 
 def build_training(

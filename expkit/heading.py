@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from expkit.data.dataset import Splits
+from expkit.data.limits import subset_of
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
 
@@ -17,8 +18,9 @@ def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Run
     classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
     frozen = f", {trained:,} of them trained" if trained < count else ""
     strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
+    validated = subset_of(config, len(val)).removesuffix(" images") or f"{len(val):,}"
     return {
-        "data": f"{len(data):,} images to train, {len(val):,} to validate, {len(data.class_names)} classes ({classes})",
+        "data": f"{len(data):,} images to train, {validated} to validate, {len(data.class_names)} classes ({classes})",
         "model": f"{config['model']['name']}, {count:,} parameters{frozen}",
         "device": parts.device.describe()
         + parts.pieces.describe()

@@ -4,33 +4,45 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from expkit.data import transforms as pixels
 from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.dataset import Splits
 from expkit.data.datasets import DataOptions
+from expkit.data.limits import evaluation_order, training_order
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
 from expkit.data.samples import Samples
 from expkit.devices import Device, Ranks
 from expkit.devices.placement import available_cores
-from expkit.registry import ConfigError, datasets
+from expkit.registry import ConfigError, datasets, samplers
 from expkit.training.options import RunOptions
 
 Config = Mapping[str, Any]
+
+
+def build_orders(node: Config, splits: Splits, options: RunOptions) -> tuple[Order, Order]:
+    """Return the orders of training and of validation. Raises ConfigError."""
+    data, val = splits.train, splits.val
+    assert val is not None
+    order: Order = samplers.build(node, targets=data.targets, class_names=data.class_names)
+    size = options.eval_batch_size or options.batch_size
+    return (
+        training_order(order, data, options.seed, options.batch_size, options.limit_train_batches),
+        evaluation_order(val, options.seed, size, options.limit_eval_batches),
+    )
 
 
 def build_loaders(
     node: Config,
     splits: Splits,
     chains: Mapping[str, pixels.Chain],
-    order: Order,
+    orders: tuple[Order, Order],
     options: RunOptions,
     device: Device,
     ranks: Ranks | None = None,
 ) -> tuple[Loader, Loader]:
     """Return the loaders of training and validation; of a rank, those of its part of each batch."""
+    order, evaluated = orders
     data: DataOptions = datasets.shared(node)
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
@@ -44,13 +56,12 @@ def build_loaders(
     val_data, val_chain = cached(splits.val, chains["eval"], cache, "val")
     train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
-    every = Order(len(val_data), lambda generator: np.arange(len(val_data)))
     eval_batch_size = options.eval_batch_size or options.batch_size
     own: dict[str, Any] = {"part": (ranks.rank, ranks.size)} if ranks else {}
     own |= loading(data, train, device, ranks.local_size if ranks else 1)
     return (
         Loader(train, order, options.batch_size, drop_last=data.drop_last, **own),
-        Loader(val, every, eval_batch_size, **own | loading(data, val, device, ranks.local_size if ranks else 1)),
+        Loader(val, evaluated, eval_batch_size, **own | loading(data, val, device, ranks.local_size if ranks else 1)),
     )
 
 

@@ -93,11 +93,14 @@ class Opened:
         summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason
-        summary |= {name: f"{value:.4f}" for name, value in runner.scores.items()} | self.job.data_lines()
+        of_subset = f"  (of {subset})" if (subset := self.job.subset) else ""
+        summary |= {
+            name: f"{value:.4f}" + of_subset * name.startswith("val/") for name, value in runner.scores.items()
+        } | self.job.data_lines()
         if kept and kept.best:
             result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
             result["higher_is_better"] = self.job.higher_is_better
-            summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}  {relative(kept.best)}"
+            summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}{of_subset}  {relative(kept.best)}"
         if kept and kept.last:
             summary["last"] = relative(kept.last)
         summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}

@@ -80,6 +80,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     for note in comparison.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     for row in comparison.rows:
+        if limit := row.settings.get("limit_eval_batches", "").removeprefix("null"):
+            shown = f"{row.run.name}: its val scores are of at most {limit} batches (limit_eval_batches)"
+            console.print(Text(shown, style="yellow"), soft_wrap=True)
         reasons = [str(row.run.record["reason"])] if row.run.record.get("reason") else []
         for problem in [*reasons, *row.run.problems]:
             console.print(Text(f"{row.run.name}: {problem}", style="yellow"), soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from expkit.data.limits import subset_of
 from expkit.disk import write_whole
 from expkit.report.best import Epoch, best_of, epochs_in, monitor_of
 from expkit.report.curves import run_charts
@@ -77,7 +78,9 @@ def _when(text: object) -> str:
 def _figures(run: RunFiles) -> Rows:
     """Return the few numbers one looks for first."""
     result, epochs = run.result, epochs_in(run.points)
-    rows: Rows = _scores(run, epochs)
+    val = run.data.get("val")
+    subset = subset_of(run.config, val.get("images") if isinstance(val, Mapping) else None)
+    rows: Rows = [(name + (f" (of {subset})" if subset else ""), score) for name, score in _scores(run, epochs)]
     done = result.get("epochs", len(epochs))
     rows.append(("epochs", f"{done} of {run.config.get('epochs', '?')}"))
     if "steps" in result:

@@ -24,7 +24,8 @@ class RunOptions:
     of the run after which the weights at each epoch's end are averaged equally (stochastic weight averaging), null for
     none. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
     each step), or roll_back to the last checkpoint and pass over the batch. limit_train_batches, limit_eval_batches:
-    null for all. output_dir: where run folders are made.
+    null for all (evaluation, and training in a fixed order, then take a subset spread over the classes by key).
+    output_dir: where run folders are made.
     """
 
     name: str | None = None

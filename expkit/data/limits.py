@@ -1,0 +1,71 @@
+"""Part of a data set instead of all of it: which samples limit_train_batches and limit_eval_batches leave."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expkit.data.dataset import ImageDataset
+from expkit.data.samplers import Order
+from expkit.keys import generator, key
+
+Indices = NDArray[np.int64]
+
+
+def spread_over_classes(targets: NDArray[Any], keys: NDArray[np.uint64], count: int) -> Indices:
+    """Return the places of `count` of the targets, in ascending order: one of each class, then by the classes' sizes.
+
+    Within a class the keys decide. Several labels an image: by the keys alone.
+    """
+    classes = targets if targets.ndim == 1 else np.zeros(len(targets), dtype=np.int64)
+    order = np.lexsort((keys, classes))
+    _, starts, sizes = np.unique(classes[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)  # within its class
+    share = np.where(rank == 0, 0.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    taken = order[np.lexsort((keys[order], share))[:count]]
+    return np.sort(taken)
+
+
+def evaluation_order(data: ImageDataset, seed: int, size: int, limit: int | None) -> Order:
+    """Return the order of evaluation: every sample once, or of as many batches a subset spread over the classes."""
+    if limit is None or limit * size >= len(data):
+        return Order(len(data), lambda generator: np.arange(len(data)))
+    chosen = spread_over_classes(data.targets, _keys(data, seed, np.arange(len(data))), limit * size)
+    note = f"evaluates {_share(len(chosen), len(data), 'validation', 'eval', limit)}, spread over the classes by key"
+    return Order(len(chosen), lambda generator: chosen, [f"{note}: all validation scores are of this subset"])
+
+
+def training_order(order: Order, data: ImageDataset, seed: int, size: int, limit: int | None) -> Order:
+    """Return an order that limit_train_batches does not cut to its first classes where it is the same in each epoch.
+
+    A new order in each epoch is left as it is: its first batches are of all classes.
+    """
+    if limit is None or limit * size >= len(order):
+        return order
+    places = order.draw(generator(0))
+    if not np.array_equal(places, order.draw(generator(1))):
+        return order
+    taken = places[spread_over_classes(data.targets[places], _keys(data, seed, places), limit * size)]
+    note = f"trains on {_share(len(taken), len(order), 'training', 'train', limit)}, spread over the classes by key"
+    return Order(len(taken), lambda generator: taken, [*order.notes, note])
+
+
+def subset_of(config: Mapping[str, Any], images: object) -> str:
+    """Return of how many of the validation images a run's scores are, an empty text for all of them.
+
+    What is given may come from a record that was changed by hand.
+    """
+    limit, size = config.get("limit_eval_batches"), config.get("eval_batch_size") or config.get("batch_size")
+    if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
+        return ""
+    return f"{limit * size:,} of {images:,} images"
+
+
+def _share(count: int, images: int, what: str, option: str, limit: int) -> str:
+    return f"{count:,} of {images:,} {what} images (limit_{option}_batches={limit})"
+
+
+def _keys(data: ImageDataset, seed: int, places: Indices) -> NDArray[np.uint64]:
+    names = (data.sample_name(place) for place in places.tolist())
+    return np.fromiter((key(seed, "subset", name) for name in names), np.uint64, len(places))
