@@ -59,7 +59,8 @@ def share_work(parts: Parts, config: Config, may_lose: bool, image_size: int) ->
 def shard(parts: Parts, config: Config, layout: Layout) -> None:
     """Leave each rank its share of the model's weights and of what the optimizer keeps. Raises ConfigError."""
     assert parts.ranks is not None
-    check_shardable(parts.model, parts.optimizer, layout, bool(parts.device.options.compile))
+    fused = bool(config["optimizer"].get("fused"))
+    check_shardable(parts.model, parts.optimizer, layout, bool(parts.device.options.compile), fused)
     if config.get("ema_decay") is not None or config.get("swa_from") is not None:
         parts.unshared = copy.deepcopy(parts.model)
     names = {id(weight): name for name, weight in parts.model.named_parameters()}

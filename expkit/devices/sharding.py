@@ -15,13 +15,25 @@ from expkit.devices.wrapping import has_batch_norm
 from expkit.registry import ConfigError
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
+_FUSED = (torch.optim.Adam, torch.optim.AdamW)  # whose fused updates torch can compute with shares
 
 
-def check_shardable(model: nn.Module, optimizer: torch.optim.Optimizer, layout: Layout, compiles: bool) -> None:
-    """Refuse what cannot go together with shares. Raises ConfigError with all there is."""
+def check_shardable(
+    model: nn.Module, optimizer: torch.optim.Optimizer, layout: Layout, compiles: bool, fused: bool = False
+) -> None:
+    """Refuse what cannot go together with shares. fused: whether the config asks for fused updates.
+
+    Raises ConfigError with all there is.
+    """
     faults, other = [], "; device.strategy=ddp does it"
     if isinstance(optimizer, torch.optim.Adafactor):
         faults.append(f"optimizer.name: torch's Adafactor does not compute with shares of weights{other}")
+    if fused and not isinstance(optimizer, _FUSED):
+        kind = type(optimizer).__name__
+        faults.append(
+            f"optimizer.fused: torch's fused {kind} does not compute with shares of weights; set it to false, or"
+            " device.strategy=ddp"
+        )
     if not layout.sync_batchnorm and has_batch_norm(model):
         kept = "false leaves each rank its own statistics, which fsdp does not send to the others"
         faults.append(f"device.sync_batchnorm: {kept}; set it to true, or device.strategy=ddp")
@@ -65,10 +77,13 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 def shared_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[int, str], model: nn.Module, ranks: Ranks
 ) -> torch.optim.Optimizer:
-    """Return an optimizer like a fresh one, of the shares. names: of the whole weights that it had, by their id."""
+    """Return an optimizer like a fresh one, of the shares. names: of the whole weights that it had, by their id.
+
+    Its updates are fused only where torch can compute them with shares.
+    """
     weights = dict(model.named_parameters())
     groups = [
-        group | {"params": [weights[names[id(weight)]] for weight in group["params"]]}
+        group | _way(optimizer, group) | {"params": [weights[names[id(weight)]] for weight in group["params"]]}
         for group in optimizer.param_groups
     ]
     made: Any = type(optimizer)
@@ -76,6 +91,11 @@ def shared_optimizer(
     shared.register_state_dict_post_hook(lambda one, state: _whole_tree(state, ranks.is_first))
     shared.register_load_state_dict_pre_hook(_take_state)
     return shared
+
+
+def _way(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a group of weights is given in place of fused updates that shares do not have."""
+    return {"fused": None} if group.get("fused") and not isinstance(optimizer, _FUSED) else {}
 
 
 def _make_whole(state: dict[str, Any], keep: bool) -> None:
@@ -116,7 +136,8 @@ def _take_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict
         if number in state["state"]:
             own = state["state"][number]
             taken[number] = {name: _share_like(weight, value) for name, value in own.items()}
-    return {**state, "state": taken}
+    groups = [group | _way(optimizer, group) for group in state["param_groups"]]  # they may be of one process
+    return {**state, "state": taken, "param_groups": groups}
 
 
 def _share_like(weight: Any, value: Any) -> Any:

@@ -103,6 +103,16 @@ def test_what_cannot_go_together_is_refused(
         check_shardable(model, made, Layout((torch.device("cpu"),) * 2, "fsdp", **layout), compiles)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adagrad"])
+def test_fused_updates_that_shares_do_not_have_are_refused(optimizer: str) -> None:
+    model = nn.Linear(2, 2)
+    made = getattr(torch.optim, optimizer)(model.parameters(), lr=0.1, fused=True)
+    layout = Layout((torch.device("cpu"),) * 2, "fsdp")
+    check_shardable(model, made, layout, compiles=False)  # expkit's own choice, which it takes back
+    with pytest.raises(ConfigError, match=f"optimizer.fused: torch's fused {optimizer} does not compute with shares"):
+        check_shardable(model, made, layout, compiles=False, fused=True)
+
+
 @long
 def test_a_refusal_among_ranks_leaves_nothing_behind(tmp_path: Path) -> None:
     more = ["optimizer=torch", "optimizer.name=adafactor"]
