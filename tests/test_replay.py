@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from expkit.api import Run
 from expkit.replay import main
-from tests.loggers.servers import free_port, panes
+from tests.loggers.servers import free_port, panes_of
 
 
 def code_of(*arguments: str) -> int:
@@ -26,7 +26,7 @@ def points_of(run: Path, kind: str) -> list[dict[str, float]]:
 def test_visdom_gets_all_of_a_finished_run(small_run: Run, visdom_port: int) -> None:
     run = small_run.folder
     assert code_of(str(run), "logger=visdom", f"logger.visdom.port={visdom_port}") == 0
-    held = panes(visdom_port, run.name)
+    held = panes_of(visdom_port, run.name)
     traces = {trace["name"]: (trace["x"], trace["y"]) for trace in held["loss"]["content"]["data"]}
     epochs = points_of(run, "epoch")
     assert traces["val"] == ([point["step"] for point in epochs], [point["val/loss"] for point in epochs])
@@ -52,7 +52,7 @@ def test_both_are_filled_and_the_run_stays_as_it_is(
     assert {name: (run / name).read_bytes() for name in before} == before
     seen = EventAccumulator(str(run)).Reload()
     assert [event.step for event in seen.Scalars("val/loss")] == [point["step"] for point in points_of(run, "epoch")]
-    assert "loss" in panes(visdom_port, "copied")
+    assert "loss" in panes_of(visdom_port, "copied")
 
 
 def test_a_server_that_is_down_is_told(small_run: Run, capsys: pytest.CaptureFixture[str]) -> None:

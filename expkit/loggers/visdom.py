@@ -1,4 +1,7 @@
-"""Visdom: an environment a run, a pane a metric with train and val in one plot, pictures, histograms and text."""
+"""Visdom: an environment a run, a pane a metric with train and val in one plot, pictures, histograms and text.
+
+Panes are named by their run, so that runs, and panes of the user, can share an environment.
+"""
 
 import html
 import os
@@ -6,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -26,9 +30,13 @@ class VisdomLogger(Logger):
     refills = True
     remedy = "start the server with: python -m expkit.visdom"
 
-    def __init__(self, server: str, port: int, env: str, login: tuple[str, str] | None, save_seconds: int) -> None:
+    def __init__(
+        self, server: str, port: int, env: str, login: tuple[str, str] | None, save_seconds: int, shared: bool = False
+    ) -> None:
+        """shared: whether the environment holds more than this run; then titles name the run."""
         self.server, self.port, self.env, self.login = server, port, env, login
-        self.save_seconds = save_seconds
+        self.save_seconds, self.shared = save_seconds, shared
+        self._run = ""
         self._client: Any = None
         self._points: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self._drawn: set[str] = set()
@@ -41,19 +49,30 @@ class VisdomLogger(Logger):
 
     def where(self) -> str:
         address = self.server if "://" in self.server else f"http://{self.server}"
-        return f"{address}:{self.port}/env/{self.env}"
+        return f"{address}:{self.port}/env/{quote(self.env)}"
 
     def start(self, facts: RunFacts) -> None:
-        """Connect, and empty the run's environment. Raises whatever the server's absence raises."""
+        """Connect, and begin the run's panes anew. Raises whatever the server's absence raises."""
+        self._run = facts.name
+        self._points, self._drawn, self._messages = {}, set(), []
+        self._saved = time.monotonic()
         try:
             self._client = _client(self.server, self.port, self.env, self.login)
-            self._client.close(win=None, env=self.env)  # every pane
+            self._text("run", _table(facts.lines.items()), facts.name)
+            self._client.close(win=self._pane("result"), env=self.env)  # of the start before
         except PermissionError:
             self.remedy = "give logger.visdom.username, and the password in the variable VISDOM_PASSWORD"
             raise
-        self._points, self._drawn, self._messages = {}, set(), []
-        self._saved = time.monotonic()
-        self._client.text(_table(facts.lines.items()), win="run", opts={"title": facts.name})
+
+    def _pane(self, name: str) -> str:
+        return f"{self._run}/{name}"
+
+    def _titled(self, title: str) -> dict[str, Any]:
+        return {"title": f"{title}, {self._run}" if self.shared else title}
+
+    def _text(self, name: str, content: str, title: str = "", append: bool = False) -> None:
+        options = {"title": title} if title else self._titled(name)
+        self._client.text(content, win=self._pane(name), append=append, opts=options)
 
     def point(self, point: Point) -> None:
         for name, value in point.values.items():
@@ -65,14 +84,14 @@ class VisdomLogger(Logger):
         """Send the points that were collected, a call a line; save the environment when it is time."""
         for (metric, trace), points in self._points.items():
             steps, values = (np.array(column, float) for column in zip(*points, strict=True))
-            labels = {"title": metric, "xlabel": "step", "ylabel": _UNITS.get(metric, metric), "showlegend": True}
+            labels = {"xlabel": "step", "ylabel": _UNITS.get(metric, metric), "showlegend": True} | self._titled(metric)
             update = "append" if metric in self._drawn else None
-            self._client.line(values, steps, win=metric, name=trace, update=update, opts=labels)
+            self._client.line(values, steps, win=self._pane(metric), name=trace, update=update, opts=labels)
             self._drawn.add(metric)
         self._points.clear()
         if self._messages:
             lines = "".join(f"<div>{html.escape(text)}</div>" for text in self._messages)
-            self._client.text(lines, win="log", append="log" in self._drawn, opts={"title": "log"})
+            self._text("log", lines, append="log" in self._drawn)
             self._drawn.add("log")
             self._messages.clear()
         if time.monotonic() - self._saved > self.save_seconds:
@@ -83,8 +102,8 @@ class VisdomLogger(Logger):
         self._messages.append(text)
 
     def show(self, exhibit: Exhibit) -> None:
-        client, options = self._client, {"title": f"{exhibit.name}, step {exhibit.step}"}
-        win = exhibit.name.replace("/", "_")
+        client, options = self._client, self._titled(f"{exhibit.name}, step {exhibit.step}")
+        win = self._pane(exhibit.name.replace("/", "_"))
         if isinstance(exhibit, Picture):
             picture = np.moveaxis(exhibit.pixels, 2, 0)
             height, width = picture.shape[1:]
@@ -114,7 +133,7 @@ class VisdomLogger(Logger):
             client.text(text, win=win, opts=options)
 
     def close(self, summary: Mapping[str, str]) -> None:
-        self._client.text(_table(summary.items()), win="result", opts={"title": "result"})
+        self._text("result", _table(summary.items()))
         self._client.save([self.env])
 
 
@@ -142,6 +161,13 @@ def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> 
                     self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
             return self._session
 
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            """Send once: visdom 0.3 sends again what a server took and did not answer in time."""
+            return str(self.session.post(url, data=data or {}).text)
+
+        def _start_session_reaper(self) -> None:
+            """Leave out the thread by which visdom 0.3 closes sessions; it would never end."""
+
         def win_exists(self, win: str, env: str | None = None) -> bool:
             """Asked before points are appended; where the client itself would begin a new pane with these alone."""
             if self._win_exists_wrap(win, env) != "true":
@@ -162,8 +188,10 @@ def _session() -> Any:
     class Session(requests.Session):
         def request(self, *arguments: Any, **options: Any) -> Any:
             answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
-            if answer.status_code == 400:  # which it says to whoever is not logged in
+            if answer.status_code in (400, 401):  # which it says to whoever is not logged in
                 raise PermissionError(REFUSED)
+            if answer.status_code == 403:
+                raise ConnectionError(answer.text.strip()[:300])
             if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
                 answer.raise_for_status()
             if answer.text == "win does not exist":
@@ -237,7 +265,7 @@ def visdom(
     if not str(number).isdigit() or not 0 < int(number) < 65536:
         raise ConfigError(f"logger.visdom.port: takes a number from 1 to 65535, got {number!r}")
     address = server or os.environ.get("VISDOM_SERVER", "localhost")
-    name = re.sub(r"[^\w.-]", "-", env or run_name)  # a slash or blank would be another address
-    return VisdomLogger(
-        address, int(number), name, (username, password) if username and password else None, save_seconds
-    )
+    login = (username, password) if username and password else None
+    # A slash is part of the address, as a blank is: the server itself keeps "_" for a slash.
+    name = re.sub(r"[/\\\n\r]", "_", env) if env else re.sub(r"[^\w.-]", "-", run_name)
+    return VisdomLogger(address, int(number), name, login, save_seconds, shared=bool(env))

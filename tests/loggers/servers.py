@@ -65,6 +65,12 @@ def panes(port: int, env: str) -> dict[str, Any]:
     return found
 
 
+def panes_of(port: int, run: str, env: str | None = None) -> dict[str, Any]:
+    """Return a run's windows in an environment, null for the one of its name, as the logger calls them."""
+    found, mark = panes(port, env or run), f"{run}/"
+    return {name.removeprefix(mark): held for name, held in found.items() if name.startswith(mark)}
+
+
 @contextmanager
 def bad_server(status: int, delay: float) -> Iterator[int]:
     """Answer every request with a status after a delay; yields the port."""

@@ -30,7 +30,7 @@ from expkit.loggers import visdom as visdom_logger
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.heard import Heard
-from tests.loggers.servers import bad_server, free_port, hung_server, panes, post, start_visdom, visdom_server
+from tests.loggers.servers import bad_server, free_port, hung_server, panes_of, post, start_visdom, visdom_server
 
 
 class Outcome:
@@ -130,7 +130,7 @@ def visdom(port: int) -> VisdomLogger:
 
 def loss_points(port: int, env: str = "r") -> int:
     """Return how many points of the training loss a server holds."""
-    traces = panes(port, env)["loss"]["content"]["data"]
+    traces = panes_of(port, "r", env)["loss"]["content"]["data"]
     return sum(len(trace["x"]) for trace in traces if trace["name"] == "train, steps")
 
 
@@ -177,7 +177,7 @@ def test_somebody_closes_the_panes_midway(
     def close() -> None:
         outcome.waits_for(lambda: not outcome.guard.couriers[0].undelivered())
         post(visdom_port, "close", {"eid": "closed", "win": None})
-        assert panes(visdom_port, "closed") == {}
+        assert panes_of(visdom_port, "r", "closed") == {}
 
     outcome.midway = close
     outcome.train()

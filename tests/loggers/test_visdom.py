@@ -15,7 +15,7 @@ from expkit.loggers import Logger, Point, RunFacts
 from expkit.loggers.visdom import VisdomLogger
 from expkit.registry import ConfigError, loggers
 from tests.forks import Forks
-from tests.loggers.servers import free_port, panes, start_visdom
+from tests.loggers.servers import free_port, panes, panes_of, post, start_visdom
 from tests.loggers.shown import EXHIBITS
 from tests.report.browser import opened
 from tests.test_visdom import served_page
@@ -23,10 +23,10 @@ from tests.test_visdom import served_page
 Compose = Callable[..., Config]
 
 
-def logged(port: int, env: str) -> VisdomLogger:
-    """Show points, every kind of exhibit, and text, in an environment."""
-    logger = VisdomLogger("localhost", port, env, None, 60)
-    logger.start(RunFacts(env, "f", {}, {"run": env, "model": "<small>"}))
+def logged(port: int, env: str, run: str = "") -> VisdomLogger:
+    """Show points, every kind of exhibit, and text, in an environment. run: "" for one of the same name."""
+    logger = VisdomLogger("localhost", port, env, None, 60, shared=bool(run))
+    logger.start(RunFacts(run or env, "f", {}, {"run": run or env, "model": "<small>"}))
     for step in range(1, 5):
         logger.point(Point("step", 0, step, {"loss": 1 / step, "lr": 0.1}))
     logger.point(Point("epoch", 0, 4, {"train/loss": 0.5, "val/loss": 0.625, "val/accuracy": 0.75, "lr": 0.1}))
@@ -44,7 +44,7 @@ def logged(port: int, env: str) -> VisdomLogger:
 
 def test_a_server_holds_every_kind(visdom_port: int) -> None:
     logged(visdom_port, "kinds")
-    held = panes(visdom_port, "kinds")
+    held = panes_of(visdom_port, "kinds")
     assert set(held) == {
         "run",
         "log",
@@ -75,8 +75,51 @@ def test_a_server_holds_every_kind(visdom_port: int) -> None:
 def test_a_run_that_goes_on_has_its_environment_once(visdom_port: int) -> None:
     for _ in range(2):
         logged(visdom_port, "twice")
-    traces = panes(visdom_port, "twice")["loss"]["content"]["data"]
+    traces = panes_of(visdom_port, "twice")["loss"]["content"]["data"]
     assert [len(trace["x"]) for trace in traces] == [4, 2, 2]
+
+
+def test_panes_of_the_user_and_of_other_runs_stay(tmp_path: Path) -> None:
+    port, own = free_port(), {"win": "loss", "eid": "mine", "data": [{"type": "text", "content": "my own"}], "opts": {}}
+    server = start_visdom(tmp_path / "kept", port)
+    try:
+        post(port, "events", own)
+        for name in ("a", "a/b", "a", "b"):  # the first goes on
+            logged(port, "mine", name)
+        held = panes(port, "mine")
+        assert held["loss"]["content"] == "my own"
+        assert held["b/loss"]["title"] == "loss, b"
+        for name in ("a", "a/b", "b"):
+            traces = {trace["name"]: trace["x"] for trace in held[f"{name}/loss"]["content"]["data"]}
+            assert traces == {"train, steps": [1, 2, 3, 4], "train": [4, 8], "val": [4, 8]}
+            assert held[f"{name}/log"]["content"].count("second line") == 1
+        saved = json.loads((tmp_path / "kept" / "mine.json").read_text())
+        assert saved["jsons"]["loss"]["content"] == "my own"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_result_of_an_earlier_start_goes(visdom_port: int) -> None:
+    logged(visdom_port, "again")
+    logger = VisdomLogger("localhost", visdom_port, "again", None, 60)
+    logger.start(RunFacts("again", "f", {}, {"run": "again"}))
+    assert "result" not in panes_of(visdom_port, "again")
+
+
+def test_the_jobs_of_a_sweep_share_an_environment(commands: Forks, visdom_port: int, tmp_path: Path) -> None:
+    small = ["dataset.size=32", "dataset.train_images=40", "dataset.val_images=10", "model.width=4", "epochs=1"]
+    command = ["logger=visdom", f"logger.visdom.port={visdom_port}", "logger.visdom.env=a sweep", "log_every=1"]
+    done = commands.run(tmp_path, "-m", "seed=0,1", *small, *command, "batch_size=8", "dataset.num_workers=0")
+    assert done.returncode == 0, done.stderr
+    runs = [path.parent.name for path in tmp_path.glob("outputs/**/record.json")]
+    assert len(runs) == 2
+    for run in runs:
+        held = panes_of(visdom_port, run, "a sweep")
+        assert {trace["name"]: trace["x"] for trace in held["loss"]["content"]["data"]} == {
+            "train, steps": [1, 2, 3, 4, 5], "train": [5], "val": [5],
+        }  # fmt: skip
+        assert held["loss"]["title"] == f"loss, {run}"
 
 
 def test_the_environment_is_saved(tmp_path: Path) -> None:
@@ -85,7 +128,7 @@ def test_the_environment_is_saved(tmp_path: Path) -> None:
     try:
         logged(port, "saved")
         saved = json.loads((tmp_path / "kept" / "saved.json").read_text())
-        assert "loss" in saved["jsons"]
+        assert "saved/loss" in saved["jsons"]
     finally:
         server.kill()
         server.wait()
@@ -105,7 +148,7 @@ def test_a_server_with_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         known: Logger = loggers.build({"name": "visdom", "port": port}, "logger.visdom", folder=tmp_path, run_name="r")
         known.start(facts)
         known.close({"record": "f"})
-        assert "result" in json.loads((tmp_path / "kept" / "r.json").read_text())["jsons"]
+        assert "r/result" in json.loads((tmp_path / "kept" / "r.json").read_text())["jsons"]
         for login in (("ada", "wrong"), None):
             stranger = VisdomLogger("localhost", port, "r", login, 60)
             with pytest.raises(PermissionError, match="asks for a login, or refuses this one"):
@@ -131,6 +174,7 @@ def test_the_environment_variables_stand_in_for_the_config(monkeypatch: pytest.M
     monkeypatch.setenv("VISDOM_PORT", "9000")
     assert build().where() == "https://plots.example.org:9000/env/a-b-c"
     assert build(server="here", port=1, env="mine").where() == "http://here:1/env/mine"
+    assert build(server="here", port=1, env="lab/my plots").where() == "http://here:1/env/lab_my%20plots"
     monkeypatch.setenv("VISDOM_USERNAME", "ada")
     with pytest.raises(ConfigError, match="VISDOM_PASSWORD; set it"):
         build()
@@ -154,7 +198,7 @@ def test_the_command_fills_both(commands: Forks, visdom_port: int, tmp_path: Pat
     assert f"localhost:{visdom_port}/env/{name}" in done.stdout
     assert "tensorboard --logdir" in done.stdout
     assert "warning" not in done.stdout
-    traces = {trace["name"]: trace["x"] for trace in panes(visdom_port, name)["loss"]["content"]["data"]}
+    traces = {trace["name"]: trace["x"] for trace in panes_of(visdom_port, name)["loss"]["content"]["data"]}
     assert traces == {"train, steps": list(range(1, 11)), "train": [5, 10], "val": [5, 10]}
     seen = EventAccumulator(str(run.parent)).Reload()
     assert [event.step for event in seen.Scalars("step/loss")] == list(range(1, 11))
