@@ -5,26 +5,20 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.redaction import SECRET, Level, is_secret, level_of, redact_patch, redact_source, redact_text
+from expkit.redaction.names import level_in_environment
 from expkit.user_folders import home_folder
 
 ELSEWHERE = "<elsewhere>"  # stands for the folders above a path that lies outside the home and the working folder
-SECRET = "<secret>"
 
-_SECRET_NAME = re.compile(r"token|passw(?:or)?d|passphrase|secret|api_?key|access_?key|credential|private_?key", re.I)
-_TOKENS = re.compile(
-    r"gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}"
-    r"|xox[abeprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=Bearer )[\w.~+/-]{8,}=*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
-)
-_LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_NAMED = rf"(?:{_SECRET_NAME.pattern})\w*['\"]?\s*[=:]\s*"
-_ASSIGNED = re.compile(rf"({_NAMED}['\"]?)([^\s'\",}}]+)", re.I)
-_QUOTED = re.compile(rf"({_NAMED}(['\"]))((?:(?!\2).)+)", re.I)  # in code `token = next(stream)` is no secret
+_LOGIN = re.compile(r"://[^\s/:@]*:([^\s@]{6,})@")
+_PART = re.compile(r"(\w+)=([^;&\s]{6,})")  # of a connection string
 _ABSOLUTE = re.compile(r"(?<![\w.:/~<>}-])/(?:[^\s/'\",:=\]}]+/)*([^\s/'\",:=\]}]+)/?")
 _EVERYDAY = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "docker", "localhost", "runner", "test"}
 
@@ -36,35 +30,76 @@ class Scrubber:
     """Takes out of texts what belongs to this machine or is secret; what it knows is taken from the process."""
 
     def __init__(self) -> None:
-        values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 6)
-        self.secrets = sorted(values, key=len, reverse=True)
+        self.secrets = sorted(set(_environment_secrets()), key=len, reverse=True)
         folders = {str(Path.cwd()): ".", str(home_folder()): "~"}
         self.folders = [(_whole(place), mark) for place, mark in folders.items() if place != "/"]
         self.names = [(_whole(name), mark) for name, mark in _names() if len(name) > 3 and name not in _EVERYDAY]
 
-    def text(self, text: str, code: bool = False) -> str:
-        """Return a text that may be shared; code: of source code, whose other paths and plain words stay."""
+    def text(self, text: str) -> str:
+        """Return a text that may be shared, whole: a sentence, a path."""
+        return self._elsewhere(redact_text(self._without_secrets(text)))
+
+    def setting(self, word: str) -> str:
+        """Return an override, KEY=VALUE, whose value goes on to its end, that may be shared."""
+        return self._elsewhere(redact_text(self._without_secrets(word), "settings"))
+
+    def command(self, command: str) -> str:
+        """Return a command line, quoted as a shell reads it, that may be shared."""
+        try:
+            words = [self.setting(word) for word in shlex.split(command)]
+        except ValueError:
+            return self.text(command)
+        return redact_text(
+            " ".join(word if SECRET in word or ELSEWHERE in word else shlex.quote(word) for word in words)
+        )
+
+    def log(self, text: str) -> str:
+        """Return a line for the log, which stays on this machine: without secrets, with its paths."""
+        return redact_text(self._without_secrets(text))
+
+    def source(self, name: str, text: str) -> str:
+        """Return a file of source code that may be shared; its other paths and plain words stay."""
+        return redact_source(name, text, self._known)
+
+    def patch(self, patch: str, wide: str) -> str:
+        """Return a patch that may be shared; wide: the same patch with all lines of its files."""
+        return redact_patch(patch, wide, self._known)
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, SECRET)
-        text = _LOGIN.sub("", _TOKENS.sub(SECRET, text))
-        text = _QUOTED.sub(rf"\1{SECRET}", text) if code else _ASSIGNED.sub(rf"\1{SECRET}", text)
+        return text
+
+    def _known(self, text: str) -> str:
+        """Return a text without what is known of this machine: secrets of its environment, folders and names."""
+        text = self._without_secrets(text)
         for place, mark in self.folders:
             text = place.sub(mark, text)
-        text = text.replace("./", "", 1) if text.startswith("./") and not code else text
-        text = text if code else _ABSOLUTE.sub(rf"{ELSEWHERE}/\1", text)
+        for name, mark in self.names:
+            text = name.sub(mark, text)
+        return text
+
+    def _elsewhere(self, text: str) -> str:
+        for place, mark in self.folders:
+            text = place.sub(mark, text)
+        text = text.replace("./", "", 1) if text.startswith("./") else text
+        text = _ABSOLUTE.sub(rf"{ELSEWHERE}/\1", text)
         for name, mark in self.names:
             text = name.sub(mark, text)
         return text
 
     def value(self, value: Any, key: str = "") -> Any:
         """Return a plain value of a config (dicts, lists, texts, numbers) that may be shared."""
-        if isinstance(value, Mapping):
-            return {name: self.value(one, str(name)) for name, one in value.items()}
+        level = level_of(key)
+        if isinstance(value, Mapping):  # what lies below a secret name is secret too
+            return {name: self.value(one, key if level == Level.CERTAIN else str(name)) for name, one in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(one, key) for one in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return SECRET if level == Level.CERTAIN and abs(value) >= 1000 else value
         if not isinstance(value, str):
             return value
-        if _SECRET_NAME.search(key) and value:
+        if is_secret(value, level):
             return SECRET
         return self._path(value) if os.path.isabs(value) else self.text(value)
 
@@ -76,6 +111,16 @@ class Scrubber:
         if home_folder() != Path("/") and place.is_relative_to(home_folder()):
             return self.text(str("~" / place.relative_to(home_folder())))
         return self.text(f"{ELSEWHERE}/{place.name}")
+
+
+def _environment_secrets() -> Iterator[str]:
+    """Yield the values, and their parts, that are secret by the names of their variables or as logins."""
+    for name, value in os.environ.items():
+        level = level_in_environment(name)
+        if level >= Level.LIKELY and len(value) >= 6 and is_secret(value, level):
+            yield value
+            yield from (part for word, part in _PART.findall(value) if level_of(word) >= Level.LIKELY)
+        yield from _LOGIN.findall(value)
 
 
 def _whole(name: str) -> re.Pattern[str]:

@@ -21,6 +21,7 @@ ORDER = [
         "user_folders",
         "disk",
         "sealing",
+        "redaction",
     ),
     ("plugins", "listing", "references", "portable"),
     ("vetting", "drawing", "progress", "command", "visdom_server"),

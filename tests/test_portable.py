@@ -109,7 +109,7 @@ def test_paths_and_names_become_portable(tmp_path: Path, monkeypatch: pytest.Mon
         "dataset.root=<elsewhere>/pets lr=1/2 https://a.org/b/c"
     )
     assert scrubber.text("zaphod@there, zaphodian") == "<user>@there, zaphodian"
-    assert scrubber.text("next_token = next(tokens)", code=True) == "next_token = next(tokens)"
+    assert scrubber.source("a.py", "next_token = next(tokens)") == "next_token = next(tokens)"
     if len(host := socket.gethostname()) > 3:
         assert scrubber.text(f"on {host}:") == "on <host>:"
 

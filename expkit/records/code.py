@@ -9,24 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import expkit
+from expkit.portable import Scrubber
 
 _SOURCES = {".py", ".pyi", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".ipynb"}
 LARGEST = 100_000  # bytes of an untracked source, or of a plugin, that a record takes in
 MOST = 200  # of them
 PACKAGE = Path(expkit.__file__).parent
+_DIFF = ("diff", "HEAD", "--no-color", "--no-ext-diff")
 
 
-def code_facts(output_dir: Path | None = None) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return (facts, texts): what code.json says, and name -> text of the patches and sources beside it.
+def code_facts(scrubber: Scrubber, output_dir: Path | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return (facts, texts): what code.json says, and name -> text, without secrets, of the patches and sources.
 
-    output_dir: a folder whose files are no sources. The texts are as they are: scrub them before they are written.
+    output_dir: a folder whose files are no sources.
     """
     texts: dict[str, str] = {}
-    found = [_repository(place, number, output_dir, texts) for number, place in enumerate(_repositories())]
+    found = [_repository(place, number, output_dir, texts, scrubber) for number, place in enumerate(_repositories())]
     first = found[0] if found else {"commit": None, "changed": None}
     facts: dict[str, Any] = {"commit": first["commit"], "changed": first["changed"], "expkit_sha256": package_digest()}
     facts["repositories"] = found
     facts["plugins"] = plugin_facts(texts)
+    texts |= {name: scrubber.source(name, text) for name, text in texts.items() if name.startswith("plugins/")}
     facts["installed_plugins"] = {
         entry.dist.name: entry.dist.version for entry in entry_points(group="expkit.plugins") if entry.dist
     }
@@ -75,10 +78,12 @@ def _repositories() -> Iterator[Path]:
             yield Path(root)
 
 
-def _repository(root: Path, number: int, output_dir: Path | None, texts: dict[str, str]) -> dict[str, Any]:
+def _repository(
+    root: Path, number: int, output_dir: Path | None, texts: dict[str, str], scrubber: Scrubber
+) -> dict[str, Any]:
     """Return a repository's facts; its patch and untracked sources go into texts."""
     prefix = "" if number == 0 else f"{root.name}_"
-    patch = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
+    patch = _git(root, *_DIFF)
     facts: dict[str, Any] = {"name": root.name, "commit": _git(root, "rev-parse", "HEAD").strip() or None}
     facts["remote"] = _git(root, "remote", "get-url", "origin").strip() or None
     if output_dir and root.is_relative_to(output_dir.resolve()):
@@ -86,12 +91,12 @@ def _repository(root: Path, number: int, output_dir: Path | None, texts: dict[st
     untracked = [name for name in _untracked(root) if not _is_below(root / name, output_dir)]
     facts["changed"] = bool(patch or untracked)
     if patch:
-        texts[f"{prefix}code.patch"] = patch
+        texts[f"{prefix}code.patch"] = scrubber.patch(patch, _git(root, *_DIFF, "--unified=1000000"))
         facts |= {"patch": f"{prefix}code.patch", "patch_sha256": hashlib.sha256(patch.encode()).hexdigest()}
     for name in untracked[:MOST]:
         path = root / name
         if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
-            texts[f"{prefix}sources/{name}"] = path.read_bytes().decode(errors="replace")
+            texts[f"{prefix}sources/{name}"] = scrubber.source(name, path.read_bytes().decode(errors="replace"))
     if untracked:
         facts["untracked"] = untracked[:MOST]
     return facts

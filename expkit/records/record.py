@@ -40,16 +40,16 @@ class Record:
         self._begin(folder)
         self._config = config
         self._facts |= {"format": FORMAT, "id": folder.name, "status": "running", "started": _now()}
-        self._facts |= {"command": self.scrubber.text(command), "config_sha256": config_hash(config)}
+        self._facts |= {"command": self.scrubber.command(command), "config_sha256": config_hash(config)}
         self._facts |= {"files": {}, "fixed": []}
         self._save()  # at once: gathering the rest takes a moment
         self.event("started", process=os.getpid())
         self._fixed("config.yaml", _yaml(self.scrubber.value(config)))
-        self._fixed("overrides.yaml", _yaml(self.scrubber.value(list(overrides))))
+        self._fixed("overrides.yaml", _yaml([self.scrubber.setting(one) for one in overrides]))
         self._fixed("env.json", _json(self.scrubber.value(environment_facts(config))))
-        code, texts = code_facts(folder.parent)
+        code, texts = code_facts(self.scrubber, folder.parent)
         for name, text in texts.items():
-            self._fixed(name, self.scrubber.text(text, code=True))
+            self._fixed(name, text)
         self._fixed("code.json", _json(self.scrubber.value(code)))
         self._save()
 
@@ -78,7 +78,12 @@ class Record:
         (folder / RESULT).unlink(missing_ok=True)
         if (folder / LIST_NAME).is_file():
             record._bad_files = read_bad_files(str(folder))
-        told = facts | {"before": before, "command": command, "process": os.getpid(), "config": config_hash(config)}
+        told = facts | {
+            "before": before,
+            "command": record.scrubber.command(command),
+            "process": os.getpid(),
+            "config": config_hash(config),
+        }
         record.event("resumed", expkit_sha256=package_digest(), environment=environment_facts(config), **told)
         return record
 
