@@ -11,7 +11,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from expkit.redaction import SECRET, Level, is_secret, level_of, redact_patch, redact_source, redact_text
+import yaml
+
+from expkit.redaction import (
+    SECRET,
+    Level,
+    is_secret,
+    level_of,
+    redact_patch,
+    redact_source,
+    redact_text,
+    redact_value,
+    secret_values,
+)  # fmt: skip
 from expkit.redaction.names import level_in_environment
 from expkit.user_folders import home_folder
 
@@ -41,7 +53,7 @@ class Scrubber:
 
     def setting(self, word: str) -> str:
         """Return an override, KEY=VALUE, whose value goes on to its end, that may be shared."""
-        return self._elsewhere(redact_text(self._without_secrets(word), "settings"))
+        return self._elsewhere(redact_text(_without_listed(self._without_secrets(word)), "settings"))
 
     def command(self, command: str) -> str:
         """Return a command line, quoted as a shell reads it, that may be shared."""
@@ -90,18 +102,10 @@ class Scrubber:
 
     def value(self, value: Any, key: str = "") -> Any:
         """Return a plain value of a config (dicts, lists, texts, numbers) that may be shared."""
-        level = level_of(key)
-        if isinstance(value, Mapping):  # what lies below a secret name is secret too
-            return {name: self.value(one, key if level == Level.CERTAIN else str(name)) for name, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(one, key) for one in value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return SECRET if level == Level.CERTAIN and abs(value) >= 1000 else value
-        if not isinstance(value, str):
-            return value
-        if is_secret(value, level):
-            return SECRET
-        return self._path(value) if os.path.isabs(value) else self.text(value)
+        return redact_value(value, self._leaf, key)
+
+    def _leaf(self, text: str) -> str:
+        return self._path(text) if os.path.isabs(text) else self.text(text)
 
     def _path(self, path: str) -> str:
         """Return a whole path, whatever characters it has, from the working folder, from home, or from elsewhere."""
@@ -111,6 +115,20 @@ class Scrubber:
         if home_folder() != Path("/") and place.is_relative_to(home_folder()):
             return self.text(str("~" / place.relative_to(home_folder())))
         return self.text(f"{ELSEWHERE}/{place.name}")
+
+
+def _without_listed(word: str) -> str:
+    """Return an override without the secrets in a list or mapping: password=[…], +headers={x-api-key: …}."""
+    key, equals, value = word.partition("=")
+    if value[:1] not in ("[", "{"):
+        return word
+    try:
+        found = secret_values({key.rpartition(".")[2]: yaml.safe_load(value)})
+        for secret in sorted(set(found), key=len, reverse=True):
+            value = value.replace(secret, SECRET)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return word
+    return key + equals + value
 
 
 def _environment_secrets() -> Iterator[str]:

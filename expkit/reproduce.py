@@ -27,7 +27,8 @@ RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, r
 --allow      code, packages, hardware, data, edited or all: run though this differs from the record
 --dry        says what differs here, and runs nothing
 --check      names every file of the record that was edited
---export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations)
+--export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations);
+             says which files are in it; passwords and tokens in source code are filtered by pattern: read it first
 KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER
 
 Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
@@ -77,17 +78,12 @@ def _run(asked: argparse.Namespace, command: str) -> None:
     if asked.check:
         sys.exit(_check(place))
     if asked.export:
-        from expkit.records import export
+        from expkit.records import export, export_summary
 
-        left_out = export(place, Path(asked.export))
-        print(f"wrote {asked.export}" + (f", without {_folders(left_out)}" if left_out else ""))
+        print(export_summary(Path(asked.export), *export(place, Path(asked.export))))
         return
     load_plugins(asked.plugin)
     _reproduce(place, asked, command)
-
-
-def _folders(names: Sequence[str]) -> str:
-    return ", ".join(sorted({name.split("/")[0] for name in names}))
 
 
 def _check(place: Path) -> int:

@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,63 @@ from expkit.records.seal import AT_HOME, NAME, vouched
 from expkit.registry import ConfigError
 from expkit.sealing import unsealed
 
+_MOST_NAMED = 20  # source files
 _MOST_POINTS = 200  # of each kind in a record.yaml, evenly apart, beside the first ten
 
 
-def export(place: Path, target: Path) -> list[str]:
-    """Write a record's shareable file; returns what was left out. Raises ConfigError, also for an edited record."""
+def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
+    """Write a record's shareable file; returns the names of the files that are in it, and of those left out.
+
+    Raises ConfigError, also for an edited record.
+    """
     if target.suffix not in (".zip", ".yaml"):
         raise ConfigError(f"--export: '{target}' must end with .zip or .yaml")
     faults, _ = check_record(place)
     if faults:
         raise ConfigError(*(f"--export: {fault}; only a record as its run wrote it is exported" for fault in faults))
-    content, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [])
+    content, taken, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [], [])
     try:
         write_whole(target, lambda file: file.write(content))
     except OSError as error:
         raise ConfigError(f"--export: cannot write '{target}': {error.strerror}") from error
-    return left_out
+    return taken, left_out
 
 
-def _zipped(place: Path) -> tuple[bytes, list[str]]:
-    """Return the .zip; its comment is the digest of all bytes before it, and the same record gives the same bytes."""
+def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str]) -> str:
+    """Return what `export` did, in lines: which files leave the machine, and that code was filtered by pattern."""
+    code = [name for name in taken if name.endswith("code.patch") or "sources/" in name or name.startswith("plugins/")]
+    rest = [name for name in taken if name not in code]
+    what = f": {_counted(rest)}" if taken else ": the config, what the run came to, and what it was true of"
+    lines = [f"wrote {target}{what}" + (f"; not in it: {', '.join(_tops(left_out))}" if left_out else "")]
+    if code:
+        lines.append(f"source code in it: {', '.join(code[:_MOST_NAMED])}" + _more(code))
+        lines.append(
+            "passwords and tokens are filtered out of it by pattern, which can miss one: read it before you share it"
+        )
+    return "\n".join(lines)
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Return the names of files, those of a folder as a count."""
+    found = Counter(name.split("/")[0] + ("/" if "/" in name else "") for name in names)
+    return ", ".join(f"{name} ({count} files)" if name.endswith("/") else name for name, count in found.items())
+
+
+def _tops(names: Sequence[str]) -> list[str]:
+    return sorted({name.split("/")[0] for name in names})
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+
+
+def _zipped(place: Path) -> tuple[bytes, list[str], list[str]]:
+    """Return (the .zip, names in it, names left out).
+
+    Its comment is the digest of all bytes before it, and the same record gives the same bytes.
+    """
     files = open_files(place)
-    buffer, left_out = io.BytesIO(), []
+    buffer, taken, left_out = io.BytesIO(), []
     facts = unsealed(files.read(NAME) or b"") or {}
     # What others have put into the folder of a run that has ended, such as an evaluation, has not been filtered.
     known = vouched(facts) if facts.get("status") != "running" else files.names()
@@ -48,10 +85,11 @@ def _zipped(place: Path) -> tuple[bytes, list[str]]:
                 continue
             data = files.read(name, LARGEST)
             assert data is not None
+            taken.append(name)
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
         archive.comment = b"0" * 64
     body = buffer.getvalue()[:-64]
-    return body + hashlib.sha256(body).hexdigest().encode(), left_out
+    return body + hashlib.sha256(body).hexdigest().encode(), taken, left_out
 
 
 def _single(record: Shared) -> bytes:

@@ -6,7 +6,11 @@ prose and settings, in Python, and in whole files, notebooks and patches.
 
 from expkit.redaction.names import Level, level_of
 from expkit.redaction.sources import redact_patch, redact_source
+from expkit.redaction.structures import redact_value, secret_values
 from expkit.redaction.text import redact_text
 from expkit.redaction.values import SECRET, is_secret
 
-__all__ = ["SECRET", "Level", "is_secret", "level_of", "redact_patch", "redact_source", "redact_text"]
+__all__ = [
+    "SECRET", "Level", "is_secret", "level_of", "redact_patch", "redact_source", "redact_text", "redact_value",
+    "secret_values",
+]  # fmt: skip

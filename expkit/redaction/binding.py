@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from expkit.redaction.joined import in_parts
 from expkit.redaction.names import Level, level_in_environment, level_of
 
 Literal = ast.Constant | ast.JoinedStr
@@ -14,9 +15,14 @@ _SIGN_IN = {"login", "signin", "sign_in", "log_in", "authenticate", "basic_auth"
             "fernet", "set_password", "basicauth", "httpproxyauth", "usernamepassword"}  # fmt: skip
 _READERS = {
     "open", "path", "load", "read_text", "read_bytes", "join", "getpass", "input", "prompt", "get_secret", "expanduser",
-    "exists", "find_spec", "add_argument", "option", "print", "format", "split", "strip", "removeprefix",
+    "exists", "find_spec", "add_argument", "option", "print", "format", "compile", "split", "strip", "removeprefix",
     "removesuffix", "startswith", "endswith", "replace", "search", "match", "fullmatch",
 }  # fmt: skip
+
+_SAYING = ("help", "description", "title", "doc", "label", "name", "type", "dest", "metavar", "encoding", "errors")
+_NAMES_OF = ("name", "key", "alias", "env", "envvar", "dest", "field", "variable", "header", "option")
+_VALUES_OF = ("value", "default", "const", "content", "fallback", "initial", "data", "text")
+_LOGIN_FLAGS = {"curl": "-u", "sshpass": "-p", "mysql": "-p", "mysqldump": "-p", "mariadb": "-p", "redis-cli": "-a"}
 
 
 def marked_literals(tree: ast.AST) -> Marked:
@@ -36,13 +42,17 @@ def _mark(value: ast.AST | None, level: Level, marked: Marked) -> None:
         marked[value] = max(marked.get(value, Level.NONE), level)
     elif isinstance(value, ast.Call):
         if _name_of(value.func).lower() not in _READERS | _LOOKUPS:
-            for argument in [*value.args, *(keyword.value for keyword in value.keywords)]:
+            given = [keyword.value for keyword in value.keywords if keyword.arg not in _SAYING]
+            for argument in [*value.args, *given]:
                 _mark(argument, level, marked)
         elif _name_of(value.func) in _LOOKUPS:
             for argument in value.args[1:]:
                 _mark(argument, level, marked)
         if isinstance(value.func, ast.Attribute):
             _mark(value.func.value, level, marked)
+            if isinstance(value.func.value, ast.Constant) and value.func.attr == "join":  # "".join(["…", "…"])
+                for argument in value.args:
+                    _mark(argument, level, marked)
     else:
         for part in _parts(value):
             _mark(part, level, marked)
@@ -66,6 +76,10 @@ def _parts(value: ast.AST) -> Iterator[ast.AST | None]:
         yield value.value
     elif isinstance(value, ast.UnaryOp):
         yield value.operand
+    elif isinstance(value, ast.MatchValue):
+        yield value.value
+    elif isinstance(value, ast.MatchOr):
+        yield from value.patterns
     elif isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
         yield value.elt
 
@@ -87,11 +101,17 @@ def _bound(node: ast.AST) -> Iterator[tuple[ast.AST | None, Level]]:
         if level_of(node.arg or "") and isinstance(node.value, ast.Tuple):
             yield from ((part, Level.CERTAIN) for part in node.value.elts[1:])  # auth=("user", "password")
     elif isinstance(node, ast.Tuple | ast.List):
-        yield from _paired(node.elts)
-    elif isinstance(node, ast.Compare):
-        sides = [node.left, *node.comparators]
+        yield from _listed(node)
+    elif isinstance(node, ast.Compare | ast.BoolOp):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else node.values
         level = max(_level_of_name(side) for side in sides)
         yield from ((side, level) for side in sides)
+    elif isinstance(node, ast.BinOp):
+        yield from in_parts(node)
+    elif isinstance(node, ast.Match):
+        yield from ((case.pattern, _level_of_name(node.subject)) for case in node.cases)
+    elif isinstance(node, ast.ClassDef) and level_of(node.name) == Level.CERTAIN:
+        yield from ((one.value, Level.LIKELY) for one in node.body if isinstance(one, ast.Assign | ast.AnnAssign))
     elif isinstance(node, ast.For | ast.comprehension):
         yield node.iter, _level(node.target)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -102,6 +122,8 @@ def _assigned(target: ast.AST, value: ast.AST | None) -> Iterator[tuple[ast.AST 
     if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
         for one, part in zip(target.elts, value.elts, strict=False):
             yield from _assigned(one, part)
+        starred = max((_level(one.value) for one in target.elts if isinstance(one, ast.Starred)), default=Level.NONE)
+        yield from ((part, starred) for part in value.elts)
         return
     level = _level(target)
     yield value, level
@@ -116,9 +138,14 @@ def _called(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
     if name.lower() in _SIGN_IN or (level_of(name) >= Level.LIKELY and name.lower() not in _READERS):
         yield from ((argument, Level.LIKELY) for argument in node.args[:1])
         yield from ((argument, Level.CERTAIN) for argument in node.args[1:])
+    elif name in ("encode", "decode") and _name_of(getattr(node.func, "value", node.func)).lower() == "jwt":
+        yield from ((argument, Level.CERTAIN) for argument in node.args[1:2])
     elif name == "new" and _name_of(getattr(node.func, "value", node.func)).lower() == "hmac":
         yield from ((argument, Level.CERTAIN) for argument in node.args[:1])
+        yield from ((keyword.value, Level.CERTAIN) for keyword in node.keywords if keyword.arg == "key")
+    yield from in_parts(node)
     yield from _paired(node.args)
+    yield from _described(node)
     owner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
     if _is_environment(owner) or name in ("getenv", "setenv", "putenv"):
         yield from ((value, level_in_environment(_text(node.args[0]))) for value in node.args[1:] if node.args)
@@ -131,9 +158,28 @@ def _called(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
             yield from _environment(keyword.value)
 
 
+def _described(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
+    """Yield the value of a name beside it: option("--password", default="…"), f(name="token", value="…")."""
+    named = [keyword.value for keyword in node.keywords if keyword.arg in _NAMES_OF]
+    level = max((level_of(_text(one)) for one in [*named, *node.args[:2]]), default=Level.NONE)
+    yield from ((keyword.value, level) for keyword in node.keywords if keyword.arg in _VALUES_OF)
+
+
 def _environment(node: ast.Dict) -> Iterator[tuple[ast.AST | None, Level]]:
     for key, value in zip(node.keys, node.values, strict=True):
         yield value, level_in_environment(_text(key))
+
+
+def _listed(node: ast.Tuple | ast.List) -> Iterator[tuple[ast.AST | None, Level]]:
+    """Yield what a list says of its items: a pair, options of a command line; names of columns are no pairs."""
+    is_pair = isinstance(node, ast.Tuple) and len(node.elts) == 2
+    texts = [_text(one) for one in node.elts]
+    for (value, level), before in zip(_paired(node.elts), filter(None, texts[:-1]), strict=True):
+        yield value, level if is_pair or before.startswith("-") else min(level, Level.LIKELY)
+    if texts and (flag := _LOGIN_FLAGS.get(texts[0].rpartition("/")[2])):
+        for value, before, text in zip(node.elts[1:], texts, texts[1:], strict=False):
+            if before == flag or (text.startswith(flag) and len(text) > 2 and len(flag) == 2):
+                yield value, Level.CERTAIN
 
 
 def _paired(values: Sequence[ast.AST]) -> Iterator[tuple[ast.AST | None, Level]]:

@@ -21,9 +21,31 @@ class Level(IntEnum):
 _CERTAIN = {
     "password", "passwords", "passwd", "passphrase", "passcode", "pwd", "pgpass", "userpass", "secret", "secrets",
     "credential", "credentials", "creds", "cred", "apikey", "apikeys", "authkey", "privkey", "accesskey", "secretkey",
-    "authtoken", "apitoken", "accesstoken", "netrc", "passwort", "dbpass", "rootpw", "userpwd", "appkey", "sshkey",
+    "authtoken", "apitoken", "accesstoken", "netrc", "passwort", "rootpw", "userpwd", "appkey", "sshkey", "pswd",
+    "passw", "passwrd", "kennwort", "contraseña", "contrasena", "senha", "wachtwoord", "lösenord", "hasło", "heslo",
+    "parola", "salasana", "пароль", "密码", "密碼", "口令", "密钥", "パスワード", "비밀번호",
 }  # fmt: skip
-_CERTAIN_AT_END = {"pass", "pw", "psk", "userpw"}
+_CERTAIN_AT_END = {"pass", "pw", "psk", "userpw", "pin", "pincode", "passe"}
+_PASSES = {"forward", "backward", "first", "second", "one", "single", "multi", "two", "low", "high", "band", "all",
+           "next", "each", "this", "per", "test", "train", "eval", "data", "render", "full", "last"}  # fmt: skip
+# Of one word with what it is for: `PGPASSWORD`, `mypass`, `hftoken`; not `compass`, `padtoken`.
+_CERTAIN_ENDS = ("password", "passwd", "passphrase", "passwort", "apikey", "secretkey", "secret", "credentials")
+_BEFORE_PASS = {
+    "db",
+    "pg",
+    "my",
+    "smtp",
+    "ftp",
+    "ssh",
+    "user",
+    "root",
+    "admin",
+    "mail",
+    "sql",
+    "mysql",
+    "redis",
+    "ldap",
+}
 _LIKELY = {"authorization", "bearer", "dsn", "jwt", "pat", "otp", "totp", "auth", "cookie", "cookies", "sas", "hmac"}
 # `…_key` of these is a credential; `cache_key` or `sort_key` is not.
 _KEYS = {
@@ -48,6 +70,8 @@ _ABOUT = {
     "max", "size", "count", "type", "kind", "mode", "method", "scheme", "id", "index", "embedding", "embeddings",
     "dim", "required", "enabled", "expires", "expiry", "ttl", "timeout", "rotation", "manager", "backend", "provider",
     "strength", "error", "message", "msg", "doc", "title", "text", "sock", "sampler", "level", "hash", "sha", "sha256",
+    "cli", "app", "parser", "group", "command", "callback", "router", "module", "schema", "validator", "generator",
+    "helper", "helpers", "util", "utils", "factory", "service", "layer", "head", "loss",
 }  # fmt: skip
 # Of a `token` these say only which one or where it holds.
 _TOKEN_TAILS = {
@@ -89,8 +113,14 @@ def level_of(name: str) -> Level:
 def _level_of_word(words: tuple[str, ...], place: int) -> Level:
     word, before, is_last = words[place], words[place - 1] if place else "", place == len(words) - 1
     tail = set(words[place + 1 :])
-    if word in _CERTAIN or (word in _CERTAIN_AT_END and is_last):
+    if word == "pass" and before in _PASSES:
+        return Level.NONE
+    if word in _CERTAIN or word.endswith(_CERTAIN_ENDS) or (word in _CERTAIN_AT_END and is_last):
         return Level.CERTAIN
+    if word.endswith("pass") and word.removesuffix("pass") in _BEFORE_PASS:
+        return Level.CERTAIN
+    if word.endswith("token") and word != "token" and is_last:
+        return Level.NONE if word.removesuffix("token") in _MARKS else Level.LIKELY
     if word in ("key", "keys") and before in _KEYS:
         return Level.CERTAIN
     if word in ("string", "str", "uri", "url") and before in ("connection", "conn", "connect", "database", "db"):
@@ -103,7 +133,7 @@ def _level_of_word(words: tuple[str, ...], place: int) -> Level:
         return Level.LIKELY
     if word in _LIKELY and (is_last or tail <= {"header", "headers", "value", "string", "basic", *_TOKEN_TAILS}):
         return Level.LIKELY
-    if word in _LIKELY or word in ("token", "pin", "salt", "pepper", "webhook", "hook", "signature", "sig", "login"):
+    if word in _LIKELY or word in ("token", "salt", "pepper", "webhook", "hook", "signature", "sig", "login"):
         return Level.PERHAPS if is_last or word in _LIKELY else Level.NONE
     return Level.PERHAPS if word == "key" and is_last and not _DIGESTS & set(words) else Level.NONE
 

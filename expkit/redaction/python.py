@@ -117,6 +117,9 @@ def _clean_piece(piece: _Piece, level: Level, clean: Clean, harsh: bool) -> str:
         return clean(redact_text(piece.body))
     whole = f"{piece.prefix}{piece.quote}{piece.body}{piece.quote}"
     left_out = f"{piece.prefix}{piece.quote}{SECRET}{_breaks(piece)}{piece.quote}"
+    filled = re.sub(r"\{[^{}]*\}", " ", piece.body).strip() if piece.is_formatted else piece.body
+    if filled in ("Key", "Token", "Bearer", "Basic", "ApiKey", "Bot"):
+        level = Level.NONE
     if is_secret(piece.body, level):
         return left_out
     if "\\" not in piece.body or "r" in piece.prefix.lower() or piece.is_formatted:

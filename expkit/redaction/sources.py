@@ -2,14 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
-from expkit.redaction.names import Level, level_of
 from expkit.redaction.python import Clean, redact_python
+from expkit.redaction.structures import redact_value, without_secret_values
 from expkit.redaction.text import redact_text
-from expkit.redaction.values import SECRET, is_secret
 
 _PROSE = {".md", ".rst", ".txt", ".log", ".csv", ".tex"}
 _CODE = {".js", ".ts", ".c", ".h", ".cc", ".cpp", ".cu", ".go", ".rs", ".java", ".lua", ".jl", ".r"}
@@ -26,11 +23,15 @@ def redact_source(name: str, text: str, clean: Clean = lambda text: text) -> str
     if suffix == ".ipynb":
         return _notebook(text, clean)
     kind = "prose" if suffix in _PROSE else "code" if suffix in _CODE else "settings"
-    return clean(redact_text(text, kind))  # type: ignore[arg-type]
+    return clean(redact_text(without_secret_values(name.lower(), text), kind))  # type: ignore[arg-type]
 
 
 def _notebook(text: str, clean: Clean) -> str:
     """Return a notebook without its outputs, which a run of it makes again; as a text where it is none."""
+
+    def tidy(text: str) -> str:
+        return clean(redact_text(text))
+
     try:
         found = json.loads(text)
         cells = found["cells"]
@@ -42,26 +43,13 @@ def _notebook(text: str, clean: Clean) -> str:
             cell["source"] = kept.splitlines(keepends=True)
             if is_code:
                 cell |= {"outputs": [], "execution_count": None}
-            cell["metadata"], cell["attachments"] = redact_value(cell.get("metadata", {}), clean), {}
+            cell["metadata"], cell["attachments"] = redact_value(cell.get("metadata", {}), tidy), {}
             if is_code or not cell["attachments"]:
                 del cell["attachments"]
-        found["metadata"] = redact_value(found.get("metadata", {}), clean)
+        found["metadata"] = redact_value(found.get("metadata", {}), tidy)
         return json.dumps({**found, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return clean(redact_text(text, "settings"))
-
-
-def redact_value(value: Any, clean: Clean, key: str = "") -> Any:
-    """Return a plain value (dicts, lists, texts, numbers) without secrets; key: the name that it belongs to."""
-    if isinstance(value, Mapping):
-        return {name: redact_value(one, clean, f"{key}.{name}" if level_of(key) else str(name))
-                for name, one in value.items()}  # fmt: skip
-    if isinstance(value, list | tuple):
-        return [redact_value(one, clean, key) for one in value]
-    if isinstance(value, str):
-        return SECRET if is_secret(value, level_of(key)) else clean(redact_text(value))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return SECRET if is_number and level_of(key) == Level.CERTAIN and abs(value) >= 1000 else value
 
 
 _FILE = re.compile(r"^diff --git .*$", re.M)

@@ -9,7 +9,8 @@ from expkit.redaction.values import SECRET, TOKENS, is_secret, random_runs
 
 Kind = Literal["prose", "settings", "code"]
 
-_LOGIN = re.compile(r"(?<=://)(?:[^\s'\"<>@/:]*:(?!\d+(?:[/\s'\"]|$))[^\s'\"<>]*@|[^\s/@'\"]+@)")
+_LOGIN = re.compile(r"(?<=://)(?:[^\s'\"<>@/:]{0,200}:(?!\d{1,6}(?:[/\s'\"]|$))[^\s'\"<>]{0,200}@|[^\s/@'\"]{1,200}@)")
+_BLANKS = re.compile(r"(?:(?:\{[^{}]*\}|%s|\$\w+|\$\{\w+\}|<\w+>):?){1,2}@")  # what is filled in later
 _ADDRESS = re.compile(r"(https?://[^\s/'\"<>]+)(/[^\s'\"<>)\]]*)")
 _AUTHORIZATION = re.compile(
     r"(\b(?:proxy-)?authorization\b['\"]?\]?\s*[:=,]\s*[fFbBrRuU]{0,2}['\"]?)(?!\s|['\"])([^'\"\n,}]+)"
@@ -17,8 +18,22 @@ _AUTHORIZATION = re.compile(
 )  # fmt: skip
 _FLAG = re.compile(r"((?<![\w-])--?([A-Za-z][\w-]*)(?:[ \t]+|=))('[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)")
 _LOGIN_FLAG = re.compile(
-    r"(\bcurl\b[^\n|;]*?\s(?:-u|--user)[ =]?\s*)('[^'\n]*'|\"[^\"\n]*\"|\S+)|(\bsshpass\s+-p\s*)(\S+)"
+    r"((?:\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user)[ =]?|\bsshpass\s+-p"
+    r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,200}?\s-p"
+    r"(?=\S)|\bredis-cli\b[^\n|;]{0,200}?\s-a|\b(?:docker|podman|helm|az|oc)\b[^\n|;]{0,200}?\blogin\b[^\n|;]{0,200}?\s-p"
+    r"|\b(?:mongo|mongosh|sqlcmd|ldapsearch)\b[^\n|;]{0,200}?\s-[pPw]|\bopenssl\b[^\n|;]{0,200}?\s-(?:k|passin|passout)"
+    r"|\bsmbclient\b[^\n|;]{0,200}?\s-U|\bwandb\s+login)[ \t]*)(?![-<>|&])('[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)"
 )
+_PIPED = re.compile(r"(\becho\s+(?:-\w+\s+)?)([^\n|]+?)(\s*\|[^\n]*(?:--password-stdin|passwd|--token-stdin|-stdin)\b)")
+_SAID = re.compile(r"((?<![\w-])([A-Za-z]\w*)[ \t]+(?:is|was|are)[ \t]+['\"]?)([^\s'\"]+)")
+_SPACED = re.compile(
+    r"^([ \t]*(?:ENV|ARG|set|setenv|configure set|git config(?: --\w+)?)[ \t]+(?:-\w+[ \t]+)*)([\w.-]+)([ \t]+)(\S+)",
+    re.M,
+)
+_TAG = re.compile(r"(<([\w.:-]+)(?:\s[^<>]*)?>)([^<>]+)(?=</\2>)")
+_ATTRIBUTE = re.compile(r"(<[^<>]*\b(?:name|key|id)=(['\"])([\w.:-]+)\2[^<>]*\bvalue=(['\"]))([^'\"<>]+)")
+_PGPASS = re.compile(r"^([\w.*-]+:(?:\d+|\*):[^:\s]+:[^:\s]+:)(\S+)$", re.M)
+_QUERY = re.compile(r"([?&](?:sig|signature|key|code|auth|hash|access|pass|t)=)([^&\s'\"<>]{8,})")
 _NETRC = re.compile(r"(\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+)(\S+)")
 _NAME = r"(?<![\w$])([A-Za-z_$][\w.$-]{0,80})"
 _PREFIX = r"[fFbBrRuU]{0,2}"
@@ -40,11 +55,20 @@ def redact_text(text: str, kind: Kind = "prose") -> str:
     only what stands in quotes is a value.
     """
     text = TOKENS.sub(lambda found: SECRET + "\n" * found[0].count("\n"), text)
-    text = _LOGIN.sub("", text)
+    text = _LOGIN.sub(lambda found: found[0] if _BLANKS.fullmatch(found[0]) else "", text)
     text = _ADDRESS.sub(_without_hook, text)
     text = _AUTHORIZATION.sub(_without_authorization, text)
     text = _NETRC.sub(rf"\1{SECRET}", text)
-    text = _LOGIN_FLAG.sub(lambda found: f"{found[1] or found[3]}{SECRET}", text)
+    text = _LOGIN_FLAG.sub(lambda found: f"{found[1]}{SECRET}", text)
+    text = _PIPED.sub(rf"\1{SECRET}\3", text)
+    text = _PGPASS.sub(rf"\1{SECRET}", text)
+    text = _QUERY.sub(lambda found: _replaced(found[0], found[1], found[2], Level.LIKELY), text)
+    text = _SAID.sub(lambda found: _replaced(found[0], found[1], found[3], min(_level(found[2]), Level.LIKELY)), text)
+    text = _SPACED.sub(
+        lambda found: _replaced(found[0], found[1] + found[2] + found[3], found[4], _level(found[2])), text
+    )
+    text = _ATTRIBUTE.sub(lambda found: _replaced(found[0], found[1], found[5], _level(found[3])), text)
+    text = _TAG.sub(lambda found: _replaced(found[0], found[1], found[3], _level(found[2])), text)
     text = _FLAG.sub(lambda found: _hidden(found[1], found[3], level_of(found[2]), kind), text)
     if kind == "settings":
         text = "\n".join(_settings(text.split("\n")))
@@ -52,6 +76,11 @@ def redact_text(text: str, kind: Kind = "prose") -> str:
     text = _WITHIN.sub(lambda found: _within(found, kind), text)
     text = _without_values(text, kind)
     return _without_runs(text)
+
+
+def _replaced(whole: str, before: str, value: str, level: Level) -> str:
+    """Return what stands before a value and the mark for a secret, or the whole where it is none."""
+    return before + SECRET if is_secret(value.strip("'\""), level) and SECRET not in value else whole
 
 
 def _without_hook(found: re.Match[str]) -> str:
@@ -67,7 +96,8 @@ def _without_authorization(found: re.Match[str]) -> str:
         is_scheme = bool(space) and scheme.isalpha()
         if not is_scheme and not is_secret(found[2], Level.LIKELY):
             return found[0]
-        return f"{found[1]}{scheme + ' ' if is_scheme else ''}{SECRET}" if value.strip() != SECRET else found[0]
+        is_left = is_scheme and value.strip() in ("", SECRET)
+        return found[0] if is_left else f"{found[1]}{scheme + ' ' if is_scheme else ''}{SECRET}"
     return f"{found[3]}{SECRET}" if is_secret(found[4], Level.LIKELY) else found[0]
 
 
@@ -84,7 +114,8 @@ def _without_values(text: str, kind: Kind) -> str:
     """Leave out what is assigned to secret names. What is no secret is looked into: `f(password="…")`."""
     parts, at, last = [], 0, 0
     while found := _ASSIGNED.search(text, at):
-        kept = _without_value(found, kind)
+        is_call = text[found.end() : found.end() + 1] == "(" and re.fullmatch(r"[A-Za-z_]\w*(?:\.\w+)+", found[3])
+        kept = found[0] if is_call else _without_value(found, kind)
         at = found.start(3)
         if kept != found[0]:
             parts += [text[last : found.start()], kept]
@@ -111,12 +142,14 @@ def _hidden(before: str, value: str, level: Level, kind: Kind) -> str:
     inner = value[len(quote) : len(value) - len(quote)]
     if kind == "code" and not quote:
         return before + value
-    if not is_secret(inner.rstrip("\\"), level):
+    if not is_secret(inner.rstrip("\\`"), level):
         return before + value
     return before + quote + SECRET + "\n" * inner.count("\n") + quote
 
 
-_SETTING = re.compile(r"^(\s*(?:-\s+)?(?:export\s+|set\s+|ENV\s+)?)(['\"]?)([\w.$ -]+?)\2(\s*[:=]\s*)(.*)$")
+_SETTING = re.compile(
+    r"^(\s*(?:-\s+)?(?:export\s+|set\s+|ENV\s+)?)(['\"]?)([\w.$-](?:[\w.$ -]*?[\w.$-])?)\2(\s*[:=]\s*)(.*)$"
+)
 _SECTION = re.compile(r"^\s*\[+\s*([\w.\"' -]+?)\s*\]+\s*$")
 
 
@@ -166,7 +199,7 @@ def _value_and_comment(text: str) -> tuple[str, str]:
 
 def _without_runs(text: str) -> str:
     """Leave out random characters that nothing names; those of an address are how a file is found there."""
-    addresses = [found.span() for found in re.finditer(r"\w+://[^\s'\"<>)\]]+", text)]
+    addresses = [found.span() for found in re.finditer(r"(?<!\w)\w+://[^\s'\"<>)\]]+", text)]
     for start, end in reversed(random_runs(text)):
         if not any(first <= start < last for first, last in addresses):
             text = text[:start] + SECRET + text[end:]

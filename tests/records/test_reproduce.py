@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_shared_record_is_run_again_elsewhere(
     assert done.returncode == 0, done.stderr
     (folder,) = (first / "outputs").iterdir()
     done = commands.run(first, str(folder), "--export", str(second / "shared.zip"), module="expkit.reproduce")
-    assert done.stdout.endswith("without checkpoints, log.txt, report.html\n"), done.stderr
+    assert "; not in it: checkpoints, log.txt, report.html\n" in done.stdout
     root.rename(tmp_path / "moved")
     words = ["shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1"]
     done = python(second, "expkit.reproduce", *words, "--steps", "3")
@@ -149,3 +150,24 @@ def test_ten_configs_are_identical_in_another_clone(tmp_path: Path) -> None:
         told.append((words, done.stdout[-300:], done.stderr[-300:]))
         identical += done.returncode == 0 and ": identical (" in done.stdout and "bit for bit" in done.stdout
     assert identical == 10, told
+
+
+def test_an_export_names_its_source_files_and_holds_no_secret(commands: Forks, tmp_path: Path) -> None:
+    secrets = [f"hunter{number}xQ" for number in range(5)]
+    (tmp_path / "plug.py").write_text(f'password: str = "{secrets[0]}"\nheaders = {{"x-api-key": "{secrets[1]}"}}\n')
+    (tmp_path / "notes.yaml").write_text(f"env:\n- name: DB_PASSWORD\n  value: {secrets[2]}\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "remote", "add", "origin", f"https://bob:{secrets[3]}@a.org/x"], cwd=tmp_path, check=True)
+    words = ["dataset=shapes", "dataset.train_images=64", "dataset.val_images=16", "epochs=1", "logger=none"]
+    words += ["model.width=4", "transforms.image_size=32"]
+    done = commands.run(tmp_path, *words, "--plugin", "plug.py", environment={"MY_TOKEN": secrets[4]})
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
+    done = commands.run(tmp_path, str(folder), "--export", "shared.zip", module="expkit.reproduce")
+    (named,) = (line for line in done.stdout.splitlines() if line.startswith("source code in it: plugins/plug.py, "))
+    assert named.endswith("sources/notes.yaml, sources/plug.py")
+    assert "filtered out of it by pattern" in done.stdout
+    with zipfile.ZipFile(tmp_path / "shared.zip") as archive:
+        texts = {name: archive.read(name) for name in archive.namelist()}
+    assert [(name, one) for name, text in texts.items() for one in secrets if one.encode() in text] == []
+    assert b'password: str = "<secret>"' in texts["plugins/plug.py"]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a case stays on one line
 """Ways in which people write secrets into files, and ways of writing that are none."""
 
 import random

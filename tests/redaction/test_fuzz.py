@@ -30,7 +30,7 @@ def cases(named: list[str], bare: list[str], seed: int) -> Iterator[tuple[str, s
     for _ in range(ROUNDS):
         for form in named:
             for names, kinds in ((forms.CERTAIN, OF_CERTAIN), (forms.LIKELY, OF_LIKELY)):
-                one_word = [kind for kind in kinds if kind != "phrase" or "{s}&" not in form and "={s} -" not in form]
+                one_word = [kind for kind in kinds if kind != "phrase" or not ("{s}&" in form or "={s} -" in form)]
                 secret = forms.random_secret(chance, chance.choice(one_word))
                 yield secret, form.format(n=chance.choice(names), s=secret)
         for form in bare:
@@ -90,7 +90,7 @@ def test_no_secret_is_left_in_a_notebook() -> None:
 
 
 def test_no_secret_is_left_in_a_patch(tmp_path: Path) -> None:
-    """Of lines that are taken away, added, and stand between, in Python and settings; and it still says what changed."""
+    """Of lines taken away, added and in between, in Python and settings; and the patch still says what changed."""
 
     def git(*arguments: str) -> str:
         names = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
