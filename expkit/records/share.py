@@ -74,7 +74,9 @@ def _zipped(place: Path) -> tuple[bytes, list[str], list[str]]:
     Its comment is the digest of all bytes before it, and the same record gives the same bytes.
     """
     files = open_files(place)
-    buffer, taken, left_out = io.BytesIO(), []
+    buffer = io.BytesIO()
+    taken: list[str] = []
+    left_out: list[str] = []
     facts = unsealed(files.read(NAME) or b"") or {}
     # What others have put into the folder of a run that has ended, such as an evaluation, has not been filtered.
     known = vouched(facts) if facts.get("status") != "running" else files.names()
