@@ -87,7 +87,7 @@ def _compose_all(plan: Plan) -> list[JobConfig]:
     from expkit.progress import bar
 
     jobs = []
-    with bar("composing", plan.count) as advance:
+    with bar("composing", plan.count, "jobs") as advance:
         for one in plan.jobs or ():
             jobs.append(one)
             advance(1)

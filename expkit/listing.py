@@ -19,6 +19,8 @@ def show(words: Sequence[str], conf: Path) -> None:
     conf: the folder of the package's YAML files, whose comments say what an option does.
     """
     console = Console()
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe or file has no edge
     if not words:
         console.print("groups: " + ", ".join(LISTED))
         return
@@ -32,7 +34,7 @@ def show(words: Sequence[str], conf: Path) -> None:
 
 def _names(group: str) -> Table:
     registry = LISTED[group]
-    table = Table("name", "from", "what it is", box=None, padding=(0, 2, 0, 0))
+    table = _table("name", "from", "what it is")
     for name in registry.names():
         entry = registry.entry(name)
         table.add_row(name, entry.source, entry.doc)
@@ -43,9 +45,17 @@ def _options(group: str, name: str, conf: Path) -> Table:
     registry = LISTED[group]
     what = explained(group, name, conf)
     title = registry.entry(name).doc
-    table = Table("option", "takes", "default", "what it does", box=None, padding=(0, 2, 0, 0), title=title)
+    table = _table("option", "takes", "default", "what it does")
+    table.title, table.title_justify = title, "left"
     for option in registry.options(name).values():
         table.add_row(option.name, describe(option.annotation), _default(option), what[option.name])
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a long value goes on in the next line rather than being cut off
     return table
 
 

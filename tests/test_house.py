@@ -24,7 +24,7 @@ ORDER = [
         "redaction",
     ),
     ("plugins", "listing", "references", "portable"),
-    ("vetting", "drawing", "progress", "command", "visdom_server"),
+    ("vetting", "drawing", "progress", "command", "visdom_server", "forking"),
     ("data", "models", "devices", "loggers", "checkpoints"),
     ("training",),
     ("guard",),

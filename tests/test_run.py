@@ -275,6 +275,23 @@ def test_a_list_of_options_says_what_each_does(commands: Forks, tmp_path: Path) 
     assert re.search(r"freeze .* patterns of parameter names that are not trained", done.stdout)
 
 
+def test_a_list_holds_whole_texts_however_narrow(commands: Forks, tmp_path: Path) -> None:
+    long = "ahead [bold]and[/bold] [dim] :smile: " + "InterpolationModeWithAVeryLongName" * 3
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nfrom expkit.registry import models\n\n@models.register('mine')\n"
+        f"def mine(num_classes: int, depth: str = '[red]x[/red]') -> nn.Module:\n    '''My {long}.\n\n"
+        f"    depth: takes {long}.\n    '''\n"
+    )
+    for width in ("40", "80", "200"):
+        for words in (["model"], ["model", "mine"]):
+            arguments = ["--plugin", "mine.py", "--list", *words]
+            done = commands.run(tmp_path, *arguments, environment={"COLUMNS": width})
+            assert done.returncode == 0, done.stderr
+            assert f"My {long}." in done.stdout
+            assert "…" not in done.stdout
+    assert "[red]x[/red]" in done.stdout
+
+
 def test_help_of_a_sweep_tells_of_its_first_job(commands: Forks, tmp_path: Path) -> None:
     done = commands.run(tmp_path, "-m", "model.width=8,16", "seed=1", "--help")
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from expkit.data import slots, workers
 from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
 from expkit.data.samples import BadSample, Batch, Places, Samples
+from expkit.forking import signals_wait
 from expkit.keys import generator, key
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
@@ -151,7 +152,7 @@ class Loader:
         before = {worker.pid for worker in self.workers()}
         workers.share_temporary_folder()
         try:
-            with _any_number_of_workers():
+            with _any_number_of_workers(), signals_wait():
                 self._running = iter(self._loader)
         finally:
             workers.end_at_exit()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from typing import Any, TypeVar
 
+from expkit.forking import signals_wait
+
 Answer = TypeVar("Answer")
 
 _AHEAD = 8  # items that a reader holds, so that it never waits for the next one
@@ -120,14 +122,15 @@ def _cause_of_death(exit_code: int | None) -> str:
 
 def _start_deaf(process: Any) -> None:
     """Start a process that never sees Ctrl+C, not even while it starts: the parent is the one to answer it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        process.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with signals_wait():
+        if not hasattr(signal, "pthread_sigmask"):
+            process.start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Any, task: Callable[[int], Any], parent: int) -> None:

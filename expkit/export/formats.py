@@ -52,16 +52,20 @@ def _dynamic(images: Tensor, free_size: bool) -> Any:
 
 
 def _exported(model: Whole, images: Tensor) -> torch.export.ExportedProgram:
-    free_size = any(type(step).__name__ in ("_Resize", "_CenterCrop") for step in model.before)
     with _quiet(), torch.no_grad():
-        return torch.export.export(model, (images,), dynamic_shapes=_dynamic(images, free_size))
+        return torch.export.export(model, (images,), dynamic_shapes=_dynamic(images, _is_free_size(model)))
+
+
+def _is_free_size(model: Whole) -> bool:
+    return any(type(step).__name__ in ("_Resize", "_CenterCrop") for step in model.before)
 
 
 def _write_onnx(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
     program = _exported(model, images)
+    axes = {0: "batch"} | ({2: "height", 3: "width"} if _is_free_size(model) else {})
     with _quiet():
         converted = torch.onnx.export(
-            program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
+            program, dynamo=True, input_names=["images"], output_names=["logits"], dynamic_shapes=(axes,), verbose=False
         )
         assert converted is not None
         converted.model.metadata_props[NAME] = json.dumps(metadata, ensure_ascii=False)

@@ -75,8 +75,13 @@ class _LiveBar(Bar):
     def __init__(self, pace: Pace, console: Console) -> None:
         self._pace, self._source = pace, pace.progress  # before the base class, which draws at once
         self._stage = ("", 0)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[run]}"))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[run]}", markup=False))
         super().__init__(*columns, *left, console=console, transient=True, refresh_per_second=8)
         self.add_task("", total=None, run="")
 

@@ -48,6 +48,13 @@ class Display:
     def tick(self) -> None:
         if self.live:
             self.live.update(self._table(), refresh=True)
+        else:
+            self.console.print(self._line(), soft_wrap=True)
+
+    def started(self, job: SweepJob) -> None:
+        """Say that a job begins, where no table shows it."""
+        if not self.live:
+            self.console.print(Text(f"job {job.number}  {job.label}  started"), soft_wrap=True)
 
     def ended(self, job: SweepJob) -> None:
         one = self.outcomes[job.number]

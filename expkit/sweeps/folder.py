@@ -1,8 +1,11 @@
 """A sweep's folder: its jobs as they were frozen, a ledger of what happened, and the run folders of the jobs."""
 
 import json
+import os
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from expkit.records import make_run_folder
 from expkit.registry import ConfigError
 from expkit.sweeps.job import SweepJob
 from expkit.user_folders import expanded
+
+if sys.platform != "win32":
+    import fcntl
 
 FACTS = "sweep.json"
 JOBS = "jobs.jsonl"
@@ -31,14 +37,27 @@ class SweepFolder:
     @classmethod
     def make(
         cls, parent: str, typed: str | None, words: Sequence[str], command: str, jobs: list[SweepJob],
-        probes: list[SweepJob] | None = None,
+        probes: list[SweepJob] | None = None, again: bool = False,
     ) -> "SweepFolder":  # fmt: skip
-        """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. probes: of a search. Raises ConfigError.
+        """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError.
 
+        probes: of a search; again: also while the same command runs.
         mkdir makes one of ours, so that no two commands share it; the lock decides between two that typed the same.
         """
-        path = expanded(typed) if typed else make_run_folder(f"{parent}/sweeps", "sweep")
-        path.mkdir(parents=True, exist_ok=True)
+        if typed:
+            path = expanded(typed)
+            path.mkdir(parents=True, exist_ok=True)
+            return cls._freeze(path, words, command, jobs, probes)
+        with _alone(expanded(parent) / "sweeps"):
+            # Another command of these words may have made its folder since this one looked for it.
+            if not again and (twin := cls.find(parent, None, words)):
+                cls.open(twin).lock.release()
+            return cls._freeze(make_run_folder(f"{parent}/sweeps", "sweep"), words, command, jobs, probes)
+
+    @classmethod
+    def _freeze(
+        cls, path: Path, words: Sequence[str], command: str, jobs: list[SweepJob], probes: list[SweepJob] | None
+    ) -> "SweepFolder":
         made = cls(path, jobs)
         if (path / FACTS).is_file():
             made.lock.release()
@@ -109,6 +128,22 @@ class SweepFolder:
         folder = self.path / "output"
         folder.mkdir(exist_ok=True)
         return folder / f"{self.prefix(job).rstrip('-')}.txt"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Have one process at a time make sweeps in a folder, where the system has locks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every network file system has them
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:

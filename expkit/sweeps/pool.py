@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from expkit.forking import signals_wait
 from expkit.sweeps.job import SweepJob
 from expkit.sweeps.worker import Share, Train, work
 
@@ -109,7 +110,7 @@ class Pool:
         arguments = (self.train, task.config, task.job.overrides, task.output, share, os.getpid())
         process: BaseProcess = multiprocessing.get_context(START_METHOD).Process(target=work, args=arguments)  # type: ignore[attr-defined]
         running = Running(task, process, share, time.perf_counter(), out_of_memory_kills())
-        with _blocked():  # until the child has handlers of its own
+        with _blocked(), signals_wait():  # until the child has handlers of its own
             process.start()
         self.running.append(running)
 

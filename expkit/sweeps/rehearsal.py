@@ -21,6 +21,7 @@ from expkit.config import fault_of_jobs
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.devices.placement import share_cores
+from expkit.forking import signals_wait
 from expkit.registry import ConfigError
 from expkit.sweeps.pool import START_METHOD
 from expkit.sweeps.scales import images_of, scale_of
@@ -61,7 +62,8 @@ def rehearse(
     context: Any = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_rehearse, args=(theirs, list(configs), cores, measure), daemon=False)
-    process.start()
+    with signals_wait():
+        process.start()
     theirs.close()
     found: dict[int, Facts] = {}
     faults: dict[str, list[int]] = {}

@@ -95,7 +95,8 @@ class SweepRun:
         return share_out([job.config for job in jobs], plan.launcher.get("n_jobs"), gpus)
 
     def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
-        with bar("checking and timing" if measure else "checking", len(jobs)) as advance:
+        what = "checking and timing" if measure else "checking"
+        with bar(what, len(jobs), "jobs" if len(jobs) > 1 else "job") as advance:
             return rehearse([job.config for job in jobs], cores, measure, lambda: advance(1))
 
     def _freeze(self, plan: Plan, jobs: list[SweepJob]) -> None:
@@ -110,7 +111,7 @@ class SweepRun:
     def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
         parent = str(jobs[0].config["output_dir"])
         self._freeze(plan, jobs)
-        self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs)
+        self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs, again=self.flags.new)
         self.outcomes = {job.number: Outcome() for job in jobs}
 
     def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
@@ -195,7 +196,7 @@ class SweepRun:
         refuse_scales(probes)
         if not is_old:
             self.folder = SweepFolder.make(
-                str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes
+                str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes, self.flags.new
             )
         assert self.folder is not None
         if is_old and (changed := changes(self.folder.probes(), probes)):

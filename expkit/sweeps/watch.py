@@ -12,6 +12,9 @@ from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.results import last_epoch
 
+_LOOK_EVERY = 0.5  # seconds, on a terminal
+_LINE_EVERY = 60.0  # seconds, where lines are written
+
 
 class Watch:
     """What a pool calls when a job starts, ends, and in between."""
@@ -21,7 +24,7 @@ class Watch:
     ) -> None:
         self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
         self._before: dict[int, float] = {}
-        self._looked = 0.0
+        self._looked = time.monotonic()
         self._told = False
 
     def started(self, task: Task) -> None:
@@ -29,6 +32,7 @@ class Watch:
         self._before[task.job.number] = outcome.seconds
         outcome.status, outcome.folder = "running", None
         self.folder.note("started", task.job, resume=task.config["checkpoint"].get("resume"))
+        self.display.started(task.job)
 
     def ended(self, task: Task, ended: Ended) -> None:
         job, outcome = task.job, self.outcomes[task.job.number]
@@ -49,7 +53,7 @@ class Watch:
         if self.pool.asked and not self._told:
             self._told = True
             self.display.note("stops: the running jobs save their checkpoints; Ctrl+C again ends them at once")
-        if not self.display.live or time.monotonic() - self._looked < 0.5:
+        if time.monotonic() - self._looked < (_LOOK_EVERY if self.display.live else _LINE_EVERY):
             return
         self._looked = time.monotonic()
         for one in self.pool.running:

@@ -41,6 +41,12 @@ def test_onnx(small_run: expkit.Run, picture: Path, capsys: pytest.CaptureFixtur
     assert "equal" in (out := capsys.readouterr().out)
     assert "over 16 images" in out
     session = onnxruntime.InferenceSession("m.onnx")
+    shape = ["batch", "height", "width", 3] if preprocess == "full" else ["batch", 3, 32, 32]
+    assert sorted(map(str, session.get_inputs()[0].shape)) == sorted(map(str, shape))
+    assert session.get_outputs()[0].shape == [
+        "batch",
+        len(json.loads(session.get_modelmeta().custom_metadata_map["classes"])),
+    ]
     trained = load_trained(small_run.folder, device="cpu")
     given = session.get_modelmeta().custom_metadata_map
     assert json.loads(given["classes"]) == list(trained.classes)

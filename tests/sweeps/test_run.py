@@ -102,6 +102,9 @@ def test_a_crash_is_a_line_in_the_table(commands: Forks, small: list[str], tmp_p
     assert "SIGSEGV" in reasons[3]
     assert "memory ran out" in reasons[4]
     assert output.count("[5/5]") == 1
+    assert "composing 5 jobs\n" in output
+    assert "checking 5 jobs\n" in output
+    assert all(f"job {number}  model.how={how}  started" in output for number, how in enumerate(("well", "raise")))
     assert "best     model.how=well  outputs/sweeps/" in output
     code, output = commands.told(tmp_path, *small, "model.how=well,raise,kill,crash,memory", "seed=0")
     assert code == 1
@@ -151,7 +154,8 @@ def test_no_job_starts_where_one_cannot(
     code, output = commands.told(tmp_path, *small, *swept)
     assert code == 2, output
     assert says in output
-    assert all(line.startswith("error: ") for line in output.split("\n") if line), output
+    lines = [line for line in output.split("\n") if line and not line.startswith(("composing ", "checking "))]
+    assert all(line.startswith("error: ") for line in lines), output
     assert not (tmp_path / "outputs").exists()
 
 
@@ -279,6 +283,18 @@ def test_two_of_one_sweep_do_not_run_at_once(commands: Forks, small: list[str], 
     assert other.wait() == 2
     assert process.wait() == 0
     assert "is in use by process" in other.printed()
+
+
+def test_the_same_sweep_typed_twice_at_once_runs_once(commands: Forks, small: list[str], tmp_path: Path) -> None:
+    command = [*small, "model.pause=0.05", "epochs=20", "seed=0,1"]
+    both = [commands.start(tmp_path, *command) for _ in range(2)]
+    assert sorted(process.wait() for process in both) == [0, 2]
+    refused = next(process for process in both if process.wait() == 2)
+    assert "is in use by process" in refused.printed()
+    assert len(list((tmp_path / "outputs/sweeps").iterdir())) == 1
+    assert len(ledger(tmp_path)) == 4
+    assert commands.told(tmp_path, *command, "--new")[0] == 0
+    assert len(list((tmp_path / "outputs/sweeps").iterdir())) == 2
 
 
 def test_the_joblib_launcher_gets_frozen_files(commands: Forks, small: list[str], tmp_path: Path) -> None:
