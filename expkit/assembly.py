@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from expkit.batch_sizes import check_single_images
 from expkit.builders import (
     add_extras,
     add_teacher,
@@ -149,6 +150,7 @@ class Basis:
     note: str
     chains: Mapping[str, pixels.Chain]
     model: nn.Module
+    seen: tuple[int, int]  # (height, width) of what the model sees in training
 
 
 def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
@@ -157,8 +159,8 @@ def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
     sizes, normalize, note = build_input(config["transforms"], spec, splits.train)
     chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
     model = build_model(config["model"], splits.train, seed)
-    check_chains(chains, splits.train, model, config["model"]["name"], seed)
-    return Basis(sizes, normalize, note, chains, model)
+    seen = check_chains(chains, splits.train, model, config["model"]["name"], seed)
+    return Basis(sizes, normalize, note, chains, model, seen)
 
 
 def assemble(
@@ -175,7 +177,6 @@ def assemble(
     device = build_device(config["device"], ranks)
     # A set that is drawn, or downloaded, is there once the first rank has it.
     splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
-    assert splits.val is not None
     basis = build_basis(config, splits, options.seed)
     model, normalize = basis.model, basis.normalize
     loss = build_loss(config["loss"], splits.train, model)
@@ -183,6 +184,7 @@ def assemble(
     check_mixing(mixing, loss, config["loss"]["name"], len(splits.train.class_names))
     orders = build_orders(config["sampler"], splits, options)
     splits = replace(splits, notes=[*splits.notes, *orders[1].notes])
+    check_single_images(basis.model, basis.seen, config, options, len(orders[0]), ranks)
     train, val = build_loaders(config["dataset"], splits, basis.chains, orders, options, device, ranks)
     parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train, ranks)
     parts.facts["transforms"] = pixels.resolved(config["transforms"], basis.sizes, normalize)

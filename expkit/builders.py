@@ -101,16 +101,21 @@ def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
 
 def check_chains(
     chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
-) -> None:
-    """Try the transforms on the first image of a usual shape, and the model on what comes out. Raises ConfigError."""
+) -> tuple[int, int]:
+    """Try the transforms on the first image of a usual shape, and the model on what comes out. Raises ConfigError.
+
+    Returns (height, width) of what the model sees in training.
+    """
     steps = [step for chain in chains.values() for step in chain.steps]
     usual = (image for image in _first_images(data, []) if not reason_against(steps, *image.shape[-2:]))
     image = next(usual, None)
     image = _first_image(data) if image is None else image
+    sizes = {}
     for split, chain in chains.items():
         seed_cpu(key(seed, "trial", split))
-        height, width = pixels.try_chain(chain, image, f"transforms.{split}")
-        check_input(model, name, height, width, len(data.class_names))
+        sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
+        check_input(model, name, *sizes[split], len(data.class_names))
+    return sizes["train"]
 
 
 def build_loss(node: Config, data: ImageDataset, model: nn.Module) -> nn.Module:

@@ -43,6 +43,9 @@ def ending_of(error: BaseException, job: Job) -> Ending:
         return Ending("failed", 1, _memory_advice(job))
     if isinstance(error, RuntimeError) and (failed := job.failure(error)):
         return Ending("failed", 1, str(failed))
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):  # others could not be read
+        remedy = "set dataset.drop_last=true, or dataset.on_bad=replace"
+        return Ending("failed", 1, f"a batch of one image reached batch normalisation, which needs more; {remedy}")
     if is_lost_peer(error):
         return Ending("failed", 1, "another rank was lost", is_told=False)
     return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)

@@ -36,7 +36,7 @@ ORDER = [
     ("differences",),
     ("resuming",),
     ("trained",),
-    ("builders", "spreading", "heading", "loaders"),
+    ("builders", "spreading", "heading", "loaders", "batch_sizes"),
     ("assembly",),
     ("report",),
     ("compare",),

@@ -7,6 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from expkit.models.prepare import training_mode
 from expkit.registry import ConfigError
 
 _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 480, 512, 518)
@@ -79,3 +80,22 @@ def _other_way(model: nn.Module, height: int, width: int) -> str:
     if isinstance(built_for, int) and isinstance(patch, int) and height == width and height % patch == 0:
         return f", or, without pretrained weights, model.image_size={height}"
     return ""
+
+
+def trains_on_one(model: nn.Module, height: int, width: int) -> bool:
+    """Return False if training on one (3, height, width) image fails for want of values to normalise over."""
+    with torch.random.fork_rng(devices=[]):
+        for shadow in (_shadow(model), copy.deepcopy(model)):
+            for copied, weight in zip(shadow.parameters(), model.parameters(), strict=True):
+                copied.requires_grad_(weight.requires_grad)  # frozen layers take their running statistics
+            training_mode(shadow)
+            device = next((parameter.device for parameter in shadow.parameters()), torch.device("cpu"))
+            try:
+                with torch.no_grad():
+                    shadow(torch.zeros(1, 3, height, width, device=device))
+            except ValueError as error:
+                return "more than 1 value per channel" not in str(error)
+            except RuntimeError:  # no such operation on the meta device: real numbers decide
+                continue
+            return True
+    return True
