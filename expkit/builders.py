@@ -19,6 +19,8 @@ from expkit.data.mixing import Mixing
 from expkit.devices import Device, Layout, Ranks, Split
 from expkit.keys import key, seed_cpu
 from expkit.models import InputSpec, auxiliary_weight, check_input, prepare
+from expkit.models.bare import without_pretrained
+from expkit.models.planned import refuse_too_large
 from expkit.registry import ConfigError, devices, losses, models
 from expkit.trained import load_trained
 from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
@@ -94,6 +96,7 @@ def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tens
 
 def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
     """Build the model for the data's classes; its initial weights depend on the seed alone."""
+    refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=len(data.class_names)))
     seed_cpu(key(seed, "init"))
     model = models.build(node, num_classes=len(data.class_names))
     return prepare(model, models.shared(node), pretrained=bool(node.get("weights")))

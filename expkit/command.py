@@ -16,6 +16,8 @@ from typing import NoReturn
 from expkit.escaping import escape_output, escaped_output, one_line
 from expkit.registry import ConfigError
 
+_MOST_FAULTS = 50  # that are printed
+
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which checkpoint, where, and how precisely."""
@@ -67,8 +69,10 @@ def mistakes_told() -> Iterator[None]:
 
 def refuse(error: ConfigError) -> NoReturn:
     """End the process with a user's mistake, a line for each fault."""
-    for fault in error.faults:
+    for fault in error.faults[:_MOST_FAULTS]:
         print(f"error: {one_line(fault)}", file=sys.stderr)
+    if (more := len(error.faults) - _MOST_FAULTS) > 0:
+        print(f"error: and {more:,} more of them", file=sys.stderr)
     sys.exit(2)
 
 

@@ -24,6 +24,17 @@ def one_line(text: str) -> str:
     return _WITHIN_A_LINE.sub(_written_out, text)
 
 
+LONGEST = 2_000  # characters of a message
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Return a text of at most so many characters: its beginning, and its end, where a message names the remedy."""
+    if len(text) <= most:
+        return text
+    head, tail = most * 2 // 3, most // 4
+    return f"{text[:head]} … ({len(text) - head - tail:,} characters left out) … {text[-tail:]}"
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not read

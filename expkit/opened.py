@@ -11,6 +11,7 @@ from typing import Any
 from expkit.assembly import Job, open_checkpoints, open_loggers
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
 from expkit.ending import Ending, counted, ending_of
+from expkit.escaping import shortened
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
 from expkit.records import EventLog, Record, make_run_folder
 from expkit.records.facts import relative, weights_digest
@@ -48,7 +49,7 @@ class Opened:
     def train(self, began: float) -> Ending:
         """Run the job and close everything; returns how it ended, unless what ended it is not a user's to mend."""
         lines = {"run": self.folder.name, **self.job.lines}
-        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, self.job.notes)
+        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.runner.step))
         self.ending = Ending("failed", 1)
         self.digests: dict[str, str] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from expkit.docstrings import about, first_sentence
+from expkit.escaping import shortened
 from expkit.signature import Misfit, Option, describe, fit, options_of
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -19,8 +20,8 @@ class ConfigError(Exception):
     """A user's mistake: one or more sentences, each beginning with the config path it is about."""
 
     def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+        self.faults = tuple(shortened(str(fault)) for fault in faults)  # foreign files name what they like
+        super().__init__("\n".join(self.faults))
 
     def _render_traceback_(self) -> list[str]:
         """Have IPython show the mistake alone: where in expkit it was found is of no use to whoever made it."""

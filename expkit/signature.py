@@ -149,6 +149,8 @@ def _fit_scalar(annotation: Any, value: Any) -> Any:
         return Path(value)
     if annotation in (type(None), None) and value is None:
         return None
+    if annotation is int and type(value) is int and abs(value) >= 2**63:
+        raise Misfit("takes a whole number of 64 bits")
     if annotation in (bool, int, float, str) and type(value) is annotation:  # true is not a number
         return value
     _refuse(annotation)

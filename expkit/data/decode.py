@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from expkit.data import deep
+from expkit.escaping import shortened
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
@@ -25,7 +26,7 @@ class BadImage(Exception):
 
     def __init__(self, location: str, reason: str) -> None:
         super().__init__(location, reason)  # both, so that it survives the way out of a worker process
-        self.location, self.reason = location, reason
+        self.location, self.reason = location, shortened(reason)
 
     def __str__(self) -> str:
         return f"{self.location}: {self.reason}"
@@ -134,8 +135,8 @@ def read_file(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError as error:
-        raise BadImage(str(path), error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, out of a foreign list
+        raise BadImage(str(path), getattr(error, "strerror", None) or str(error)) from error
 
 
 def decode_file(path: str | Path, decoder: Decoder | None = None) -> Tensor:

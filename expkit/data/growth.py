@@ -9,7 +9,8 @@ from torchvision.transforms import v2
 MOST_PIXELS = 89_478_485  # as many as an image may have that is read: Pillow's own limit
 
 
-_GROWING = (v2.Resize, v2.RandomRotation, v2.RandomZoomOut)
+_TO_A_SIZE = (v2.CenterCrop, v2.RandomResizedCrop)
+_GROWING = (v2.Resize, v2.RandomRotation, v2.RandomZoomOut, v2.Pad, v2.RandomCrop, *_TO_A_SIZE)
 
 
 class Unfit(Exception):
@@ -42,6 +43,13 @@ def _made(step: Any, height: int, width: int) -> tuple[int, int]:
         return _resized(step, height, width)
     if isinstance(step, v2.RandomZoomOut):
         return int(height * step.side_range[1]), int(width * step.side_range[1])
+    if isinstance(step, _TO_A_SIZE):
+        return int(step.size[0]), int(step.size[1])
+    if isinstance(step, v2.Pad | v2.RandomCrop):
+        padding = step.padding or 0
+        most = 2 * max(padding if isinstance(padding, Sequence) else [padding])
+        size = step.size if isinstance(step, v2.RandomCrop) and step.pad_if_needed else (0, 0)
+        return max(height + most, size[0]), max(width + most, size[1])
     diagonal = math.ceil(math.hypot(height, width)) if step.expand else 0
     return max(diagonal, height), max(diagonal, width)
 

@@ -1,6 +1,7 @@
 """Per-sample transforms on uint8 images, built from lists of words; normalisation comes later, once per batch."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from expkit.data.decode import BadImage
-from expkit.data.growth import Unfit, limit_growth
+from expkit.data.growth import MOST_PIXELS, Unfit, limit_growth
 from expkit.data.quick import quick
 from expkit.registry import ConfigError, mixings, transforms
 from expkit.signature import Misfit, fit, options_of
@@ -106,6 +107,9 @@ class TransformOptions:
     batch: list[Any] = field(default_factory=list)
 
 
+_LONGEST_SIDE = math.isqrt(MOST_PIXELS)
+
+
 def faults(node: object) -> list[str]:
     """Return what is wrong with the `transforms` node of a config, one sentence each."""
     if not isinstance(node, Mapping):
@@ -120,8 +124,10 @@ def faults(node: object) -> list[str]:
     for place, one in enumerate(node.get("batch", [])):
         found += mixings.faults(one, f"transforms.batch[{place}]")
     for size in ("image_size", "resize_size"):
-        if isinstance(value := node.get(size), int) and value < 1:
-            found.append(f"transforms.{size}: takes a whole number of pixels from 1 up, got {value}")
+        if isinstance(value := node.get(size), int) and not 1 <= value <= _LONGEST_SIDE:
+            found.append(
+                f"transforms.{size}: takes a whole number of pixels from 1 up to {_LONGEST_SIDE:,}, got {value}"
+            )
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 
 from expkit.registry import ConfigError, devices
 
+_MOST_PROCESSES = 1024  # on a machine
 Sharing = Literal["ddp", "fsdp"]
 Strategy = Literal["ddp", "fsdp", "data_parallel"]
 
@@ -158,3 +159,5 @@ def _at_least_one(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise ConfigError(f"device.{name}: takes a whole number from 1 up, got {value}")
+        if value > _MOST_PROCESSES:
+            raise ConfigError(f"device.{name}: takes {_MOST_PROCESSES:,} at most, got {value}")

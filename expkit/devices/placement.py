@@ -14,6 +14,7 @@ from expkit.registry import ConfigError, devices
 
 MicroBatch = int | Literal["auto"] | None
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "auto"]
+MOST_PROCESSES = 1024
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -49,8 +50,9 @@ class DeviceOptions:
             raise ConfigError(
                 f"device.micro_batch: takes a whole number from 1 up, auto or null, got {self.micro_batch}"
             )
-        if self.threads != "auto" and self.threads < 1:
-            raise ConfigError(f"device.threads: takes a whole number from 1 up or auto, got {self.threads}")
+        if self.threads != "auto" and not 1 <= self.threads <= MOST_PROCESSES:
+            problem = f"takes a whole number from 1 up to {MOST_PROCESSES:,} or auto, got {self.threads}"
+            raise ConfigError(f"device.threads: {problem}")
 
 
 @devices.register("auto")

@@ -12,8 +12,8 @@ def small_resnet(
     num_classes: int, width: int = 16, blocks: int = 1, stem_stride: int = 2, dropout: float = 0.0
 ) -> nn.Module:
     """A narrow residual network with batch normalisation, for images of 28 to 64 pixels."""
-    if blocks < 1 or stem_stride < 1:
-        raise ConfigError(f"model.blocks: takes 1 or more, and stem_stride too; got {blocks}, {stem_stride}")
+    if not (1 <= blocks <= 1000 and 1 <= stem_stride <= 1000):
+        raise ConfigError(f"model.blocks: takes 1 to 1,000, and stem_stride too; got {blocks}, {stem_stride}")
     if width < 1 or not 0 <= dropout < 1:
         raise ConfigError(
             f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
@@ -57,7 +57,7 @@ def small_cnn(num_classes: int, width: int = 16, dropout: float = 0.0) -> nn.Mod
 @models.register("mlp")
 def mlp(num_classes: int, grid: int = 16, hidden: tuple[int, ...] = (256,), dropout: float = 0.0) -> nn.Module:
     """A perceptron on the image averaged to grid x grid cells; with no hidden layer it is logistic regression."""
-    if grid < 1 or min(hidden, default=1) < 1:
+    if not 1 <= grid <= 1000 or min(hidden, default=1) < 1 or len(hidden) > 1000:
         raise ConfigError(f"model.grid: takes 1 or more, and each of hidden too; got {grid}, {list(hidden)}")
     if not 0 <= dropout < 1:
         raise ConfigError(f"model.dropout: takes a number from 0 up to, not including, 1, got {dropout}")

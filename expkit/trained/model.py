@@ -16,6 +16,7 @@ from expkit.data.labels import unique_names
 from expkit.devices import Device
 from expkit.devices.placement import DeviceOptions
 from expkit.models.bare import without_pretrained
+from expkit.models.planned import planned_numbers
 from expkit.registry import ConfigError, devices, models
 from expkit.trained.find import Which, read_trained
 from expkit.trained.views import Views, averaged
@@ -25,6 +26,7 @@ Picture = str | Path | Image.Image | Tensor
 
 _TASKS = ("single_label", "multilabel")
 _NEEDED = ("class_names", "task", "config", "transforms")
+_SPARE = 1_000_000  # weights that a model may have beyond twice those of its checkpoint
 
 
 @dataclass(repr=False)
@@ -154,7 +156,7 @@ def _checked(facts: Mapping[str, Any], path: Path) -> Config:
     if missing := [word for word in _NEEDED if word not in facts]:
         raise ConfigError(f"{path}: its manifest lacks {', '.join(missing)}: an older expkit wrote it; train again")
     config, classes = facts["config"], facts["class_names"]
-    if not isinstance(config, dict) or not isinstance(classes, list) or facts["task"] not in _TASKS:
+    if not isinstance(config, dict) or not _are_names(classes) or facts["task"] not in _TASKS:
         raise ConfigError(f"{path}: its manifest is not one that expkit wrote")
     config = config | {"transforms": facts["transforms"]}  # with every `auto` found out
     try:
@@ -168,6 +170,10 @@ def _checked(facts: Mapping[str, Any], path: Path) -> Config:
     if faults:
         raise ConfigError(*(f"{path}: in its config: {fault}" for fault in faults))
     return config
+
+
+def _are_names(classes: object) -> bool:
+    return isinstance(classes, list) and len(classes) > 0 and all(isinstance(name, str) for name in classes)
 
 
 def _unresolved(node: Mapping[str, Any]) -> list[str]:
@@ -200,13 +206,26 @@ def _model(node: Mapping[str, Any], classes: Sequence[str], state: Mapping[str, 
 
     Where the run kept an average of the weights, that is taken: its scores are those that the checkpoint tells.
     """
-    model = _network(node, classes)
     try:
-        model.load_state_dict(state["average"]["model"] if "average" in state else state["model"])
-    except (RuntimeError, LookupError, TypeError) as error:
+        weights = state["average"]["model"] if "average" in state else state["model"]
+        _refuse_larger(node, classes, weights, path)
+        model = _network(node, classes)
+        model.load_state_dict(weights)
+    except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path}: its weights do not fit its model {node['name']}: {reason}") from error
     return model
+
+
+def _refuse_larger(node: Mapping[str, Any], classes: Sequence[str], weights: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError for a model much larger than the weights are, before anything of its size is allocated."""
+    held = sum(value.numel() for value in weights.values() if isinstance(value, Tensor))
+    try:
+        planned = planned_numbers(node, lambda: _network(node, classes))
+    except ConfigError as error:
+        raise ConfigError(*(f"{path}: in its config: {fault}" for fault in error.faults)) from error
+    if planned and planned > 2 * held + _SPARE:
+        raise ConfigError(f"{path}: its weights do not fit its model {node['name']}: {held:,} of {planned:,} numbers")
 
 
 def _network(node: Mapping[str, Any], classes: Sequence[str]) -> nn.Module:

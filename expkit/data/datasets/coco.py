@@ -12,6 +12,9 @@ from expkit.data.decode import read_file
 from expkit.registry import ConfigError, datasets
 from expkit.user_folders import expanded
 
+_ID = (int, str)
+_MOST_TARGETS = 2**32  # images × categories
+
 
 @datasets.register("coco")
 def coco(root: str, annotations: str, val_root: str | None = None, val_annotations: str | None = None) -> Splits:
@@ -21,45 +24,81 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
     """
     if (val_root is None) != (val_annotations is None):
         raise ConfigError("dataset.val_annotations: val_root and val_annotations belong together; give both or neither")
-    train = CocoLabels(existing_folder(root, "dataset.root"), _read(annotations, "dataset.annotations"))
+    train, notes = _labels(root, annotations, "dataset.root", "dataset.annotations")
     if val_root is None or val_annotations is None:
-        return Splits(train)
-    place = existing_folder(val_root, "dataset.val_root")
-    val = CocoLabels(place, _read(val_annotations, "dataset.val_annotations"))
+        return Splits(train, notes=notes)
+    val, more = _labels(val_root, val_annotations, "dataset.val_root", "dataset.val_annotations")
     if train.class_names != val.class_names:
         raise ConfigError("dataset.val_annotations: the categories differ from those of dataset.annotations")
-    return Splits(train, val)
+    return Splits(train, val, [*notes, *more])
+
+
+def _labels(root: str, annotations: str, option: str, option_of_file: str) -> tuple["CocoLabels", list[str]]:
+    """Return the labelled images of a folder, and notes. Raises ConfigError."""
+    place, content = existing_folder(root, option), _read(annotations, option_of_file)
+    try:
+        labels = CocoLabels(place, content)
+    except ConfigError as error:
+        raise ConfigError(*(f"{option_of_file}: '{annotations}': {fault}" for fault in error.faults)) from error
+    count = labels.unlisted
+    shown = f"passed over {count:,} annotation{'s' * (count > 1)} of images that '{annotations}' does not list"
+    return labels, [shown] if count else []
 
 
 def _read(path: str, option: str) -> dict[str, Any]:
     file = expanded(path)
     try:
-        read = json.loads(file.read_text())
+        read = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{option}: cannot read '{path}': {error.strerror}; give an instances_*.json file") from error
-    except ValueError as error:
-        raise ConfigError(f"{option}: '{path}' is not JSON: {error}") from error
-    if not isinstance(read, dict) or not all(read.get(part) for part in ("images", "annotations", "categories")):
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{option}: '{path}' is not JSON: {reason}") from error
+    parts = ("images", "annotations", "categories")
+    if not isinstance(read, dict) or not all(isinstance(read.get(part), list) and read[part] for part in parts):
         raise ConfigError(f"{option}: '{path}' lacks images, annotations or categories; give an instances_*.json file")
     return read
 
 
+def _field(entry: Any, part: str, number: int, key: str, kinds: type | tuple[type, ...]) -> Any:
+    """Return a field of an entry of the file. Raises ConfigError."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, kinds) or isinstance(value, bool) or value == "":
+        raise ConfigError(
+            f"{part}[{number}]: has no `{key}` as instances_*.json files have it, got {str(value)[:80]!r}"
+        )
+    return value
+
+
 class CocoLabels(ImageDataset):
-    """Images with (N, C) targets: 1 where an object of the category is annotated. The JSON is read directly."""
+    """Images with (N, C) targets: 1 where an object of the category is annotated. The JSON is read directly.
+
+    unlisted: annotations of images that are not in the list, which are passed over.
+    """
 
     task = "multilabel"
 
     def __init__(self, root: Path, content: dict[str, Any]) -> None:
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        images = sorted(content["images"], key=lambda image: image["id"])
+        """Raises ConfigError for an entry that is not one of COCO's."""
+        images, categories = (_by_id(content[part], part) for part in ("images", "categories"))
+        if len(images) * len(categories) > _MOST_TARGETS:
+            raise ConfigError(f"lists {len(images):,} images × {len(categories):,} categories, too many to keep")
         self.root = root
-        self.class_names = tuple(category["name"] for category in categories)
-        self.files = np.array([image["file_name"] for image in images])
-        row = {image["id"]: number for number, image in enumerate(images)}
-        column = {category["id"]: number for number, category in enumerate(categories)}
+        self.class_names = tuple(_field(one, "categories", at, "name", str) for at, one in categories.values())
+        self.files = np.array([_field(one, "images", at, "file_name", str) for at, one in images.values()])
+        row = {key: number for number, key in enumerate(images)}
+        column = {key: number for number, key in enumerate(categories)}
         self.targets = np.zeros((len(images), len(categories)), dtype=np.float32)
-        for annotation in content["annotations"]:
-            self.targets[row[annotation["image_id"]], column[annotation["category_id"]]] = 1
+        self.unlisted = 0
+        for number, one in enumerate(content["annotations"]):
+            image = _field(one, "annotations", number, "image_id", _ID)
+            category = _field(one, "annotations", number, "category_id", _ID)
+            if category not in column:
+                raise ConfigError(f"annotations[{number}]: its category_id {str(category)[:80]} is not listed")
+            if image not in row:
+                self.unlisted += 1
+            else:
+                self.targets[row[image], column[category]] = 1
 
     def sample_name(self, index: int) -> str:
         return str(self.files[index])
@@ -69,3 +108,16 @@ class CocoLabels(ImageDataset):
 
     def encoded(self, index: int) -> bytes:
         return read_file(self.location(index))
+
+
+def _by_id(entries: list[Any], part: str) -> dict[Any, tuple[int, Any]]:
+    """Return id -> (place in the file, entry), in the order of the ids. Raises ConfigError."""
+    found: dict[Any, tuple[int, Any]] = {}
+    for number, entry in enumerate(entries):
+        key = _field(entry, part, number, "id", _ID)
+        if key in found:
+            raise ConfigError(
+                f"{part}[{number}]: has the id {str(key)[:80]} of {part}[{found[key][0]}]; ids are unique"
+            )
+        found[key] = number, entry
+    return dict(sorted(found.items(), key=lambda one: (isinstance(one[0], str), one[0])))

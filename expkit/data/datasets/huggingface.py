@@ -93,11 +93,14 @@ def _class_names(rows: Any, column: str) -> list[str]:
     feature = rows.features[column]
     if names := getattr(feature, "names", None):
         return list(names)
-    labels = set(rows[column])
-    if any(isinstance(label, list | dict) or label is None for label in rows[column][:100]):
+    try:
+        labels = set(rows[column])
+    except TypeError:  # lists, mappings
+        labels = {None}
+    if None in labels or any(isinstance(label, int) and label < 0 for label in labels):
         raise ConfigError(f"dataset.label_column: '{column}' holds no single class per image")
-    if all(isinstance(label, int) for label in labels):
-        return [str(number) for number in range(max(labels) + 1)]
+    if all(isinstance(label, int) for label in labels):  # no number says how many classes there are
+        return [str(number) for number in sorted(labels)]
     return sorted(map(str, labels))
 
 
@@ -115,7 +118,8 @@ class Rows(ImageDataset):
         self.root, self.split, self.class_names = root, split, tuple(names)
         labels = rows[label_column]
         place = {name: number for number, name in enumerate(names)}
-        numbers = [label if isinstance(label, int) else place.get(str(label), -1) for label in labels]
+        is_index = bool(getattr(rows.features[label_column], "names", None))
+        numbers = [label if is_index and isinstance(label, int) else place.get(str(label), -1) for label in labels]
         self.targets = np.array(numbers, dtype=np.int64)
         if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(names)):
             problem = f"'{label_column}' of split {split} holds labels that train has not"

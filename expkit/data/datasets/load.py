@@ -70,9 +70,9 @@ class DataOptions:
                 f"a whole number from 0 up to dataset.folds - 1, {self.folds - 1}, or null",
             ),
             "label_noise": (0 <= self.label_noise < 1, "a share from 0 up to, not including, 1"),
-            "num_workers": (workers == "auto" or workers >= 0, "a whole number from 0 up or auto"),
-            "timeout": (self.timeout > 0, "seconds above 0"),
-            "prefetch": (self.prefetch >= 1, "a whole number from 1 up"),
+            "num_workers": (workers == "auto" or 0 <= workers <= 1024, "a whole number from 0 to 1,024 or auto"),
+            "timeout": (0 < self.timeout <= 1e7, "seconds above 0, up to 10 million"),
+            "prefetch": (1 <= self.prefetch <= 1024, "a whole number from 1 to 1,024"),
             "max_pixels": (self.max_pixels >= 1, "a whole number from 1 up"),
             "max_bad": (
                 bad is None or (bad >= 0 and not (isinstance(bad, float) and bad > 1)),

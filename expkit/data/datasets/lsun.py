@@ -1,6 +1,5 @@
 """LSUN as scene classification: one lmdb of encoded images per scene."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,9 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
+from expkit.data.datasets.handles import ClosedBeforeForks
 from expkit.data.datasets.leftovers import is_leftover
+from expkit.data.decode import BadImage
 from expkit.registry import ConfigError, datasets
 
 
@@ -27,40 +28,45 @@ def lsun(root: str, classes: list[str] | None = None) -> Splits:
 
 
 class LmdbScenes(ImageDataset):
-    """Encoded images in one lmdb per class; each process opens it for itself, since a fork may not share it."""
+    """Encoded images in one lmdb per class; each process opens it for itself, since a fork may not share it.
+
+    lmdb refuses to open what its process has open, and a fork inherits that: before one, all are closed.
+    """
 
     def __init__(self, root: Path, class_names: list[str], split: str) -> None:
         self.root, self.split, self.class_names = root, split, tuple(class_names)
-        self._open: dict[tuple[int, str], Any] = {}
+        self._open = ClosedBeforeForks()
         keys = [self._keys(name) for name in class_names]
-        self._sample_keys = np.array([key for some in keys for key in some])
+        self._sample_keys = np.array([key for some in keys for key in some], dtype=np.bytes_)
         self.targets = np.repeat(np.arange(len(keys)), [len(some) for some in keys])
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # a spawned worker opens its own, too
+        return self.__dict__ | {"_open": ClosedBeforeForks()}  # a spawned worker opens its own, too
 
     def _database(self, name: str) -> Any:
         try:
             import lmdb
         except ImportError as error:
             raise ConfigError("dataset.name: lsun needs the package lmdb; install expkit[lsun]") from error
-        place = (os.getpid(), name)
-        if place not in self._open:
-            path = self.root / f"{name}_{self.split}_lmdb"
-            self._open[place] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
-        return self._open[place]
+        path = self.root / f"{name}_{self.split}_lmdb"
+        try:
+            return self._open.get(name, lambda: lmdb.open(str(path), readonly=True, lock=False, readahead=False))
+        except (lmdb.Error, OSError) as error:
+            raise ConfigError(f"dataset.root: '{path}' is no lmdb that can be read: {error}") from error
 
     def _keys(self, name: str) -> list[bytes]:
         with self._database(name).begin() as transaction:
             return [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
 
     def sample_name(self, index: int) -> str:
-        return f"{self.class_names[self.targets[index]]}/{self._sample_keys[index].decode()}"
+        return f"{self.class_names[self.targets[index]]}/{self._sample_keys[index].decode('utf-8', 'replace')}"
 
     def location(self, index: int) -> str:
         return f"{self.root} ({self.split}): {self.sample_name(index)}"
 
     def encoded(self, index: int) -> bytes:
-        with self._database(self.class_names[self.targets[index]]).begin() as transaction:
-            data = transaction.get(self._sample_keys[index].tobytes())
-        return bytes(data)
+        try:
+            with self._database(self.class_names[self.targets[index]]).begin() as transaction:
+                return bytes(transaction.get(self._sample_keys[index]) or b"")
+        except (ConfigError, RuntimeError) as error:  # lmdb's errors, as python's lmdb has them, are no OSError
+            raise BadImage(self.location(index), str(error)) from error

@@ -21,6 +21,7 @@ from expkit.registry import ConfigError, datasets
 from expkit.user_folders import expanded
 
 CLASSES = ["circle", "cross", "square", "star", "triangle"]
+_MOST_IMAGES = 10_000_000
 Points = list[tuple[float, float]]
 
 
@@ -40,8 +41,10 @@ def shapes(
     each class, or names such as circle.12.jpg; draw_seed: another one draws
     other images.
     """
-    if size < 16 or min(train_images, val_images) < len(CLASSES):
-        raise ConfigError(f"dataset.size: takes 16 or more pixels, and at least {len(CLASSES)} images a split")
+    if not 16 <= size <= 2048 or min(train_images, val_images) < len(CLASSES):
+        raise ConfigError(f"dataset.size: takes 16 to 2,048 pixels, and at least {len(CLASSES)} images a split")
+    if max(train_images, val_images) > _MOST_IMAGES:
+        raise ConfigError(f"dataset.train_images: takes {_MOST_IMAGES:,} at most, and val_images too")
     options = {"size": size, "train_images": train_images, "val_images": val_images, "draw_seed": draw_seed}
     folder = _place(expanded(root), options)
     if not _is_drawn(folder, options):

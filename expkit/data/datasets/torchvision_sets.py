@@ -108,6 +108,8 @@ def fake(images: int = 200, image_size: int = 32, num_classes: int = 10, draw_se
     """
     if images < 2 or image_size < 1 or num_classes < 2:
         raise ConfigError("dataset.images: takes 2 or more, with image_size from 1 and num_classes from 2 up")
+    if images > 10_000_000 or image_size > 9_000 or num_classes > 1_000_000:
+        raise ConfigError("dataset.images: takes 10 million at most, image_size 9,000 and num_classes a million")
     names = [str(number) for number in range(num_classes)]
 
     def draw(count: int, seed: int, split: str) -> ReadByLibrary:

@@ -10,11 +10,12 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import EXTENSIONS, existing_folder
+from expkit.data.datasets.leftovers import is_leftover
 from expkit.data.datasets.split_names import Role, role_of
 from expkit.data.decode import BadImage
 from expkit.registry import ConfigError, datasets
 
-_LONGEST_LABEL = 1000  # bytes of a .cls file
+_LONGEST_LABEL = 200  # characters of a .cls file
 _ALL = "*.tar"
 
 
@@ -55,9 +56,14 @@ class Sample(NamedTuple):
 
 
 def _shards(folder: Path, pattern: str, option: str) -> list[Path]:
-    if Path(pattern).is_absolute() or not (found := sorted(folder.glob(pattern))):
+    found = [] if Path(pattern).is_absolute() else sorted(folder.glob(pattern))
+    if not (found := [path for path in found if not is_leftover(path.name)]):
         raise ConfigError(f"{option}: no shard in '{folder}' is called '{pattern}'; give a pattern such as train-*.tar")
     return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.glob(_ALL) if not is_leftover(path.name)]
 
 
 def _by_split(folder: Path, given: Sequence[Path]) -> tuple[list[Path], list[Path], list[str]]:
@@ -65,8 +71,8 @@ def _by_split(folder: Path, given: Sequence[Path]) -> tuple[list[Path], list[Pat
 
     given: those that the config names for validation. Raises ConfigError.
     """
-    found = [path for path in folder.glob("*/*.tar") if role_of(path.parent.name)]
-    found = list({path.resolve(): path for path in sorted([*found, *folder.glob(_ALL)], reverse=True)}.values())
+    found = [path for path in folder.glob("*/*.tar") if role_of(path.parent.name) and not is_leftover(path.name)]
+    found = list({path.resolve(): path for path in sorted([*found, *_visible(folder)], reverse=True)}.values())
     if not found:
         _shards(folder, _ALL, "dataset.shards")
     roles = {path: _role(path.relative_to(folder)) for path in sorted(found) if path not in given}
@@ -97,13 +103,15 @@ def read_index(path: Path) -> Iterator[Sample]:
         with tarfile.open(path, "r:") as shard:  # compressed ones cannot be read by position
             for member in shard:
                 place = Path(member.name)
+                if any(map(is_leftover, place.parts)):
+                    continue
                 key, _, ending = place.name.partition(".")
                 key = (place.parent / key).as_posix()
                 if f".{ending.lower()}".endswith(EXTENSIONS):
                     places.setdefault(key, (member.offset_data, member.size))
-                elif ending == "cls" and member.size <= _LONGEST_LABEL and (file := shard.extractfile(member)):
-                    labels[key] = file.read().decode("utf-8", "replace").strip()
-    except (OSError, tarfile.TarError) as error:
+                elif ending == "cls" and member.size <= 4 * _LONGEST_LABEL and (file := shard.extractfile(member)):
+                    labels[key] = _label(file.read(), f"{path}: {member.name}")
+    except (OSError, tarfile.TarError, ValueError) as error:  # numbers in headers that are none
         problem = f"'{path}' is no plain tar file: {error}; unpack a compressed one"
         raise ConfigError(f"dataset.root: {problem}") from error
     for key, (offset, size) in places.items():
@@ -111,12 +119,19 @@ def read_index(path: Path) -> Iterator[Sample]:
             yield Sample(path, offset, size, key, labels[key])
 
 
+def _label(content: bytes, place: str) -> str:
+    """Return what a .cls file says, a number without leading zeros. Raises ConfigError."""
+    text = content.decode("utf-8", "replace").strip()
+    if not text or len(text) > _LONGEST_LABEL:
+        problem = f"'{place}' holds {len(text):,} characters, no number or word of a class"
+        raise ConfigError(f"dataset.root: {problem}; write the class into it")
+    return str(int(text)) if text.isdecimal() else text
+
+
 def _names(samples: list[Sample]) -> list[str]:
-    """Return the classes: every number up to the largest, or the words there are, sorted."""
+    """Return the classes: the numbers or words that there are, in order; no number says how many classes there are."""
     labels = {sample.label for sample in samples}
-    if all(label.isdecimal() for label in labels):
-        return [str(number) for number in range(max(map(int, labels)) + 1)]
-    return sorted(labels)
+    return sorted(labels, key=int) if all(map(str.isdecimal, labels)) else sorted(labels)
 
 
 class ShardImages(ImageDataset):

@@ -1,6 +1,7 @@
 """Labelled files: dogcat, image_folder, COCO, LSUN and the drawn shapes, on small data of the real formats."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from expkit.data.datasets import load
+from expkit.doctor.readers import read_all
 from expkit.registry import ConfigError
 
 Write = Callable[..., Path]
@@ -107,5 +109,10 @@ def test_lsun_reads_its_databases(image_files: Write, tmp_path: Path) -> None:
         database.close()
     splits = load({"name": "lsun", "root": str(tmp_path / "lsun"), "val_fraction": 0.34})
     assert splits.train.class_names == ("bridge", "tower")
+    for _ in range(2):  # read here, then by forked workers, then here again
+        assert splits.train.image(0).shape == (3, 36, 40)
+        read = [answer for _, answer in read_all(splits.train.image, 4, 2, 30)]
+        assert [getattr(one, "shape", one) for one in read] == [(3, 36, 40)] * 4
+    assert pickle.loads(pickle.dumps(splits.train)).image(3).shape == (3, 36, 40)
     assert np.bincount(splits.train.targets.astype(int)).tolist() == [2, 2]
     assert splits.train.image(0).shape == (3, 36, 40)
