@@ -23,7 +23,7 @@ from expkit.builders import (
     check_chains,
     check_mixing,
 )
-from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, FollowedCheckpoints, import_weights
+from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, FollowedCheckpoints, read_weights
 from expkit.checkpoints.keep import find_weights
 from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
@@ -224,8 +224,9 @@ def begin(job: Job, origin: Origin) -> list[str]:
     same = None
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
         same = unique_names(read_manifest(path).get("class_names", [])) == job.splits.train.class_names
-    taken = take_weights(job.parts.model, import_weights(path), same, len(job.splits.train.class_names))
-    return [*origin.notes, *(f"{note} ({path})" for note in taken.notes())]
+    weights, part = read_weights(path)
+    taken = take_weights(job.parts.model, weights, same, len(job.splits.train.class_names))
+    return [*origin.notes, *(f"{note} ({path})" for note in [part, *taken.notes()] if note)]
 
 
 def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:

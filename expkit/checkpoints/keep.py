@@ -10,7 +10,6 @@ from typing import Any
 
 from expkit.checkpoints.manifest import manifest_path
 from expkit.checkpoints.read import finished_checkpoints
-from expkit.checkpoints.weights import TORCH_ENDINGS
 from expkit.checkpoints.whole import sweep, sync_folder
 from expkit.checkpoints.write import Snapshot, remove_checkpoint
 from expkit.registry import ConfigError, checkpoints
@@ -238,4 +237,4 @@ def find_checkpoint(place: Path, option: str) -> Path:
 
 def find_weights(place: Path) -> Path:
     """Return a file of weights: `place` itself, or the last checkpoint of a run folder. Raises ConfigError."""
-    return place if place.suffix in (".safetensors", *TORCH_ENDINGS) else find_checkpoint(place, "checkpoint.init_from")
+    return find_checkpoint(place, "checkpoint.init_from")

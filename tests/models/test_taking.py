@@ -45,6 +45,42 @@ def test_another_model_is_refused() -> None:
         take_weights(small_cnn(num_classes=3, width=8), small_cnn(num_classes=3, width=4).state_dict(), None, 3)
 
 
+PREFIXES = ["module.", "_orig_mod.", "net.", "model.", "module._orig_mod.", "ema.", "encoder.", "ema_model.module.net."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("classes", [3, 7])
+def test_the_prefix_of_a_wrapper_is_dropped(prefix: str, classes: int) -> None:
+    theirs, ours = squeezenet1_1(num_classes=classes), squeezenet1_1(num_classes=3)
+    state = {prefix + name: value for name, value in theirs.state_dict().items()} | {"n_averaged": torch.tensor(3)}
+    taken = take_weights(ours, state, None, 3)
+    assert (taken.missing, taken.unused) == ([], ["n_averaged"])
+    assert len(taken.left_out) == (0 if classes == 3 else 2)
+    assert f"dropped the prefix '{prefix}' of the names in the file" in taken.notes()
+    assert torch.equal(ours.features[0].weight, theirs.features[0].weight)
+
+
+def test_the_prefix_of_our_own_wrapper_is_put_before() -> None:
+    theirs, ours = squeezenet1_1(num_classes=3), torch.nn.ModuleDict({"backbone": squeezenet1_1(num_classes=3)})
+    taken = take_weights(ours, theirs.state_dict(), None, 3)
+    assert len(taken.loaded) == 52
+    assert taken.renamed == "put the prefix 'backbone.' before the names in the file"
+
+
+def test_of_a_larger_model_the_part_is_taken() -> None:
+    theirs = torch.nn.ModuleDict({"encoder": squeezenet1_1(num_classes=9), "decoder": squeezenet1_1(num_classes=8)})
+    ours = squeezenet1_1(num_classes=3)
+    taken = take_weights(ours, theirs.state_dict(), None, 3)
+    assert torch.equal(ours.features[0].weight, theirs["encoder"].features[0].weight)  # type: ignore[union-attr, index]
+    assert len(taken.unused) == 52
+    assert all(name.startswith("decoder.") for name in taken.unused)
+
+
+def test_names_that_fit_stay() -> None:
+    model = torch.nn.ModuleDict({"module": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
+    assert take_weights(model, model.state_dict(), None, 9).renamed == ""
+
+
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
 def test_files_of_other_programs_begin_a_run(ending: str, small_config: Compose, tmp_path: Path) -> None:
     first = runner_of(small_config("seed=1"))
