@@ -15,12 +15,10 @@ import numpy as np
 
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.visdom_client import connect
 from expkit.registry import ConfigError, loggers
 from expkit.visdom_server import install_command
 
-ANSWER_SECONDS = 8.0  # a server that is slow by some seconds is waited for, a hung one is not
-REFUSED = "the server asks for a login, or refuses this one"
-LOST = "the server has lost this run's panes"
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
 
@@ -57,7 +55,7 @@ class VisdomLogger(Logger):
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
         try:
-            self._client = _client(self.server, self.port, self.env, self.login)
+            self._client = connect(self.server, self.port, self.env, self.login)
             self._text("run", _table(facts.lines.items()), facts.name)
             self._client.close(win=self._pane("result"), env=self.env)  # of the start before
         except PermissionError:
@@ -135,70 +133,6 @@ class VisdomLogger(Logger):
     def close(self, summary: Mapping[str, str]) -> None:
         self._text("result", _table(summary.items()))
         self._client.save([self.env])
-
-
-def _client(server: str, port: int, env: str, login: tuple[str, str] | None) -> Any:
-    """Return a client that never waits without end, and raises when the server is away or answers with an error."""
-    import logging
-
-    from visdom import Visdom  # 1.7 s, in the thread of this logger
-
-    log: Any = logging.getLogger("visdom")
-    log.setLevel(logging.CRITICAL)  # it warns of the socket that is left out on purpose
-    log.warn = log.warning  # which it calls by a name that Python has deprecated: an error under `python -W error`
-
-    untyped: Any = Visdom
-
-    class Client(untyped):  # type: ignore[misc]
-        _session: Any = None
-
-        @property
-        def session(self) -> Any:
-            if self._session is None:
-                self._session = _session()
-                if login:
-                    data = {"username": self.username, "password": self.password}
-                    self._session.post(f"{self.server}:{self.port}{self.base_url}", json=data)
-            return self._session
-
-        def _handle_post(self, url: str, data: Any = None) -> str:
-            """Send once: visdom 0.3 sends again what a server took and did not answer in time."""
-            return str(self.session.post(url, data=data or {}).text)
-
-        def _start_session_reaper(self) -> None:
-            """Leave out the thread by which visdom 0.3 closes sessions; it would never end."""
-
-        def win_exists(self, win: str, env: str | None = None) -> bool:
-            """Asked before points are appended; where the client itself would begin a new pane with these alone."""
-            if self._win_exists_wrap(win, env) != "true":
-                raise ConnectionError(LOST)
-            return True
-
-    username, password = login or (None, None)
-    return Client(
-        server=server, port=port, env=env, username=username, password=password,
-        use_incoming_socket=False, raise_exceptions=True,
-    )  # fmt: skip
-
-
-def _session() -> Any:
-    """Return a session whose requests end in time, and raise for an answer that is an error."""
-    import requests
-
-    class Session(requests.Session):
-        def request(self, *arguments: Any, **options: Any) -> Any:
-            answer = super().request(*arguments, **options | {"timeout": ANSWER_SECONDS})
-            if answer.status_code in (400, 401):  # which it says to whoever is not logged in
-                raise PermissionError(REFUSED)
-            if answer.status_code == 403:
-                raise ConnectionError(answer.text.strip()[:300])
-            if "/env/" not in str(arguments[1:] or options.get("url")):  # to which visdom 0.2.4 always answers 500
-                answer.raise_for_status()
-            if answer.text == "win does not exist":
-                raise ConnectionError(LOST)
-            return answer
-
-    return Session()
 
 
 def _plotly(client: Any, win: str, traces: list[dict[str, Any]], options: Mapping[str, str]) -> None:

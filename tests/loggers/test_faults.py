@@ -25,8 +25,8 @@ from expkit.loggers import (
     TensorBoardLogger,
     courier,
     guard,
+    visdom_client,
 )
-from expkit.loggers import visdom as visdom_logger
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.heard import Heard
@@ -191,7 +191,7 @@ def test_somebody_closes_the_panes_midway(
 def test_visdom_hangs(
     config: dict[str, Any], expected: list[torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visdom_logger, "ANSWER_SECONDS", 60.0)  # not even the client's own limit ends the call
+    monkeypatch.setattr(visdom_client, "ANSWER_SECONDS", 60.0)  # not even the client's own limit ends the call
     monkeypatch.setattr(courier, "PATIENCE", 60.0)
     with hung_server() as port:
         outcome = Outcome(config, tmp_path / "r", visdom(port))
@@ -227,7 +227,7 @@ def test_a_call_to_a_hung_visdom_ends(
     monkeypatch: pytest.MonkeyPatch,
     short_closing: None,
 ) -> None:
-    monkeypatch.setattr(visdom_logger, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(visdom_client, "ANSWER_SECONDS", 0.5)
     with hung_server() as port:
         outcome = Outcome(config, tmp_path / "r", visdom(port))
         outcome.train()
