@@ -127,6 +127,7 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
     """
     import copy
 
+    from expkit.data.datasets.confined import confined
     from expkit.records import places
 
     config: Config = copy.deepcopy(record.config)
@@ -136,14 +137,14 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
         raise ConfigError(*faults)
     # Where a stranger's run wrote is no place to write to here.
     config |= {"logger": {}, "output_dir": "outputs"}
-    if "cache_dir" in config["dataset"]:
-        config["dataset"]["cache_dir"] = "outputs/cache"
-    if config["checkpoint"].get("resume") == "auto":
+    if config["checkpoint"].get("resume"):  # it would write into that run's folder
         config["checkpoint"]["resume"] = None
     known = places.recall(record.data)
     for key in places.missing(config):
         if key in known and Path(known[key]).exists():
             _set(config, key, known[key])
+    config["dataset"], notes = confined(config["dataset"], [word.split("=")[0].split(".")[-1] for word in words])
+    print(*notes, sep="\n", end="\n" * bool(notes))
     for word in words:
         _override(config, word)
     if lost := places.missing(config):

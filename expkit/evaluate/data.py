@@ -9,6 +9,7 @@ import yaml
 from expkit.config import compose_one, plain
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets import load
+from expkit.data.datasets.confined import confined
 from expkit.registry import ConfigError, datasets
 from expkit.trained import Trained
 
@@ -25,7 +26,9 @@ def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dic
     if any(word.startswith("dataset=") for word in overrides):
         node: Any = {"deep_range": (own or {}).get("deep_range")} | plain(compose_one([*overrides]))["dataset"]
     else:
-        node = dict(own or {}) | dict(map(_key_and_value, overrides))
+        given = dict(map(_key_and_value, overrides))
+        # The checkpoint may be a stranger's: what it asks to draw or to download goes below the output folder.
+        node = confined(own or {}, given)[0] | given
     if faults := datasets.faults(node):
         raise ConfigError(*faults)
     return dict(node)
