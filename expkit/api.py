@@ -29,23 +29,23 @@ class Run:
     status: str
     scores: dict[str, float]
 
-    def load(self, checkpoint: Literal["best", "last"] = "best", device: str = "auto") -> "Trained":
+    def load(self, checkpoint: Literal["best", "last", "newest"] = "best", device: str = "auto") -> "Trained":
         """Return the run's trained model. Raises ConfigError."""
         return load(self, checkpoint, device)
 
 
 def load(
     run: Run | str | Path,
-    checkpoint: Literal["best", "last"] = "best",
+    checkpoint: Literal["best", "last", "newest"] = "best",
     device: str = "auto",
     precision: str | None = None,
     plugins: Sequence[str] = (),
 ) -> "Trained":
     """Return the trained model of a run, a run folder or a checkpoint: `.model`, `.transforms`, `.classes`, `.predict`.
 
-    checkpoint: which one of a run. device: auto, cpu or gpu. precision: fp32, tf32 or bf16, None for the run's own.
-    plugins: Python files that register words of your own, as with `--plugin`. Raises ConfigError. Nothing in a
-    checkpoint is executed.
+    checkpoint: which one of a run; "newest" is the last. device: auto, cpu or gpu. precision: fp32, tf32 or bf16, None
+    for the run's own. plugins: Python files that register words of your own, as with `--plugin`. Raises ConfigError.
+    Nothing in a checkpoint is executed.
     """
     from expkit.plugins import load_plugins
     from expkit.trained import load_trained

@@ -1,14 +1,14 @@
 """Which checkpoint a path stands for: a file, or the best or the last one of a run folder."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from expkit.checkpoints import CheckpointDamaged, read_checkpoint
 from expkit.checkpoints.read import Intact, finished_checkpoints
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
-Which = Literal["best", "last"]
+Which = Literal["best", "last", "newest"]  # the last two are one
 
 
 def read_trained(place: Path, which: Which = "best") -> Intact:
@@ -16,6 +16,8 @@ def read_trained(place: Path, which: Which = "best") -> Intact:
 
     A damaged one is passed over, with a sentence in `problems`, and the next is taken: after the best one the newest.
     """
+    if which not in get_args(Which):
+        raise ConfigError(f"checkpoint: takes one of {', '.join(get_args(Which))}, got {which!r}")
     place = expanded(place)
     if place.is_file():
         path = place.with_suffix(".safetensors") if place.suffix == ".json" else place
@@ -43,7 +45,7 @@ def _folder(place: Path) -> Path:
 def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:
     """Return checkpoints in the order in which they are tried."""
     newest_first = list(reversed(finished))
-    if which == "last" or not newest_first:
+    if which != "best" or not newest_first:
         return newest_first
     newest = finished[newest_first[0]]
     monitor, best = newest.get("monitor"), newest.get("best_score")

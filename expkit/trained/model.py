@@ -1,17 +1,17 @@
 """A trained model with all that belongs to it, from its checkpoint alone: nothing is asked again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from expkit.data import deep
 from expkit.data import transforms as pixels
-from expkit.data.decode import BadImage, Decoder, decode_file
+from expkit.data.decode import Decoder
 from expkit.data.labels import unique_names
 from expkit.devices import Device
 from expkit.devices.placement import DeviceOptions
@@ -19,10 +19,10 @@ from expkit.models.bare import without_pretrained
 from expkit.models.planned import planned_numbers
 from expkit.registry import ConfigError, devices, models
 from expkit.trained.find import Which, read_trained
+from expkit.trained.pictures import Picture, pictures
 from expkit.trained.views import Views, averaged
 
 Config = dict[str, Any]
-Picture = str | Path | Image.Image | Tensor
 
 _TASKS = ("single_label", "multilabel")
 _NEEDED = ("class_names", "task", "config", "transforms")
@@ -57,30 +57,26 @@ class Trained:
     def seen(self, image: Picture) -> Tensor:
         """Return what the model sees of an image, (3, h, w) uint8. Raises BadImage for a file that cannot be read.
 
-        image: a path, a Pillow image, or a (3, H, W) uint8 tensor.
+        image: as `predict` takes it, but one. Raises ConfigError for what is none.
         """
-        shown = str(image) if isinstance(image, str | Path) else "the image"
-        if isinstance(image, str | Path):
-            image = decode_file(image, self.decoder)
-        elif isinstance(image, Image.Image):
-            image = self._of_pillow(image)
-        return self.chain.of_sample(image, lambda: shown)
+        found = list(islice(self._seen(image, "the image"), 2))
+        if len(found) != 1:
+            raise ConfigError(f"the image: takes one image, got {'several' if found else 'none'}; predict takes many")
+        return found[0]
+
+    def _seen(self, images: Picture | Iterable[Picture], where: str = "images") -> Iterator[Tensor]:
+        for image, name in pictures(images, self.decoder, where):
+            yield self.chain.of_sample(image, lambda name=name: name)  # type: ignore[misc]
 
     @property
     def decoder(self) -> Decoder:
         """How encoded images become pixels: those of more than 8 bits by the range of the training images."""
         return Decoder(deep_range=deep.checked_range(self.config["dataset"]["deep_range"]))
 
-    def _of_pillow(self, image: Image.Image) -> Tensor:
-        try:
-            return torch.from_numpy(self.decoder.pixels(image)).permute(2, 0, 1)
-        except ValueError as error:
-            raise BadImage("the image", str(error)) from error
-
     def transforms(self, image: Picture) -> Tensor:
         """Return the model's input for an image, (3, h, w) float32 on the CPU: the evaluation transforms, normalised.
 
-        image: a path, a Pillow image, or a (3, H, W) uint8 tensor. Raises BadImage.
+        image: as `predict` takes it, but one. Raises ConfigError, BadImage.
         """
         batch = self.device.images(self.seen(image)[None])
         normalised: Tensor = self.normalize(batch)[0].cpu()
@@ -109,14 +105,20 @@ class Trained:
         """Return the same network with fresh weights, on the CPU."""
         return _network(self.config["model"], self.classes)
 
-    def predict(self, images: Iterable[Picture], views: Views = "none") -> list[dict[str, float]]:
-        """Return for each image its probabilities by class, the most probable first. Raises BadImage.
+    def predict(self, images: Picture | Iterable[Picture], views: Views = "none") -> list[dict[str, float]]:
+        """Return for each image its probabilities by class, the most probable first; of one image a list of one.
 
-        For more than a few files `python -m expkit.predict` is faster: it reads them with worker processes.
+        images: one or many of: a path, a Pillow image, a NumPy array or a tensor, (H, W), (H, W, C) or (C, H, W), or a
+        batch of them; uint8 from 0 to 255, uint16, or floats from 0 to 1. Grey becomes three channels, transparency is
+        dropped. views: none, flip or five_crop, test-time augmentation. Raises ConfigError for what is no image,
+        BadImage for a file that cannot be read. For more than a few files `python -m expkit.predict` is faster: it
+        reads them with worker processes.
         """
+        if views not in get_args(Views):
+            raise ConfigError(f"views: takes one of {', '.join(get_args(Views))}, got {views!r}")
         found = []
-        for image in images:
-            values = self.probabilities(self.seen(image)[None], views)[0]
+        for image in self._seen(images):
+            values = self.probabilities(image[None], views)[0]
             order = values.argsort(descending=True, stable=True).tolist()
             found.append({self.classes[place]: float(values[place]) for place in order})
         return found
@@ -127,9 +129,9 @@ def load_trained(
 ) -> Trained:
     """Return the trained model of a checkpoint or a run folder. Raises ConfigError.
 
-    which: "best" or "last", of a run's checkpoints. device: auto, cpu or gpu. precision: fp32, tf32 or bf16, None for
-    the one that the run was trained and evaluated in. Nothing in a checkpoint is executed: its config goes through the
-    same closed registry as one that was typed, and its tensors are plain numbers.
+    which: "best", or "last" ("newest" is the same), of a run's checkpoints. device: auto, cpu or gpu. precision: fp32,
+    tf32 or bf16, None for the one that the run was trained and evaluated in. Nothing in a checkpoint is executed: its
+    config goes through the same closed registry as one that was typed, and its tensors are plain numbers.
     """
     found = read_trained(Path(place), which)
     config = _checked(found.facts, found.path)

@@ -11,10 +11,11 @@ import torch
 
 import expkit
 from expkit.checkpoints import read_checkpoint
-from expkit.checkpoints.manifest import _seal, manifest_path
+from expkit.checkpoints.manifest import manifest_path
 from expkit.checkpoints.read import finished_checkpoints
 from expkit.evaluate.data import split_of
 from expkit.evaluate.evaluate import evaluate
+from expkit.sealing import seal_of
 from expkit.trained import load_trained
 from tests.trained.runs import trained_run
 
@@ -32,7 +33,7 @@ def changed(run: expkit.Run, folder: Path, change: Change) -> Path:
     del facts["digest"]
     change(facts)
     body = json.dumps(facts).encode().removesuffix(b"}")
-    manifest_path(path).write_bytes(body + _seal(body))
+    manifest_path(path).write_bytes(body + seal_of(body))
     return path
 
 
