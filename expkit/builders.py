@@ -26,7 +26,7 @@ from expkit.trained import load_trained
 from expkit.training.averaging import Average, EqualAverage, ExponentialAverage, TorchvisionAverage
 from expkit.training.divergence import Buffers
 from expkit.training.losses import WithAuxiliary, chance_level
-from expkit.training.metrics import EvalMetrics, TrainMetrics, metric_names
+from expkit.training.metrics import TRAINING_SCORES, EvalMetrics, TrainMetrics, metric_names
 from expkit.training.optimizers import build_optimizer, unfreezing
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -212,7 +212,7 @@ def add_extras(parts: Parts, options: RunOptions, node: Config, data: ImageDatas
 
     Returns whether a higher monitored score is better.
     """
-    parts.monitor, higher = choose_monitor(node, data, parts.watch)
+    parts.monitor, higher = choose_monitor(node, data, parts.watch) if len(parts.val) else choose_of_training(node)
     parts.schedule.notes += plateau_notes(parts.schedule, parts.monitor, higher)
     if options.early_stopping_patience is not None:
         parts.stopping = EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, higher)
@@ -240,6 +240,15 @@ def build_average(parts: Parts, options: RunOptions, steps_per_epoch: int, last_
     return TorchvisionAverage(
         model, options.ema_decay, options.ema_every, images, options.epochs, steps_per_epoch, copied
     )
+
+
+def choose_of_training(node: Config) -> tuple[str, bool]:
+    """Return the score of training that early stopping and schedules go by where there are no validation images."""
+    monitor = str(node.get("monitor") or "loss").removeprefix("train/").removeprefix("val/")
+    if monitor not in TRAINING_SCORES:
+        known = f"there is {', '.join(TRAINING_SCORES)}, of training"
+        raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}' without validation images; {known}")
+    return monitor, TRAINING_SCORES[monitor]
 
 
 def choose_monitor(node: Config, data: ImageDataset, watch: Watch) -> tuple[str, bool]:

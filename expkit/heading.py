@@ -18,7 +18,7 @@ def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Run
     classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
     frozen = f", {trained:,} of them trained" if trained < count else ""
     strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
-    validated = subset_of(config, len(val)).removesuffix(" images") or f"{len(val):,}"
+    validated = subset_of(config, len(val)).removesuffix(" images") or (f"{len(val):,}" if len(val) else "none")
     return {
         "data": f"{len(data):,} images to train, {validated} to validate, {len(data.class_names)} classes ({classes})",
         "model": f"{config['model']['name']}, {count:,} parameters{frozen}",

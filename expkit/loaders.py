@@ -53,7 +53,8 @@ def build_loaders(
     cores = available_cores() if data.num_workers == "auto" else data.num_workers
     cache = Cache(data.cache, Path(data.cache_dir), cores)
     train_data, train_chain = cached(splits.train, chains["train"], cache, "train")
-    val_data, val_chain = cached(splits.val, chains["eval"], cache, "val")
+    val_cache = cache if len(splits.val) else Cache("none", cache.folder, cores)
+    val_data, val_chain = cached(splits.val, chains["eval"], val_cache, "val")
     train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
     eval_batch_size = options.eval_batch_size or options.batch_size

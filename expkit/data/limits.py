@@ -27,8 +27,18 @@ def spread_over_classes(targets: NDArray[Any], keys: NDArray[np.uint64], count: 
     return np.sort(taken)
 
 
+class NoSamples(Order):
+    """The order of a run that has no validation images."""
+
+    def __init__(self) -> None:
+        self.length, self.notes = 0, []
+        self.draw = lambda generator: np.empty(0, dtype=np.int64)
+
+
 def evaluation_order(data: ImageDataset, seed: int, size: int, limit: int | None) -> Order:
     """Return the order of evaluation: every sample once, or of as many batches a subset spread over the classes."""
+    if not len(data):
+        return NoSamples()
     if limit is None or limit * size >= len(data):
         return Order(len(data), lambda generator: np.arange(len(data)))
     chosen = spread_over_classes(data.targets, _keys(data, seed, np.arange(len(data))), limit * size)

@@ -24,6 +24,11 @@ def hold_out(dataset: ImageDataset, fraction: float, seed: int) -> tuple[Subset,
     return Subset(dataset, train), Subset(dataset, val)
 
 
+def no_images(dataset: ImageDataset) -> Subset:
+    """Return the dataset without any of its images: the validation split of a run that has none."""
+    return Subset(dataset, np.empty(0, dtype=np.int64))
+
+
 def fold_of(dataset: ImageDataset, folds: int, seed: int) -> Indices:
     """Return (N,) the fold of each sample, 0 to folds - 1, stratified: k-fold cross-validation.
 

@@ -48,7 +48,7 @@ def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = No
     if notes is not None:
         notes += splits.notes
     chosen: ImageDataset | None = getattr(splits, split)
-    if chosen is None:
+    if not chosen:
         raise ConfigError(f"--split: this data has no {split} images of its own; name their folder by dataset.val_root")
     return chosen
 

@@ -127,7 +127,7 @@ def epoch_line(point: Point, progress: Progress) -> str:
         shown = [
             f"{name.removeprefix(f'{split}/')} {value:.4f}" for name, value in values.items() if _is_of(name, split)
         ]
-        parts.append(f"{split}: " + ", ".join(shown))
+        parts += [f"{split}: " + ", ".join(shown)] if shown else []
     parts += [f"lr {_course(progress.rates or [rate])}", f"{seconds:.1f} s", f"{speed:,.0f} images/s"]
     return "  ".join(parts + [f"{wait:.0%} waiting"] * (wait >= 0.1))
 

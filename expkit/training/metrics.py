@@ -12,6 +12,7 @@ from torch import Tensor
 from expkit.devices import Ranks
 
 Scores = dict[str, float]
+TRAINING_SCORES = {"loss": False, "accuracy": True}  # with whether higher is better
 
 
 def metric_names(task: str, num_classes: int) -> dict[str, bool]:

@@ -57,8 +57,8 @@ class Runner:
         self.parts.logger.progress.epochs = math.ceil(self.last_step / self.steps_per_epoch)
         if self.options.on_nan == "roll_back" and self.saved is None:
             self.save({})  # what the first steps can go back to
-        own = self.parts.logger, self.parts.interruption
-        self.parts.watch.begin(*own, self.step, self.steps_per_epoch, self.last_step)
+        own = self.parts.logger, self.parts.interruption, self.step
+        self.parts.watch.begin(*own, self.steps_per_epoch, self.last_step)
         while not self.is_over:
             try:
                 began = time.perf_counter()
@@ -147,6 +147,8 @@ class Runner:
         parts = self.parts
         if parts.average:
             parts.average.before_evaluation(self.images_again)
+        if not len(parts.val):
+            return {}
         model = parts.average.model if parts.average else parts.model
         model.eval()
         forward = model if parts.average else parts.inference or model
@@ -252,16 +254,16 @@ class Runner:
         times |= {"images_per_second": parts.train_metrics.epoch_count / seconds, "data_wait": self.wait / seconds}
         self.waited, self.worked = self.waited + self.wait, self.worked + seconds
         parts.logger.point(Point("epoch", self.epoch, self.step, self.scores | times))
-        if warning := self.guessing.warning(trained["loss"], evaluated["loss"], self.step):
+        if warning := self.guessing.warning(trained["loss"], evaluated.get("loss", math.nan), self.step):
             parts.logger.message(warning)
         if self.batch == self.batches:  # else max_steps has cut it short, and a longer run goes on within it
             self.epoch, self.batch = self.epoch + 1, 0
-            score = parts.monitored(evaluated)
+            score = parts.monitored(evaluated or trained)  # there may be no validation images
             parts.schedule.after_epoch(score)
             if parts.stopping:
                 parts.stopping.after_epoch(score)
         if parts.checkpoints and parts.checkpoints.due_after(self.epoch, self.is_over):
-            self.save(parts.scores_of_epoch(evaluated))
+            self.save(parts.scores_of_epoch(evaluated) if evaluated else {})
 
     def save(self, scores: Scores) -> None:
         """Keep a checkpoint of this instant. scores: of its evaluation, none in the midst of an epoch."""
@@ -285,16 +287,14 @@ class Runner:
         state = {name: part.state_dict() for name, part in parts.stateful().items()}
         state |= {"epoch": self.epoch, "batch": self.batch, "step": self.step, "scores": self.scores}
         parts.logger.flush()  # metrics.jsonl is cut back to here when a run goes on
-        passed_over = [list(place) for place in sorted(self.passed_over)]
-        state |= {"passed_over": passed_over, "watched": dict(parts.watch.pending)}
-        return state | {"metrics_bytes": parts.logger.metrics_bytes()}
+        state |= {"passed_over": [list(place) for place in sorted(self.passed_over)]}
+        return state | {"watched": dict(parts.watch.pending), "metrics_bytes": parts.logger.metrics_bytes()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         for name, part in self.parts.stateful(state).items():
             part.load_state_dict(state[name])
         keep_layout(self.parts.optimizer)
-        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.saved = self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.scores, self.parts.watch.pending = state["scores"], dict(state["watched"])
         self.passed_over = {(epoch, batch) for epoch, batch in state["passed_over"]}
-        self.saved = (self.epoch, self.batch, self.step)

@@ -15,7 +15,7 @@ from expkit.data.decode import MAX_PIXELS, Decoder
 from expkit.data.labels import check_labels
 from expkit.data.loader import StartMethod
 from expkit.data.samples import OnBad
-from expkit.data.split import hold_out, take_fold, with_label_noise
+from expkit.data.split import hold_out, no_images, take_fold, with_label_noise
 from expkit.registry import ConfigError, datasets
 
 
@@ -24,7 +24,8 @@ from expkit.registry import ConfigError, datasets
 class DataOptions:
     """Options of every dataset.
 
-    val_fraction: share held out for validation where the data has no such split; split_seed: which share.
+    val_fraction: share held out for validation where the data has no such split, 0 for none: nothing is evaluated
+    then, and the last checkpoint is kept; split_seed: which share.
     fold, folds: hold out this fold (from 0) of so many, for k-fold cross-validation; the data's own validation split is
     then left aside; null: no fold. label_noise: share of the training labels that become another class, by key;
     label_noise_seed: which ones. drop_last: leave out an epoch's last, smaller batch.
@@ -63,7 +64,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         workers, bad = self.num_workers, self.max_bad
         wanted = {
-            "val_fraction": (0 < self.val_fraction < 1, "a number between 0 and 1"),
+            "val_fraction": (0 <= self.val_fraction < 1, "a number from 0 up to, not including, 1"),
             "folds": (self.folds >= 2, "a whole number from 2 up"),
             "fold": (
                 self.fold is None or 0 <= self.fold < self.folds,
@@ -136,9 +137,18 @@ def _decoded(splits: Splits, options: DataOptions) -> Splits:
 
 
 def _held_out(splits: Splits, options: DataOptions) -> Splits:
+    if not options.val_fraction:
+        note = (
+            "warning: no validation images (dataset.val_fraction=0): nothing is evaluated, the last checkpoint is kept,"
+            " and early stopping and schedules go by the training scores"
+        )
+        return replace(splits, val=no_images(splits.train), notes=[*splits.notes, note], held_out=True)
     train, val = hold_out(splits.train, options.val_fraction, options.split_seed)
     if not len(val):
-        raise ConfigError("dataset.val_fraction: every class has one image only, so none can be held out")
+        raise ConfigError(
+            "dataset.val_fraction: every class has one image only, so none can be held out; dataset.val_fraction=0"
+            " trains without validation"
+        )
     note = f"held out {len(val)} of {len(splits.train)} images for validation (stratified, by name)"
     return replace(splits, train=train, val=val, notes=[*splits.notes, note], held_out=True)
 
@@ -199,7 +209,7 @@ def _with_note_on_absent(splits: Splits) -> Splits:
     if len(absent) == len(splits.train.class_names):
         raise ConfigError(
             "dataset: no validation image has a label, so nothing can be scored; raise dataset.val_fraction, or set"
-            " another dataset.split_seed"
+            " another dataset.split_seed (dataset.val_fraction=0 trains without validation)"
         )
     shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
     return replace(splits, notes=[*splits.notes, f"no validation image of class {shown}: no score tells of it"])
