@@ -22,7 +22,8 @@ python -m expkit.reproduce RECORD --export FILE.zip|FILE.yaml
 
 RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, runs the config again, leaves a record.
 
---verify     compares step by step: identical, equal to 1e-6, or differs from step N
+--verify     compares each point that the record logged (every log_every steps, and each epoch): identical, equal to
+             1e-6, or differs from step N
 --steps N    runs only the first N steps of it
 --allow      code, packages, hardware, data, edited or all: run though this differs from the record
 --dry        says what differs here, and runs nothing
@@ -78,9 +79,9 @@ def _run(asked: argparse.Namespace, command: str) -> None:
     if asked.check:
         sys.exit(_check(place))
     if asked.export:
-        from expkit.records import export, export_summary
+        from expkit.records import export, export_summary, left_out_sources
 
-        print(export_summary(Path(asked.export), *export(place, Path(asked.export))))
+        print(export_summary(Path(asked.export), *export(place, Path(asked.export)), left_out_sources(place)))
         return
     load_plugins(asked.plugin)
     _reproduce(place, asked, command)
@@ -100,12 +101,16 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
     with importing():
         from expkit import assembly
         from expkit.records import read_record
+        from expkit.records.here import missing_plugins
         from expkit.run import train
 
     allowed = _allowed(asked.allow)
     record = read_record(place)
     config = prepared_config(record, asked.words[1:])
-    assembly.check(config)
+    try:
+        assembly.check(config)
+    except ConfigError as error:
+        raise ConfigError(*error.faults, *missing_plugins(record)) from error
     _compare_places(place, record, config, allowed)
     if asked.dry:
         return

@@ -3,13 +3,15 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import expkit
 from expkit.portable import Scrubber
+from expkit.records.seal import NAME as RECORD
 
 _SOURCES = {".py", ".pyi", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".ipynb"}
 LARGEST = 100_000  # bytes of an untracked source, or of a plugin, that a record takes in
@@ -29,6 +31,8 @@ def code_facts(scrubber: Scrubber, output_dir: Path | None = None) -> tuple[dict
     facts: dict[str, Any] = {"commit": first["commit"], "changed": first["changed"], "expkit_sha256": package_digest()}
     facts["repositories"] = found
     facts["plugins"] = plugin_facts(texts)
+    if lost := [name for name in facts["plugins"] if f"plugins/{name}" not in texts]:
+        facts["plugins_left_out"] = lost  # larger than LARGEST
     texts |= {name: scrubber.source(name, text) for name, text in texts.items() if name.startswith("plugins/")}
     facts["installed_plugins"] = {
         entry.dist.name: entry.dist.version for entry in entry_points(group="expkit.plugins") if entry.dist
@@ -88,18 +92,54 @@ def _repository(
     facts["remote"] = _git(root, "remote", "get-url", "origin").strip() or None
     if output_dir and root.is_relative_to(output_dir.resolve()):
         output_dir = None  # runs begin in the midst of the sources
-    untracked = [name for name in _untracked(root) if not _is_below(root / name, output_dir)]
+    own = [name for name in _untracked(root) if not _is_below(root / name, output_dir)]
+    untracked, left_out = _without_runs(root, own)
     facts["changed"] = bool(patch or untracked)
     if patch:
         texts[f"{prefix}code.patch"] = scrubber.patch(patch, _git(root, *_DIFF, "--unified=1000000"))
         facts |= {"patch": f"{prefix}code.patch", "patch_sha256": hashlib.sha256(patch.encode()).hexdigest()}
     for name in untracked[:MOST]:
         path = root / name
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST:
+        if fault := _too_much(path):
+            left_out.append(f"{name} ({fault})")
+        else:
             texts[f"{prefix}sources/{name}"] = scrubber.source(name, path.read_bytes().decode(errors="replace"))
     if untracked:
         facts["untracked"] = untracked[:MOST]
+    if len(untracked) > MOST:
+        left_out.append(f"{len(untracked) - MOST} more untracked files (a record takes in {MOST})")
+    if left_out:
+        facts["left_out"] = left_out
     return facts
+
+
+def _too_much(path: Path) -> str:
+    """Say why an untracked source is not taken in."""
+    if path.is_symlink():
+        return "a link"
+    if not path.is_file():
+        return "no file"
+    size = path.stat().st_size
+    return f"{size:,} bytes, more than {LARGEST:,}" if size > LARGEST else ""
+
+
+def _without_runs(root: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (the names that lie in no other run's folder, the folders of runs that are left out, in words)."""
+    is_run: dict[Path, bool] = {}
+
+    def run_of(name: str) -> Path | None:
+        for folder in Path(name).parents:
+            if folder not in is_run:
+                is_run[folder] = folder != Path(".") and (root / folder / RECORD).is_file()
+            if is_run[folder]:
+                return folder
+        return None
+
+    found = {name: run_of(name) for name in names}
+    kept = [name for name, run in found.items() if run is None]
+    runs = Counter(str(run) for run in found.values() if run is not None)
+    told = [f"{run}/ (another run, {count} files)" for run, count in runs.most_common()]
+    return kept, told[:20] + ([f"{len(told) - 20} more runs"] if len(told) > 20 else [])
 
 
 def _untracked(root: Path) -> list[str]:

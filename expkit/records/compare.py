@@ -1,4 +1,4 @@
-"""Two runs' points, step by step: identical, equal to 1e-6, or from which step on they differ."""
+"""Two runs' points, of steps and of epochs: identical, equal to 1e-6, or from which step on they differ."""
 
 import math
 from collections.abc import Mapping, Sequence

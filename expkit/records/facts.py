@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import torch
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.devices.placement import available_cores
 from expkit.records.fingerprint import content_facts
+from expkit.records.packages import package_versions
 
-# Packages whose version may change a number of the run, and those that only show or carry it.
-COMPUTING = ("torch", "torchvision", "numpy", "pillow", "simplejpeg", "torchmetrics")
-_OTHERS = ("hydra-core", "omegaconf", "pyyaml", "safetensors", "tensorboardX", "expkit")
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "ONEDNN_MAX_CPU_ISA",
     "ATEN_CPU_CAPABILITY", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
@@ -25,17 +22,11 @@ _VARIABLES = (
 
 def environment_facts(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return versions and hardware; of the environment's variables only a short list of harmless ones."""
-    packages: dict[str, str | None] = {}
-    for name in (*COMPUTING, *_OTHERS):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = None
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": packages,
+        "packages": package_versions(),
         "device": _device(config),
         "cpu": _cpu_model(),
         "cores": available_cores(),

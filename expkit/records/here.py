@@ -2,12 +2,13 @@
 
 import gzip
 import io
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from expkit.data.labels import unique_names
 from expkit.records.code import package_digest, plugin_facts
-from expkit.records.facts import COMPUTING
+from expkit.records.packages import COMPUTING, installed_version
 from expkit.records.read import Shared
 
 Kind = Literal["code", "packages", "hardware", "data"]
@@ -39,17 +40,36 @@ def _code(record: Shared) -> Iterator[Apart]:
     plugins = plugin_facts()
     for name, digest in dict(record.code.get("plugins") or {}).items():
         if name not in plugins:
-            remedy = f"not given; look at the record's plugins/{name}, then give --plugin FILE"
+            remedy = f"not given; read the record's plugins/{name}, then give it by --plugin"
             yield Apart("code", f"plugin {name}", str(digest)[:12], remedy, True)
         elif plugins[name] != digest:
             yield Apart("code", f"plugin {name}", str(digest)[:12], plugins[name][:12], True)
 
 
+def missing_plugins(record: Shared) -> list[str]:
+    """Say where the record holds the plugins that were not given, and the command that reads them."""
+    own = plugin_facts()
+    missing = [str(name) for name in dict(record.code.get("plugins") or {}) if name not in own]
+    if not missing:
+        return []
+    files, place = ", ".join(f"plugins/{name}" for name in missing), record.place
+    if place.suffix in (".yaml", ".yml"):
+        return [f"--plugin: the record was made with {', '.join(missing)}, which a .yaml does not hold; ask for them"]
+    folder = place
+    unpack = ""
+    if place.suffix == ".zip":
+        folder = place.with_suffix("")
+        unpack = f"unpack it (python -m zipfile -e {shlex.quote(str(place))} {shlex.quote(str(folder))}), "
+    given = shlex.quote(str(folder / "plugins" / missing[0]))
+    return [f"--plugin: the record needs code that it holds, {files}: {unpack}read them, then give --plugin {given}"]
+
+
 def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
     own = here["packages"]
     for name, version in dict(theirs.get("packages") or {}).items():
-        if version != own.get(name):
-            yield Apart("packages", str(name), str(version), str(own.get(name)), name in COMPUTING)
+        here_version = own.get(name) or installed_version(str(name))  # some are imported later
+        if version != here_version:
+            yield Apart("packages", str(name), str(version), str(here_version), name in COMPUTING)
     if theirs and theirs.get("python") != here["python"]:
         yield Apart("packages", "python", str(theirs.get("python")), here["python"], False)
 

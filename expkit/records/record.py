@@ -19,6 +19,7 @@ from expkit.portable import Scrubber, config_hash
 from expkit.records import fingerprint, places
 from expkit.records.code import code_facts, package_digest
 from expkit.records.facts import data_facts, environment_facts
+from expkit.records.packages import package_versions
 from expkit.records.seal import CHECKPOINTS, NAME, digests, strangers_in
 from expkit.registry import ConfigError
 from expkit.sealing import sealed, unsealed
@@ -51,6 +52,8 @@ class Record:
         for name, text in texts.items():
             self._fixed(name, text)
         self._fixed("code.json", _json(self.scrubber.value(code)))
+        if left_out := [name for one in code["repositories"] for name in one.get("left_out", [])]:
+            self.event("warning", text="not in the record, of the sources here", left_out=left_out)
         self._save()
 
     @classmethod
@@ -149,6 +152,7 @@ class Record:
     def close(self, status: str, result: Mapping[str, Any], reason: str = "") -> None:
         """Finish the record. status: finished, failed or interrupted; result: scores and what they belong to."""
         told = {"reason": self.scrubber.text(reason)} if reason else {}
+        self._later_packages()
         self.event("ended", status=status, **told)
         self._write(RESULT, _json(dict(result)).encode())
         found = digests(self.folder, self._strangers)
@@ -156,6 +160,15 @@ class Record:
         self._facts["checkpoints"] = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
         self._facts |= {"status": status, "ended": _now()} | told
         self._save()
+
+    def _later_packages(self) -> None:
+        """Tell of packages that were imported after env.json was written."""
+        try:
+            known = json.loads((self.folder / "env.json").read_text())["packages"]
+        except (OSError, ValueError, KeyError):
+            known = {}
+        if later := {name: one for name, one in package_versions().items() if name not in known}:
+            self.event("imported", packages=later)
 
     def _fixed(self, name: str, content: str | bytes) -> None:
         """Write a file that does not change any more; the next save vouches for it."""

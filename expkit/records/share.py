@@ -40,7 +40,14 @@ def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
     return taken, left_out
 
 
-def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str]) -> str:
+def left_out_sources(place: Path) -> list[str]:
+    """Return the sources that a run did not take into its record, each with the reason."""
+    repositories = read_record(place).code.get("repositories")
+    found = [one for one in repositories if isinstance(one, dict)] if isinstance(repositories, list) else []
+    return [str(name) for one in found for name in one.get("left_out") or []]
+
+
+def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str], missed: Sequence[str] = ()) -> str:
     """Return what `export` did, in lines: which files leave the machine, and that code was filtered by pattern."""
     code = [name for name in taken if name.endswith("code.patch") or "sources/" in name or name.startswith("plugins/")]
     rest = [name for name in taken if name not in code]
@@ -51,6 +58,8 @@ def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str]) 
         lines.append(
             "passwords and tokens are filtered out of it by pattern, which can miss one: read it before you share it"
         )
+    if missed:
+        lines.append(f"sources that the run did not record: {', '.join(missed[:_MOST_NAMED])}" + _more(missed))
     return "\n".join(lines)
 
 

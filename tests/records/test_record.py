@@ -1,6 +1,8 @@
 import json
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -115,6 +117,12 @@ def test_a_dirty_tree_is_in_it(tmp_path: Path, config: Config, monkeypatch: pyte
     (work / "photo.jpg").write_bytes(b"\xff" * 10)
     (work / "large.py").write_text("# " + "x" * 200_000)
     (work / "outputs" / "left.py").write_text("")
+    for number in range(3):  # another output_dir, with more files than a record takes in
+        other = work / f"others/run_{number}/sources"
+        other.mkdir(parents=True)
+        (other.parent / "record.json").write_text("{}")
+        for name in range(100):
+            (other / f"{name}.py").touch()
     monkeypatch.chdir(work)
     folder = work / "outputs" / "run"
     Record(folder, config, [], "")
@@ -124,7 +132,24 @@ def test_a_dirty_tree_is_in_it(tmp_path: Path, config: Config, monkeypatch: pyte
     assert "+width = 9" in (folder / "code.patch").read_text()
     assert [path.name for path in (folder / "sources").iterdir()] == ["new.py"]
     assert (folder / "sources/new.py").read_text() == "depth = 2\n"
+    (told,) = (event for event in events(folder) if "left_out" in event)
+    assert told["left_out"] == code["repositories"][0]["left_out"]
+    assert told["left_out"][0] == "others/run_0/ (another run, 100 files)"
+    assert told["left_out"][3] == "large.py (200,002 bytes, more than 100,000)"
     assert check_record(folder)[0] == []
+
+
+def test_versions_of_all_imported_packages_are_in_it(record: Record, tmp_path: Path) -> None:
+    packages = read(record.folder, "env.json")["packages"]
+    assert {"torch", "pillow", "pyyaml", "pytest"} <= packages.keys()
+    module = ModuleType("imported_by_a_plugin")
+    module.__file__, module.__version__ = f"{tmp_path}/site-packages/x.py", "4.2"  # type: ignore[attr-defined]
+    sys.modules["imported_by_a_plugin"] = module
+    try:
+        record.close("finished", {})
+    finally:
+        del sys.modules["imported_by_a_plugin"]
+    assert '"imported_by_a_plugin": "4.2"' in (record.folder / "events.jsonl").read_text()
 
 
 def test_without_git_the_plugins_are_kept(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,3 +171,41 @@ def test_an_export_names_its_source_files_and_holds_no_secret(commands: Forks, t
         texts = {name: archive.read(name) for name in archive.namelist()}
     assert [(name, one) for name, text in texts.items() for one in secrets if one.encode() in text] == []
     assert b'password: str = "<secret>"' in texts["plugins/plug.py"]
+
+
+PLUGIN = """
+from torch import nn
+from expkit.registry import models
+@models.register("mine")
+def mine(num_classes: int) -> nn.Module:
+    "A line."
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, num_classes))
+"""
+
+
+def test_the_plugin_that_a_record_holds_is_named(commands: Forks, tmp_path: Path) -> None:
+    """From a folder and from a .zip: the commands of the message make the record run again."""
+    (tmp_path / "plug.py").write_text(PLUGIN)
+    words = [
+        "dataset.train_images=32",
+        "dataset.val_images=16",
+        "epochs=1",
+        "~model",
+        "+model={name: mine}",
+        "logger=none",
+        "transforms.image_size=32",
+    ]
+    done = commands.run(tmp_path, *words, "--plugin", "plug.py")
+    assert done.returncode == 0, done.stderr
+    (run,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
+    assert commands.run(tmp_path, str(run), "--export", "run.zip", module="expkit.reproduce").returncode == 0
+    for place in (str(run), "run.zip"):
+        done = commands.run(tmp_path, place, "--verify", module="expkit.reproduce")
+        assert done.returncode == 2
+        assert "model.name: " in done.stderr
+        assert "--plugin: the record needs code that it holds, plugins/plug.py: " in done.stderr
+    assert "(python -m zipfile -e run.zip run)" in done.stderr
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", "run.zip", "run"], cwd=tmp_path, check=True)
+    given = done.stderr.split("--plugin ")[-1].strip()
+    done = commands.run(tmp_path, "run.zip", "--verify", "--plugin", given, module="expkit.reproduce")
+    assert "identical" in done.stdout, done.stdout + done.stderr
