@@ -37,7 +37,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 def test_asking_for_the_version_imports_little() -> None:
     program = (
-        "import sys, expkit; print(expkit.__version__, *sorted({'torch', 'hydra', 'rich', 'numpy'} & set(sys.modules)))"
+        "import sys, expkit; print(expkit.__version__, sorted({'torch', 'hydra', 'rich', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"{version('expkit')} []\n"
