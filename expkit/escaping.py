@@ -68,6 +68,23 @@ def _is_number(text: str) -> bool:
     return "\n" not in text and "\r" not in text
 
 
+def name_bytes(text: str) -> bytes:
+    """Return a text as UTF-8, and the bytes of a file's name that is not UTF-8 as they are."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, which JSON can spell and no file can have
+        return text.encode("utf-8", "surrogatepass")
+
+
+def json_bytes(text: str) -> bytes:
+    r"""Return JSON as UTF-8; what of a name is not UTF-8 stands there as \udce9, which reads back as it was."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 class EscapedStream:
     """A text stream that writes everything printable; all else is the stream's own."""
 

@@ -126,7 +126,9 @@ def _what_differs(one: Config, other: Config) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         vet(path, path.parent)
-        found = json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
+        found = (
+            json.loads(path.read_text("utf-8")) if path.suffix == ".json" else yaml.safe_load(path.read_text("utf-8"))
+        )
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; give run folders") from error
     if not isinstance(found, dict):

@@ -6,6 +6,8 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
+from expkit.escaping import name_bytes
+
 
 def key(seed: int, purpose: str, *place: int | str) -> int:
     """Return the 64-bit key of one purpose at one place of a run.
@@ -14,7 +16,7 @@ def key(seed: int, purpose: str, *place: int | str) -> int:
     The key is blake2b (RFC 7693) over the words, so neighbouring places share nothing.
     """
     words = "/".join(map(str, (seed, purpose, *place)))
-    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(name_bytes(words), digest_size=8).digest(), "little")
 
 
 def seed_cpu(key: int) -> None:

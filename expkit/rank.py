@@ -75,7 +75,7 @@ def _explain(error: BaseException, folder: Path, rank: int) -> tuple[str, str]:
     from expkit.devices.ranks import is_lost_peer
 
     text = "".join(traceback.format_exception(error))
-    with open(rank_log(folder, rank), "a") as log:
+    with open(rank_log(folder, rank), "a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(text)
     reason = f"{type(error).__name__}: {error}"
     if is_lost_peer(error):

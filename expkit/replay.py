@@ -49,7 +49,7 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     if not config["logger"]:
         raise ConfigError("logger: names no backend to fill; choose one, e.g. logger=visdom")
     record = folder / "config.yaml"
-    kept = yaml.safe_load(record.read_text()) if record.is_file() else {}
+    kept = yaml.safe_load(record.read_text("utf-8")) if record.is_file() else {}
     facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})
     failures = []
     for logger in open_loggers(config, folder.resolve()):

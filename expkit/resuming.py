@@ -112,7 +112,7 @@ def _config_of(folder: Path) -> dict[str, Any] | None:
     path = folder / "config.yaml"
     try:
         vet(path, folder)
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text("utf-8"))
     except (ConfigError, OSError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
@@ -155,7 +155,7 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
 def _status(folder: Path) -> str:
     """Return the status in a run folder's record, "" where none can be read."""
     try:
-        record = json.loads((folder / "record.json").read_text())
+        record = json.loads((folder / "record.json").read_text("utf-8"))
     except (OSError, ValueError):
         return ""
     return str(record.get("status", "")) if isinstance(record, dict) else ""

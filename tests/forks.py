@@ -42,11 +42,14 @@ class Process:
     def communicate(self, timeout: float = 240) -> tuple[str, str]:
         """Return (stdout, stderr) when the process has ended. Raises TimeoutExpired."""
         self.wait(timeout)
-        return self._output.with_suffix(".out").read_text(), self._output.with_suffix(".err").read_text()
+        return self._read(".out"), self._read(".err")
 
     def printed(self) -> str:
         """Return all that it has printed so far, errors last."""
-        return "".join(self._output.with_suffix(suffix).read_text() for suffix in (".out", ".err"))
+        return self._read(".out") + self._read(".err")
+
+    def _read(self, suffix: str) -> str:
+        return self._output.with_suffix(suffix).read_text(errors="surrogateescape")
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -56,12 +59,15 @@ class Process:
 class Forks:
     """The asking side."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, user: int | None = None) -> None:
         self._outputs = tempfile.TemporaryDirectory()
+        os.chmod(self._outputs.name, 0o777)  # for another user
         self._started = 0
+        self._environment = {**(os.environ if environment is None else environment)}
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
         self._server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, user=user,
+            env=self._environment | {"PYTHONPATH": path},
         )  # fmt: skip
 
     def start(
@@ -71,7 +77,7 @@ class Forks:
         self._started += 1
         output = Path(self._outputs.name, str(self._started))
         given = {"module": module, "arguments": arguments, "folder": str(folder), "output": str(output)}
-        given["environment"] = {**os.environ, **(environment or {})}
+        given["environment"] = {**self._environment, **(environment or {})}
         return Process(self, self.ask("start", given), output)
 
     def run(
@@ -105,8 +111,8 @@ class Forks:
 
 
 @contextlib.contextmanager
-def forks() -> Iterator[Forks]:
-    made = Forks()
+def forks(environment: Mapping[str, str] | None = None, user: int | None = None) -> Iterator[Forks]:
+    made = Forks(environment, user)
     try:
         yield made
     finally:
@@ -136,7 +142,8 @@ def run(module: str, arguments: list[str], folder: str, output: str, environment
     os.environ.update(environment)
     for descriptor, name in ((0, os.devnull), (1, f"{output}.out"), (2, f"{output}.err")):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    encoding = environment.get("PYTHONIOENCODING")  # read by Python as it starts, which it does not do here
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False, encoding=encoding) for number in (1, 2))
     sys.argv = [module, *arguments]
     code: Any = 0
     try:

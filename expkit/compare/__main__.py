@@ -65,7 +65,7 @@ def _compare(given: argparse.Namespace) -> None:
     try:
         page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
         if given.csv:
-            with open(given.csv, "w", encoding="utf-8", newline="") as file:
+            with open(given.csv, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 write_csv(file, comparison)
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}; give another place") from error

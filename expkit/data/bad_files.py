@@ -12,7 +12,11 @@ LIST_NAME = "bad_files.json"
 
 def write_bad_files(path: Path, reasons: Mapping[str, str]) -> None:
     """Write a list of sample names with the reason why each cannot be used, one a line."""
-    path.write_text(json.dumps(dict(sorted(reasons.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(dict(sorted(reasons.items())), indent=1, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
 
 
 def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str]:

@@ -22,6 +22,7 @@ from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
 from expkit.data.workers import start_worker
+from expkit.escaping import name_bytes
 from expkit.plugins import BringsPlugins
 from expkit.progress import tracked
 from expkit.registry import ConfigError
@@ -128,7 +129,7 @@ class _Reader(BringsPlugins, Dataset[Tensor | str]):
         """Return what names this content: the samples, their files' sizes and times, the decoder, the transforms."""
         content = sha256(repr((self.data.decoder, self.chain.steps)).encode())
         for index in range(len(self.data)):
-            content.update(self.data.sample_name(index).encode() + b"\0")
+            content.update(name_bytes(self.data.sample_name(index)) + b"\0")
             try:
                 found = os.stat(self.data.location(index))
                 content.update(b"%d %d\0" % (found.st_size, found.st_mtime_ns))

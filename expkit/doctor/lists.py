@@ -86,7 +86,9 @@ def write_duplicates(folder: Path, groups: Sequence[Group], collection: Collecti
         }
         for group in groups
     ]
-    (folder / "duplicates.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "duplicates.json").write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+    )
 
 
 def _sample(collection: Collection, number: int) -> dict[str, str]:

@@ -145,4 +145,6 @@ def write_findings(
         "findings": [asdict(finding) for finding in findings],
         "statistics": statistics.as_json() if statistics else None,
     }
-    (folder / "findings.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "findings.json").write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+    )

@@ -56,7 +56,7 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
     bad = {one.location: one.reason for one in evaluation.bad}
     intervals = {name: {"confidence": CONFIDENCE, **one._asdict()} for name, one in scores.intervals.items()}
     content = json.dumps(plain | {"intervals": intervals, "bad_files": bad}, indent=1, ensure_ascii=False)
-    (folder / "scores.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "scores.json").write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
     write_csv(folder / "by_class.csv", [asdict(one) for one in scores.by_class])
     worst = evaluation.worst()
     draw_mistakes(worst, f"{title}: the {len(worst)} worst mistakes, truth as prediction").save(folder / "worst.png")
@@ -71,7 +71,7 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows whose columns may differ; a number that is not one is an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(map(csv_cell, columns))
         table.writerows([[_cell(row.get(column)) for column in columns] for row in rows])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from expkit.checkpoints import export_weights, import_weights, write_whole
+from expkit.escaping import json_bytes
 from expkit.export.whole import Preprocess, Whole, example
 from expkit.registry import ConfigError
 from expkit.trained import Trained
@@ -105,7 +106,7 @@ def _write_safetensors(model: Whole, images: Tensor, metadata: Metadata, path: P
 def _write_state_dict(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
     export_weights(model.model.state_dict(), path)
     text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path.with_suffix(".json"), lambda file: file.write(text.encode()))
+    write_whole(path.with_suffix(".json"), lambda file: file.write(json_bytes(text)))
 
 
 def _read_weights(path: Path, trained: Trained) -> Run:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from expkit.escaping import json_bytes
 from expkit.loggers.base import Held
 
 MOST_HELD = 100_000  # lines, about 20 MB
@@ -28,7 +29,7 @@ class LineFile:
 
     def write(self, line: str) -> None:
         """Write a line, without its line end. Raises Held when it has to wait, OSError when too many are waiting."""
-        encoded = line.encode() + b"\n"
+        encoded = json_bytes(line) + b"\n"
         if len(self._held) >= MOST_HELD:
             raise OSError(f"{MOST_HELD:,} lines are waiting to be written to {self.path}; this one is not kept")
         self._held.append(encoded)

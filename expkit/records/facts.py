@@ -11,6 +11,7 @@ import torch
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.devices.placement import available_cores
+from expkit.escaping import name_bytes
 from expkit.records.fingerprint import content_facts
 from expkit.records.packages import package_versions
 
@@ -71,7 +72,7 @@ def fingerprint(data: ImageDataset) -> str:
     """Return a sha256 over the names and targets of the samples, in their order."""
     digest = hashlib.sha256()
     for index in range(len(data)):
-        name = data.sample_name(index).encode("utf-8", "surrogateescape")
+        name = name_bytes(data.sample_name(index))
         digest.update(name + b"\0" + data.targets[index].tobytes())
     return digest.hexdigest()
 

@@ -16,6 +16,7 @@ import numpy as np
 from expkit.checkpoints import write_whole
 from expkit.data.dataset import ImageDataset
 from expkit.devices.placement import available_cores
+from expkit.escaping import name_bytes
 from expkit.progress import tracked
 from expkit.user_folders import cache_folder
 
@@ -48,7 +49,7 @@ def content_facts(data: ImageDataset) -> tuple[dict[str, Any], list[str]]:
 def list_bytes(lines: Mapping[str, Sequence[str]]) -> bytes:
     """Return the file of all splits' lines, each `split digest name`; the same lines give the same bytes."""
     text = "".join(f"{split} {line}\n" for split, some in lines.items() for line in some)
-    return gzip.compress(text.encode("utf-8", "surrogateescape"), 6, mtime=0)
+    return gzip.compress(name_bytes(text), 6, mtime=0)
 
 
 def file_digests(paths: Sequence[str]) -> tuple[str, list[str]]:

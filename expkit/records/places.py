@@ -43,7 +43,7 @@ def _file(data: Mapping[str, Any]) -> Any:
 
 def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = json.loads(_file(data).read_text())
+        found = json.loads(_file(data).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -14,6 +14,7 @@ from expkit.checkpoints import sweep, write_whole
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
 from expkit.differences import differences
+from expkit.escaping import json_bytes
 from expkit.loggers.base import Logger
 from expkit.portable import Scrubber, config_hash
 from expkit.records import fingerprint, places
@@ -127,7 +128,7 @@ class Record:
         """
         facts, lines = data_facts(splits)
         if "data.json" in self._facts["fixed"]:
-            before = json.loads((self.folder / "data.json").read_text())
+            before = json.loads((self.folder / "data.json").read_text("utf-8"))
             for split in ("train", "val"):
                 if before[split] != facts[split]:
                     self.event("warning", text=f"the data of {split} are not those of the first start", **facts[split])
@@ -154,7 +155,7 @@ class Record:
         told = {"reason": self.scrubber.text(reason)} if reason else {}
         self._later_packages()
         self.event("ended", status=status, **told)
-        self._write(RESULT, _json(dict(result)).encode())
+        self._write(RESULT, json_bytes(_json(dict(result))))
         found = digests(self.folder, self._strangers)
         self._facts["files"] = {name: one for name, one in found.items() if not name.startswith(CHECKPOINTS)}
         self._facts["checkpoints"] = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
@@ -172,7 +173,7 @@ class Record:
 
     def _fixed(self, name: str, content: str | bytes) -> None:
         """Write a file that does not change any more; the next save vouches for it."""
-        data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        data = json_bytes(content) if isinstance(content, str) else content
         self._write(name, data)
         self._facts["files"][name] = hashlib.sha256(data).hexdigest()
         if name not in self._facts["fixed"]:

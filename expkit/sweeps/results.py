@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.checkpoints import write_whole
-from expkit.escaping import csv_cell
+from expkit.escaping import csv_cell, json_bytes
 from expkit.report.best import best_of, monitored, read_epochs
 from expkit.sweeps.groups import Ranking, rankings
 from expkit.sweeps.job import Outcome, SweepJob
@@ -118,4 +118,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(json_bytes(text)))
