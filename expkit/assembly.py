@@ -28,6 +28,7 @@ from expkit.checkpoints.keep import find_weights
 from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
 from expkit.data.advice import WORTH_SAYING, waiting_advice
+from expkit.data.class_names import are_same, differ
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.labels import unique_names
@@ -223,7 +224,7 @@ def begin(job: Job, origin: Origin) -> list[str]:
     path = find_weights(expanded(options.init_from))
     same = None
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
-        same = unique_names(read_manifest(path).get("class_names", [])) == job.splits.train.class_names
+        same = are_same(unique_names(read_manifest(path).get("class_names", [])), job.splits.train.class_names)
     weights, part = read_weights(path)
     taken = take_weights(job.parts.model, weights, same, len(job.splits.train.class_names))
     return [*origin.notes, *(f"{note} ({path})" for note in [part, *taken.notes()] if note)]
@@ -233,9 +234,9 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
     """Check that data and model are those of the checkpoint, then take up its state. Raises ConfigError."""
     path, facts, model = origin.path, origin.facts, job.config["model"]["name"]
     ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
-    if ours != theirs:
-        shown = f"{len(theirs)} classes ({', '.join(theirs[:8])}), the data {len(ours)} ({', '.join(ours[:8])})"
-        raise ConfigError(f"checkpoint.resume: the classes differ: {path} has {shown}")
+    if not are_same(ours, theirs):
+        told = differ(theirs, str(path), ours, "the data")
+        raise ConfigError(f"checkpoint.resume: the classes differ: {told}")
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{facts['samples']:,} images to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")

@@ -10,6 +10,7 @@ from torch import nn
 
 from expkit.checkpoints.manifest import read_manifest
 from expkit.data import transforms as pixels
+from expkit.data.class_names import by_known, differ
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.growth import reason_against
@@ -137,10 +138,11 @@ def build_teacher(node: Config, data: ImageDataset, device: Device, normalize: p
     except ConfigError as error:
         raise ConfigError(*(f"loss.teacher: {fault}" for fault in error.faults)) from error
     device.activate()  # reading it has set the threads and precision that it was trained with
-    if sorted(trained.classes) != sorted(data.class_names):
-        shown = f"{', '.join(trained.classes[:8])}; the data has {', '.join(data.class_names[:8])}"
+    called = by_known(data.class_names, trained.classes)
+    if sorted(trained.classes) != sorted(called.values()):
+        shown = differ(trained.classes, "it", data.class_names, "the data")
         raise ConfigError(f"loss.teacher: {trained.path} knows other classes ({shown}); give one of the same")
-    order = [trained.classes.index(name) for name in data.class_names]
+    order = [trained.classes.index(called[name]) for name in data.class_names]
     mean, std, its_mean, its_std = map(
         torch.tensor, (normalize.mean, normalize.std, trained.normalize.mean, trained.normalize.std)
     )

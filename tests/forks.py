@@ -143,7 +143,7 @@ def run(module: str, arguments: list[str], folder: str, output: str, environment
     for descriptor, name in ((0, os.devnull), (1, f"{output}.out"), (2, f"{output}.err")):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
     encoding = environment.get("PYTHONIOENCODING")  # read by Python as it starts, which it does not do here
-    sys.stdout, sys.stderr = (open(number, "w", closefd=False, encoding=encoding) for number in (1, 2))
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False, encoding=encoding) for number in (1, 2))  # noqa: SIM115
     sys.argv = [module, *arguments]
     code: Any = 0
     try:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 
+from expkit.data.class_names import by_known
 from expkit.registry import ConfigError, nearest, samplers
 
 Indices = NDArray[np.int64]
@@ -122,10 +123,13 @@ def _weights_by_class(given: dict[str, float] | list[float], class_names: Sequen
             problem = f"{len(given)} weights for {len(class_names)} classes ({', '.join(class_names)})"
             raise ConfigError(f"sampler.class_weights: {problem}")
         given = dict(zip(class_names, given, strict=True))
-    for word in given:
-        if word not in class_names:
-            hint = nearest(word, class_names) or "; there is " + ", ".join(class_names)
-            raise ConfigError(f"sampler.class_weights: no class is called '{word}'{hint}")
+    given = {by_known([name], class_names)[name]: weight for name, weight in given.items()}
+    for name in given:
+        if name not in class_names:
+            hint = nearest(name, class_names) or f"; there is {', '.join(class_names[:8])}" + ", …" * (
+                len(class_names) > 8
+            )
+            raise ConfigError(f"sampler.class_weights: no class is called '{name}'{hint}")
     weights = np.array([given.get(name, 1.0) for name in class_names])
     if (weights < 0).any() or weights.sum() == 0:
         raise ConfigError(f"sampler.class_weights: takes numbers from 0 up, not all 0, got {given}")

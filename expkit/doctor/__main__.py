@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from expkit.command import importing, refuse, run_as_program
+from expkit.command import importing, mistakes_told, run_as_program
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(USAGE, end="")
         return
     healthy: list[bool] = []
-    try:
+    with mistakes_told():
         from expkit.config import launch
         from expkit.plugins import load_plugins
 
@@ -43,10 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *plugins, *changed])))
 
         launch(overrides, _check, job)
-    except ConfigError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(0 if all(healthy) else 1)
 
 
@@ -66,10 +62,8 @@ def _examine(config: Config, run_command: str) -> bool:
     from expkit.doctor.examine import examine
     from expkit.terminal import Console
 
-    try:
+    with mistakes_told():
         return examine(config, Console(highlight=False), run_command)
-    except ConfigError as error:
-        refuse(error)
 
 
 if __name__ == "__main__":

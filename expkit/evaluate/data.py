@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 
 from expkit.config import compose_one, plain
+from expkit.data.class_names import by_known
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets import load
 from expkit.data.datasets.confined import confined
@@ -63,10 +64,11 @@ def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
     if data.class_names == trained.classes:
         return data
     place = {name: number for number, name in enumerate(trained.classes)}
-    if unknown := [name for name in data.class_names if name not in place]:
+    called = by_known(data.class_names, trained.classes)
+    if unknown := [name for name in data.class_names if called[name] not in place]:
         shown = f"{', '.join(unknown[:5])}; it knows {', '.join(trained.classes[:8])}"
         raise ConfigError(f"dataset: the model {trained.path} does not know {shown}")
-    return _Relabelled(data, trained.classes, np.array([place[name] for name in data.class_names]))
+    return _Relabelled(data, trained.classes, np.array([place[called[name]] for name in data.class_names]))
 
 
 class _Relabelled(Subset):

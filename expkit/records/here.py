@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from expkit.data.class_names import differ
 from expkit.data.labels import unique_names
 from expkit.records.code import package_digest, plugin_facts
 from expkit.records.packages import COMPUTING, installed_version
@@ -95,7 +96,8 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
     found = []
     classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
     if record.data and classes != ours:
-        found.append(Apart("data", "classes", _short(classes[:8]), _short(ours[:8]), True))
+        told = differ(classes, "the record", ours, "the data here")
+        found.append(Apart("data", "classes", f"{len(classes)} classes", f"{len(ours)}: {told}", True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]

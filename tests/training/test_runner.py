@@ -149,7 +149,11 @@ def test_weights_are_taken_from_a_checkpoint(small_config: Compose, tmp_path: Pa
 @pytest.mark.parametrize(
     ("override", "facts", "sentence"),
     [
-        ("seed=0", {"class_names": ["cat", "dog"]}, "the classes differ: .* has 2 classes .cat, dog., the data 5"),
+        (
+            "seed=0",
+            {"class_names": ["cat", "dog"]},
+            "the classes differ: only .* has cat, dog; only the data has ci",
+        ),
         ("model.width=8", {}, "does not fit small_resnet: 0.weight is .4, 3, 3, 3. there and .8, 3, 3, 3. here"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from expkit.data.class_names import differ
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
 from expkit.data.decode import read_file
@@ -29,7 +30,8 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
         return Splits(train, notes=notes)
     val, more = _labels(val_root, val_annotations, "dataset.val_root", "dataset.val_annotations")
     if train.class_names != val.class_names:
-        raise ConfigError("dataset.val_annotations: the categories differ from those of dataset.annotations")
+        told = differ(train.class_names, annotations, val.class_names, val_annotations)
+        raise ConfigError(f"dataset.val_annotations: the categories differ: {told}")
     return Splits(train, val, [*notes, *more])
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from expkit.data.class_names import by_known
 from expkit.data.dataset import Splits
 from expkit.data.datasets.file_tree import FileTree
 from expkit.data.datasets.files import (
@@ -75,6 +76,8 @@ def _labelled(tree: FileTree, classes: list[str], option: str) -> ImageFiles:
     if not paths:
         raise nothing_found(tree.root, option, tree.passed)
     prefixes = [path.rsplit("/", 1)[-1].split(".", 1)[0] for path in paths]
+    called = by_known(set(prefixes), classes)
+    prefixes = [called[prefix] for prefix in prefixes]
     if unknown := sorted(set(prefixes) - set(classes)):
         example = paths[prefixes.index(unknown[0])]
         raise ConfigError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from expkit.data.class_names import by_known, differ, merged, merged_notes
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.file_tree import FileTree
 from expkit.data.datasets.files import (
@@ -30,11 +31,11 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
     folder = existing_folder(root, "dataset.root")
     found = find_splits(folder, "dataset.root", val_root is None)
     train, tree = _read(found.train, "dataset.root", found.classes)
-    notes = [*found.notes, *_notes(tree)]
+    notes = [*found.notes, *_notes(tree), *merged_notes(merged(found.classes))]
     if found.train != folder:
         notes += image_tree(folder, ()).passed.notes()
     place = found.val if val_root is None else _given(val_root)
-    if place is None and found.train != Path(root).expanduser():
+    if place is None and found.train != folder:
         notes.append(f"took {found.train} for training")
     if val_root is None and place is not None:
         notes.append(f"took {found.train} for training and {place} for validation")
@@ -78,20 +79,21 @@ def _read(
             )
         raise nothing_found(folder, option)
     tree = image_tree(folder, classes)
-    by_class: dict[str, list[str]] = {name: [] for name in classes}
+    called = merged(classes) if known is None else by_known(classes, known)
+    by_class: dict[str, list[str]] = {name: [] for name in called.values()}
     for path in tree.paths:
-        by_class[path.split("/", 1)[0]].append(path)
+        by_class[called[path.split("/", 1)[0]]].append(path)
     empty = [name for name, paths in by_class.items() if not paths]
     if known is None and empty:
         raise _no_image(folder, option, empty, tree)
     if known is not None:
-        filled = [name for name in classes if by_class[name] or name in known]
-        if unknown := sorted(set(filled) - set(known)):
-            shown = f"train has {', '.join(known)}; val has {', '.join(filled)}"
-            raise ConfigError(f"{option}: the classes differ: {shown} (not in train: {', '.join(unknown)})")
+        filled = [name for name, paths in by_class.items() if paths or name in known]
+        if set(filled) - set(known):
+            told = differ(known, "training", filled, f"'{folder}'")
+            raise ConfigError(f"{option}: the classes differ: {told}")
         if not tree.paths:
             raise nothing_found(folder, option, tree.passed)
-    names = list(known or classes)
+    names = list(known or by_class)
     paths = [sorted(by_class.get(name, [])) for name in names]
     targets = np.repeat(np.arange(len(names)), [len(some) for some in paths])
     return ImageFiles(folder, chain.from_iterable(paths), targets, names), tree
