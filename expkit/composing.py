@@ -23,6 +23,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from expkit.file_texts import restore_texts
 from expkit.guard import guard_hydra, guard_job, walk
 from expkit.registry import ConfigError
 from expkit.vetting import shown_path, vet
@@ -93,7 +94,11 @@ class FileConfigSource(file_config_source.FileConfigSource):
             return super().load_config(config_path)
         try:
             vet(path, folder)
-            return super().load_config(config_path)
+            found = super().load_config(config_path)
+            is_global = found.header.get("package") == "_global_"
+            group = "" if is_global else Path(config_path).parent.as_posix().removeprefix(".")
+            restore_texts(found.config, path.read_text("utf-8"), group)
+            return found
         except ConfigError as error:
             raise Refused(*error.faults) from error
         except (ValueError, yaml.YAMLError) as error:
@@ -128,7 +133,8 @@ class GuardedLoader(ConfigLoaderImpl):
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
         if self.checked is not None:  # composing it again takes a sixth of a second, and asking for the mode another
             asks_for_mode = named.get("validate_sweep_overrides") is False
-            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else self.checked
+            # A copy: hydra.verbose takes Hydra's own node out of what it shows.
+            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else copy.deepcopy(self.checked)
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)
         except HydraException:  # a missing file is an OSError too, and has words of its own

@@ -18,10 +18,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
+from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
-from expkit.onejob import Place, compose_one, plain, quoted
+from expkit.onejob import Place, compose_one, plain
 from expkit.registry import ConfigError
 from expkit.spaces import Space
+from expkit.texts import as_meant, quoted
 
 __all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
 
@@ -47,6 +49,7 @@ def launch(
     _refuse_flags(parsed, unknown)
     if parsed.shell_completion and _answered(parsed.overrides):
         return
+    arguments, parsed.overrides = _as_meant(arguments, parsed)
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
     folder = place.folder()
     with guarded():
@@ -60,6 +63,7 @@ def launch(
                 GuardedLoader.checked = plan.composed
                 launcher = plan.launcher.get("_target_")
                 is_ours = dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS))
+                refuse_unheeded(parsed.overrides, plan.is_sweep, is_ours)
                 plan.jobs = iter(_once(plan, jobs, is_ours))
                 if is_ours:
                     if launcher in _CLUSTERS:
@@ -72,6 +76,14 @@ def launch(
             flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
             kept = [*flags, *(jobs[0].overrides if jobs else [])]
         _start([*kept, f"--config-path={folder}"], job)
+
+
+def _as_meant(arguments: list[str], parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return the command line and its overrides with texts as they were meant. Raises ConfigError."""
+    only_shows = bool(parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion)
+    meant = as_meant(parsed.overrides, several=parsed.multirun, typed_only=only_shows)
+    by_word = dict(zip(parsed.overrides, meant, strict=True))
+    return [by_word.get(word, word) for word in arguments], meant
 
 
 def _answered(overrides: list[str]) -> bool:

@@ -21,6 +21,7 @@ from expkit.composing import POOL, SEARCH, SEARCH_SETTINGS, Config
 from expkit.onejob import Place, compose_all, first_lines, in_our_words, plain, without_hydra
 from expkit.registry import ConfigError, nearest
 from expkit.spaces import Space, space_of
+from expkit.texts import as_meant
 
 Submit = Callable[[Callable[[int], int], int, Path], None]  # (start, count, folder): start(0), ... on other machines
 
@@ -91,7 +92,7 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     words = sorted([word for word in overrides if not word.startswith("hydra")] + of_place)
     words += [f"{key}={value}" for key, value in sorted(ours.items())]
     plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
-    in_files = [f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()]
+    in_files = as_meant([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()], several=True)
     parsed = parsed_overrides([*in_files, *overrides])
     if first.hydra.sweeper._target_ == SEARCH:
         _search(plan, parsed, ours, first, place)

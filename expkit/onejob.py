@@ -1,6 +1,7 @@
 """One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.composing import Config, conf_folder, guarded, to_plain
 from expkit.guard import guard_job
 from expkit.registry import GROUPS, ConfigError, nearest
+from expkit.texts import as_meant, quoted, takes_text
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Place:
 def compose_one(overrides: list[str], config_name: str | None = None, config_dir: str | None = None) -> DictConfig:
     """Return one job's config, guarded, with Hydra's own node left out. Raises ConfigError."""
     with guarded():
-        return without_hydra(compose_all(overrides, Place(config_name, config_dir)))
+        return without_hydra(compose_all(as_meant(overrides), Place(config_name, config_dir)))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -66,12 +68,6 @@ def _search_path(overrides: list[str], config_dir: str) -> list[str]:
     return ["hydra.searchpath=[" + ",".join(map(quoted, folders)) + "]"]
 
 
-def quoted(text: str) -> str:
-    """Return a text as Hydra's command line takes it, whatever is in it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 def plain(config: DictConfig) -> Config:
     """Return a job's config as plain dicts and lists, references resolved. Raises ConfigError.
 
@@ -95,7 +91,9 @@ def in_our_words(error: Exception) -> str:
         return _unreadable("", text)
     if "Ambiguous value for argument '" in text:
         key, _, values = text.split("argument '", 1)[1].split("'", 1)[0].partition("=")
-        return f"{key}: {values} are several values; add -m to run each of them, or write {key}=[{values}] for a list"
+        whole = shlex.quote(f"{key}={quoted(values)}")
+        single = f"{whole} for one text" if takes_text(key) else f"{key}=[{values}] for a list"
+        return f"{key}: {values} are several values; add -m to run each of them, or write {single}"
     if "Could not override '" in text:
         key = text.split("Could not override '", 1)[1].split("'", 1)[0]
         return _unknown_key(key)
@@ -114,7 +112,9 @@ def _unreadable(word: str, text: str) -> str:
         return f"command line: '{word}' stands alone; an override is KEY=VALUE: {word}=…"
     if made := re.match(r"([\w./]+):([\w./]+)$", word):
         return f"command line: '{word}' is no override; did you mean '{made[1]}={made[2]}'?"
-    return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes"
+    key, _, value = word.partition("=")
+    as_text = f"; as a text, write {shlex.quote(f'{key}={quoted(value)}')}" if value else ""
+    return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
 
 
 def _unknown_key(key: str) -> str:

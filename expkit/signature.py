@@ -185,7 +185,14 @@ def _fit_mapping(annotation: Any, value: Any) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         _refuse(annotation)
     key_type, value_type = typing.get_args(annotation) or (Any, Any)
+    if key_type is str:
+        value = {_text_key(key): item for key, item in value.items()}
     return {fit(key_type, key): fit(value_type, item) for key, item in value.items()}
+
+
+def _text_key(key: Any) -> Any:
+    """Return a key as text where texts are wanted: `{0: 1.0}` names class 0, and Hydra takes no quotes there."""
+    return str(key).lower() if isinstance(key, bool) else str(key) if isinstance(key, int | float) else key
 
 
 def _fit_sequence(annotation: Any, value: Any) -> Any:

@@ -254,7 +254,7 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
         ),
         ("--epochs 3", "--epochs: there is no such flag; an override has no dashes: epochs=…"),
         ("optimizer.lr=0,1", "optimizer.lr: 0,1 are several values; add -m to run each of them, or write"),
-        ("model.freeze=[a", "command line: no viable alternative at input '[a'; close what is open"),
+        ("model.freeze=[a", "model.freeze: no viable alternative at input '[a'; close what is open"),
         ("--plugin mine", "--plugin: there is no Python file 'mine'; did you mean 'mine.py'?"),
         ("model.name=own", "model.name: no model is called 'own'; mine.py registers it: add --plugin mine.py"),
     ],
