@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,14 @@ def answers(address: str, port: int) -> bool:
 
 
 @contextmanager
-def served(folder: Path, *arguments: str, path: str | None = None) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def served(
+    folder: Path, *arguments: str, path: str | None = None, python: str = sys.executable,
+    variables: Mapping[str, str] = os.environ,
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:  # fmt: skip
     """Run the command; yields the port, once it answers, and the process."""
     port = free_port()
-    command = [sys.executable, "-m", "expkit.visdom", "--port", str(port), *arguments]
-    environment = os.environ | ({"PATH": path} if path is not None else {})
+    command = [python, "-m", "expkit.visdom", "--port", str(port), *arguments]
+    environment = {**variables, **({"PATH": path} if path is not None else {})}
     with open(folder / "output", "w") as output:
         server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment, text=True)
     try:
