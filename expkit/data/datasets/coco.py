@@ -32,6 +32,12 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
     if train.class_names != val.class_names:
         told = differ(train.class_names, annotations, val.class_names, val_annotations)
         raise ConfigError(f"dataset.val_annotations: the categories differ: {told}")
+    shared = np.intersect1d(train.files, val.files) if train.root.resolve() == val.root.resolve() else train.files[:0]
+    if len(shared):
+        count = "all" if len(shared) == len(val) else f"{len(shared):,}"
+        more.append(
+            f"warning: {count} of the {len(val):,} validation images are training images too (e.g. {shared[0]})"
+        )
     return Splits(train, val, [*notes, *more])
 
 

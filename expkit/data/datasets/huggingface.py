@@ -35,6 +35,8 @@ def huggingface(
     if val_split is not None and val_split not in parts:
         raise ConfigError(f"dataset.val_split: there is no split '{val_split}'; there is {', '.join(parts)}")
     (train,) = trained_on
+    if val_split == train:
+        notes = [*notes, f"warning: the split {train} trains and validates: its scores say nothing about new images"]
     for column in (image_column, label_column):
         if column not in (columns := parts[train].column_names):
             option = "image_column" if column == image_column else "label_column"

@@ -18,7 +18,7 @@ from expkit.data.datasets.files import (
     overlap_warning,
     visible_folders,
 )
-from expkit.data.datasets.split_names import SplitFolders, find_splits, role_of
+from expkit.data.datasets.split_names import SplitFolders, by_role, find_splits, role_of
 from expkit.registry import ConfigError, datasets
 
 
@@ -31,6 +31,7 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
     folder = existing_folder(root, "dataset.root")
     found = find_splits(folder, "dataset.root", val_root is None)
     train, tree = _read(found.train, "dataset.root", found.classes)
+    _refuse_splits_in_classes(tree)
     notes = [*found.notes, *_notes(tree), *merged_notes(merged(found.classes))]
     if found.train != folder:
         notes += image_tree(folder, ()).passed.notes()
@@ -45,6 +46,16 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
         notes += [*_notes(val_tree), *overlap_warning(val_tree, tree, "validation")]
     test, more = _kept_apart(found, tree, train.class_names)
     return Splits(train, val, [*notes, *more], test=test)
+
+
+def _refuse_splits_in_classes(tree: FileTree) -> None:
+    """Raise ConfigError where each class holds splits (cat/train, cat/test), which would all be trained on."""
+    below = dict.fromkeys(tuple(path.split("/")[:2]) for path in sorted(tree.paths) if path.count("/") > 1)
+    roles = by_role(dict.fromkeys(name for _, name in below))
+    if "train" in roles and len(roles) > 1:
+        shown = ", ".join("/".join(one) for one in list(below)[:4])
+        problem = f"the class folders of '{tree.root}' hold splits themselves ({shown})"
+        raise ConfigError(f"dataset.root: {problem}; arrange them as train/CLASS, val/CLASS and test/CLASS (links do)")
 
 
 def read_folders(folder: Path, option: str) -> ImageFiles:

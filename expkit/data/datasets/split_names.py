@@ -1,8 +1,9 @@
 """Folders and files that are named after a split: train, valid, test and what else is in use."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +57,10 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
     whether a validation split is looked for.
     """
     tops = visible_folders(folder)
-    roles = by_role(tops)
+    roles = by_role(tops) or _by_part_of_name(folder, tops)
+    if not roles and len(tops) == 1 and len(by_role(inner := visible_folders(folder / tops[0]))) > 1:
+        problem = f"'{folder}' holds the folder {tops[0]}, which holds {', '.join(inner[:5])}"
+        raise ConfigError(f"{option}: {problem}; set {option}={folder / tops[0]}")
     named = [name for names in roles.values() for name in names]
     siblings = [name for name in tops if name not in named]
     inside = {name: set(visible_folders(_innermost(folder / name))) for name in named}
@@ -75,8 +79,33 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
         )
     apart = {name for names in beside.values() for name in names}
     notes = [f"took the folder {name} for a class, not for a split" for name in named if name not in apart and siblings]
+    notes += _of_same_folders(folder, tops) if not named else []
     val = _the_val_folder(folder, beside) if needs_val else None
     return SplitFolders(folder, [name for name in tops if name not in apart], val, _tests(folder, beside), notes)
+
+
+def _by_part_of_name(folder: Path, tops: Collection[str]) -> dict[Role, list[str]]:
+    """Return the folders whose names hold that of a split (seg_train, cifar-test), where two splits hold one class."""
+    parts = {name: by_role(re.split(r"[^A-Za-z]+", name)) for name in tops}
+    roles: dict[Role, list[str]] = {}
+    for name, found in parts.items():
+        if len(found) == 1:
+            roles.setdefault(next(iter(found)), []).append(name)
+    if len(roles) < 2:
+        return {}
+    inside = [{one for name in names for one in visible_folders(_innermost(folder / name))} for names in roles.values()]
+    return roles if any(one & other for one, other in combinations(inside, 2)) else {}
+
+
+def _of_same_folders(folder: Path, tops: Sequence[str]) -> list[str]:
+    """Return a warning where all classes hold the same folders, which may be the classes themselves."""
+    if len(tops) < 2 or len(inside := visible_folders(folder / tops[0])) < 2:
+        return []
+    if any(visible_folders(folder / name) != inside for name in tops[1:]):
+        return []
+    shown, each = ", ".join(tops[:3]), ", ".join(inside[:3])
+    advice = "if these are the classes, set dataset.root to one folder that holds them"
+    return [f"warning: the classes ({shown}) all hold the same folders ({each}); {advice}"]
 
 
 def _with_train_folder(
@@ -116,7 +145,7 @@ def _tests(folder: Path, roles: Mapping[Role, list[str]]) -> list[Path]:
 def _innermost(folder: Path) -> Path:
     """Return the folder that holds a split's classes: archives often have training_set/training_set."""
     tops = visible_folders(folder)
-    while len(tops) == 1 and role_of(tops[0]) == role_of(folder.name) is not None:
+    while len(tops) == 1 and (tops[0] == folder.name or role_of(tops[0]) == role_of(folder.name) is not None):
         folder = folder / tops[0]
         tops = visible_folders(folder)
     return folder

@@ -12,6 +12,7 @@ from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.datasets.split_names import role_of
 from expkit.registry import ConfigError
+from tests.trained.runs import coco_files
 
 Write = Callable[..., Path]
 
@@ -44,7 +45,8 @@ def test_names_in_use(word: str, role: str | None) -> None:
         (("train", "test"), None, 1), (("train", "valid"), "valid", 0), (("train", "valid", "test"), "valid", 1),
         (("Training", "Testing"), None, 1), (("TRAIN", "VALIDATION"), "VALIDATION", 0),
         (("train", "dev", "test", "holdout"), "dev", 2), (("training_set", "test_set"), None, 1),
-        (("train", "test", "extra"), None, 1), (("train",), None, 0),
+        (("train", "test", "extra"), None, 1), (("train",), None, 0), (("seg_train", "seg_test", "seg_pred"), None, 1),
+        (("pets-Train", "pets-Valid"), "pets-Valid", 0), (("train", "Hold_Out"), None, 1),
     ],
 )  # fmt: skip
 def test_split_folders_are_no_classes(
@@ -75,6 +77,18 @@ def test_train_can_be_a_class(image_files: Write, others: tuple[str, ...]) -> No
     assert "took the folder train for a class, not for a split" in found.notes
 
 
+def test_classes_that_hold_the_same_folders_are_named(image_files: Write) -> None:
+    found = loaded(folders(image_files, "fold_0", "fold_1"))
+    assert any("the classes (fold_0, fold_1) all hold the same folders (a, b)" in note for note in found.notes)
+
+
+def test_coco_that_validates_on_its_training_images_is_said(tmp_path: Path) -> None:
+    file = str(tmp_path / "x/instances.json")
+    coco_files(tmp_path / "x")
+    found = loaded(tmp_path / "x", "coco", annotations=file, val_root=str(tmp_path / "x"), val_annotations=file)
+    assert any("warning: all of the 24 validation images are training images too" in note for note in found.notes)
+
+
 def test_test_beside_the_classes_themselves_is_kept_apart(image_files: Write) -> None:
     found = loaded(image_files("x", *NAMES, *(f"test/{name}" for name in NAMES)))
     assert (found.train.class_names, len(found.test or [])) == (("a", "b"), 6)
@@ -94,6 +108,11 @@ def test_unlabelled_test_images_are_kept_apart(image_files: Write) -> None:
         (("valid/a/1.jpg", "test/a/1.jpg"), "but no training folder"),
         (("train/a/1.jpg", "training/a/1.jpg", "test/a/1.jpg"), "only one folder can be the training split"),
         (("train/a/1.jpg", "val/a/1.jpg", "dev/a/1.jpg"), "only one folder can be the validation split"),
+        (
+            ("a/train/1.jpg", "a/test/1.jpg", "b/train/1.jpg"),
+            "hold splits themselves .a/test, a/train, b/train.; arrange",
+        ),
+        (("images/train/a/1.jpg", "images/val/a/1.jpg"), "set dataset.root=.*/x/images"),
         (("a/1.jpg", "b/1.jpg", "train/a/1.jpg"), "holds classes, and a folder train with the same ones"),
     ],
 )
