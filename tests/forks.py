@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,15 @@ class Process:
 
 
 class Forks:
-    """The asking side."""
+    """The asking side. through: a command that starts the other side, e.g. as another user."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, user: int | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()) -> None:
         self._outputs = tempfile.TemporaryDirectory()
-        os.chmod(self._outputs.name, 0o777)  # for another user
         self._started = 0
         self._environment = {**(os.environ if environment is None else environment)}
         path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
         self._server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, user=user,
+            [*through, sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=self._environment | {"PYTHONPATH": path},
         )  # fmt: skip
 
@@ -111,8 +110,8 @@ class Forks:
 
 
 @contextlib.contextmanager
-def forks(environment: Mapping[str, str] | None = None, user: int | None = None) -> Iterator[Forks]:
-    made = Forks(environment, user)
+def forks(environment: Mapping[str, str] | None = None, through: Sequence[str] = ()) -> Iterator[Forks]:
+    made = Forks(environment, through)
     try:
         yield made
     finally:

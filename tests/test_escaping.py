@@ -120,15 +120,32 @@ def test_a_run_prints_and_keeps_no_character_that_acts(hostile_run: tuple[Path, 
         assert "\\x1b[31mcat" in text or "\\x1b[2Jbroken\\n.png" in text
 
 
+LONG_ONLY = pytest.mark.skipif(os.environ.get("EXPKIT_LONG") != "1", reason="trains several: EXPKIT_LONG=1 runs it")
+DATA = ["dataset=image_folder", "dataset.root=data", "dataset.num_workers=0", "dataset.on_bad=skip"]
+SMALL = [*DATA, "model.width=4", "epochs=1", "batch_size=4", "watch=none", "logger=none"]
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
+        ("expkit.find_lr", [*SMALL, "--steps", "10"]), ("expkit.export", ["RUN", "--to", "state_dict"]),
+        ("expkit.folds", ["RUN", "RUN"]), ("expkit.replay", ["RUN", "logger=\x1b[31mx"]),
+        pytest.param("expkit.run", ["-m", *SMALL, "name=sweep", "seed=0,1"], marks=LONG_ONLY),
+        pytest.param("expkit.run", [*SMALL, "name=search", "-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=2",
+                                    "optimizer.lr=interval(0.001,0.1)"], marks=LONG_ONLY),
+        ("expkit.run", [*SMALL, "sampler=weighted", "sampler.class_weights={x:1}"]),
+        ("expkit.run", [*SMALL, "dataset.val_root=\x1b[2J"]), ("expkit.run", ["--list", "\x1b[2J"]),
+        ("expkit.run", ["\x1b[2J"]), ("expkit.run", ["+\x1b[2J=1"]), ("expkit.run", ["model=\x1b[2J"]),
+        ("expkit.run", ["epochs=\x1b[2J"]), ("expkit.run", ["--plugin", "\x1b[2J.py"]),
+        ("expkit.predict", ["\x1b[2J", "data"]), ("expkit.compare", ["\x1b[2J"]), ("expkit.report", ["\x1b[2J"]),
+        ("expkit.reproduce", ["\x1b[2J"]), ("expkit.evaluate", ["\x1b[2J"]),
+        ("expkit.export", ["\x1b[2J", "--to", "onnx"]),
         ("expkit.doctor", ["dataset=image_folder", "dataset.root=data", "dataset.num_workers=0"]),
         ("expkit.predict", ["RUN", "data"]), ("expkit.predict", ["RUN", "data", "--format", "csv"]),
         ("expkit.predict", ["RUN", "data", "--format", "json"]), ("expkit.evaluate", ["RUN"]),
         ("expkit.compare", ["outputs"]), ("expkit.report", ["RUN"]), ("expkit.reproduce", ["RUN", "--check"]),
     ],
-    ids=lambda value: value if isinstance(value, str) else value[-1],
+    ids=lambda value: value if isinstance(value, str) else ascii(value[-1]),
 )  # fmt: skip
 def test_no_command_prints_one(
     module: str, arguments: list[str], hostile_run: tuple[Path, str], commands: Forks
