@@ -16,6 +16,7 @@ from expkit.composing import Config, conf_folder, guarded, to_plain
 from expkit.guard import guard_job
 from expkit.registry import GROUPS, ConfigError, nearest
 from expkit.texts import as_meant, quoted, takes_text
+from expkit.torch_names import instead, instead_of_option
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def in_our_words(error: Exception) -> str:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
         group, _, word = choice.rpartition("/")
         choices = choices_of(group)
-        hint = nearest(word, choices) or f"; there is {', '.join(choices)}"
+        hint = instead(group, word) or nearest(word, choices) or f"; there is {', '.join(choices)}"
         return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
     return text
 
@@ -121,17 +122,25 @@ def _unknown_key(key: str) -> str:
     group, _, option = key.partition(".")
     if not option:
         return f"{key}: the config has no such key{_nearest_key(key)}"
+    told = instead_of_option(key)
+    if told and option not in _options_of(group):
+        return f"{key}: the chosen conf/{group} lists no such option{told}"
     if having := _choices_having(group, option):
         chosen = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
         remedy = f"in {chosen} there is one; +{key}=… adds it if the word has it"
         return f"{key}: the chosen conf/{group} lists no such option; {remedy}"
-    known = set(GROUPS[group].options_of_all()) if group in GROUPS else set()
-    hint = nearest(option, known - {option})
+    hint = nearest(option, _options_of(group) - {option})
     return f"{key}: the chosen conf/{group} lists no such option{hint}{'' if hint else f'; +{key}=… adds one'}"
+
+
+def _options_of(group: str) -> set[str]:
+    return set(GROUPS[group].options_of_all()) if group in GROUPS else set()
 
 
 def _nearest_key(key: str) -> str:
     """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
+    if told := instead_of_option(key):
+        return told
     words = [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
     if begun := [word for word in words if word.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"

@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from expkit.docstrings import about, first_sentence
 from expkit.escaping import shortened
-from expkit.signature import Misfit, Option, describe, fit, options_of
+from expkit.signature import Misfit, Option, describe, fit, options_of, subject_of
+from expkit.torch_names import instead, instead_of_option
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -43,11 +45,12 @@ class Entry:
     factory: Callable[..., Any]
     source: str
     signatures: tuple[Callable[..., Any], ...]
+    subject: str = ""  # of a plain function, the parameter that takes what it works on
 
     def options(self) -> dict[str, Option]:
         """Return every option of the factory, runtime facts among them."""
         found = [options_of(signature) for signature in reversed(self.signatures)]
-        return {name: option for options in found for name, option in options.items()}
+        return {name: option for options in found for name, option in options.items() if name != self.subject}
 
     @property
     def doc(self) -> str:
@@ -63,11 +66,12 @@ class Registry:
     """The words of one config group.
 
     group: the group's name in the config; home: the module whose import registers the built-in words;
-    runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set.
+    runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set;
+    subjects: names of the first parameter of a plain function that is an object itself, and does not make one.
     """
 
-    def __init__(self, group: str, home: str, runtime: Iterable[str] = ()) -> None:
-        self.group = group
+    def __init__(self, group: str, home: str, runtime: Iterable[str] = (), subjects: Iterable[str] = ()) -> None:
+        self.group, self._subjects = group, frozenset(subjects)
         self.runtime = frozenset(runtime)
         self._home = home
         self._entries: dict[str, Entry] = {}
@@ -90,7 +94,7 @@ class Registry:
         if name in self._entries:
             taken = self._entries[name]
             raise ConfigError(f"{self.group}: '{name}' of {source} is already taken by {taken.source}")
-        self._entries[name] = Entry(name, factory, source, (factory, *more))
+        self._entries[name] = Entry(name, factory, source, (factory, *more), subject_of(factory, self._subjects))
 
     def lazily(self, prefix: str, load: Callable[[], object]) -> None:
         """Have `load` add the words that begin with a prefix once one of them is asked for: the import takes long."""
@@ -118,7 +122,7 @@ class Registry:
             names = self.names()
         if name not in self._entries:
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
-            hint = self._beside(name) or nearest(name, names) or f"; {others}"
+            hint = self._beside(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
             raise ConfigError(f"{self.group}.name: no {self.group} is called {name!r}{hint}")
         return self._entries[name]
 
@@ -188,7 +192,8 @@ class Registry:
         if key in self.runtime:
             return f"{path}.{key}: is found out when the run starts; remove it"
         if key not in options:
-            return f"{path}.{key}: {name} has no option '{key}'{nearest(key, options)}"
+            told = f"{path}.{key}: {name} has no option '{key}'"
+            return told + (instead_of_option(str(key)) or nearest(key, options))
         try:
             fit(options[str(key)].annotation, value)
         except Misfit as misfit:
@@ -209,6 +214,8 @@ class Registry:
         arguments = {key: fit(own[key].annotation, value) for key, value in node.items() if key in own}
         wanted = set().union(*(_parameters(signature) for signature in entry.signatures))
         arguments |= {key: value for key, value in runtime.items() if key in wanted}
+        if entry.subject:
+            return partial(entry.factory, **arguments)
         try:
             return entry.factory(**arguments)
         except (TypeError, ValueError, ArithmeticError) as error:
@@ -229,7 +236,9 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
 
 
 datasets = Registry("dataset", "expkit.data.datasets", runtime=())
-transforms = Registry("transforms", "expkit.data.transforms", runtime=())
+transforms = Registry(
+    "transforms", "expkit.data.transforms", subjects=("image", "img", "pic", "picture", "tensor", "x")
+)
 mixings = Registry("transforms.batch", "expkit.data.mixing", runtime=("num_classes",))
 samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
 models = Registry("model", "expkit.models", runtime=("num_classes",))

@@ -3,9 +3,10 @@
 import collections.abc
 import inspect
 import math
+import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -54,6 +55,23 @@ def _read_options(factory: Any) -> dict[str, Option]:
     return options
 
 
+def subject_of(factory: Callable[..., Any], names: Collection[str]) -> str:
+    """Return the parameter of a plain function that takes what it works on (an image), "" of what makes objects.
+
+    It is the first, has no default, and has one of the names or the type of an image.
+    """
+    if not names or not inspect.isfunction(factory):
+        return ""
+    first = next(iter(inspect.signature(factory).parameters.values()), None)
+    if first is None or first.default is not REQUIRED or first.kind is not first.POSITIONAL_OR_KEYWORD:
+        return ""
+    annotation = _type_hints(factory).get(first.name, first.annotation)
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    is_image = text.rpartition(".")[2] in ("Tensor", "Image", "ndarray")
+    is_open = annotation is REQUIRED or annotation is Any
+    return first.name if is_image or (is_open and first.name in names) else ""
+
+
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
@@ -67,7 +85,7 @@ def expressible(annotation: Any) -> bool:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return any(expressible(member) for member in arguments if member is not type(None))
-    if origin is Literal or annotation in (Any, bool, int, float, str, Path, object):
+    if origin is Literal or annotation in (Any, bool, int, float, str, Path, object, numbers.Number):
         return True
     if (origin or annotation) in (*_SEQUENCES, dict, collections.abc.Mapping):
         return all(expressible(member) for member in arguments if member is not Ellipsis)
@@ -96,7 +114,15 @@ def describe(annotation: Any) -> str:
         return f"mapping of {describe(arguments[0])} to {describe(arguments[1])}"
     if (origin or annotation) in _SEQUENCES:
         return f"list of {describe(arguments[0])}" if arguments else "list"
-    words = {Any: "any", object: "any", bool: "true or false", int: "whole number", float: "number", str: "text"}
+    words = {
+        Any: "any",
+        object: "any",
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        numbers.Number: "number",
+    }
     return words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
 
 
@@ -141,6 +167,8 @@ def _refuse(annotation: Any) -> typing.NoReturn:
 
 
 def _fit_scalar(annotation: Any, value: Any) -> Any:
+    if annotation is numbers.Number:  # torchvision's word for a whole number or another
+        return _fit_scalar(float, value) if type(value) is float else _fit_scalar(int, value)
     if annotation is float and type(value) is int:
         return float(value)
     if annotation is float and isinstance(value, float) and not math.isfinite(value):

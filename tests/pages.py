@@ -24,7 +24,8 @@ class Block:
     def commands(self) -> list[str]:
         """Return the lines of a shell block, without comments."""
         assert self.language == "sh"
-        lines = (re.sub(r"(^|\s{2,})#.*", "", line).strip() for line in self.text.splitlines())
+        text = re.sub(r"\s*\\\n\s*", " ", self.text)  # a line that goes on in the next one
+        lines = (re.sub(r"(^|\s{2,})#.*", "", line).strip() for line in text.splitlines())
         return [line for line in lines if line]
 
     def code(self) -> str:

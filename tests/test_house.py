@@ -18,6 +18,7 @@ ORDER = [
         "keys",
         "escaping",
         "terminal",
+        "torch_names",
         "user_folders",
         "disk",
         "sealing",

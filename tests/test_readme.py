@@ -106,8 +106,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         noise = Image.effect_noise((48, 40 + number), 60 + number).convert("RGB")
         Image.blend(noise, Image.new("RGB", noise.size, colour), 0.5).save(path)
-    rows = [f"{path.relative_to(folder / 'images')},{path.parent.name}" for path in (folder / "images").rglob("*.jpg")]
-    (folder / "images" / "labels.csv").write_text("\n".join(sorted(rows)))
+    pictures = sorted((folder / "images").rglob("*.jpg"))
+    rows = [f'{path.relative_to(folder / "images")}, {path.parent.name} ,"a note, and more"' for path in pictures]
+    table = "\ufeff" + "\n".join(["path, class, note", *rows[:3], "", *rows[3:], "", ""])  # as a spreadsheet saves it
+    (folder / "images" / "labels.csv").write_text(table, encoding="utf-8")
     (folder / "photos").mkdir()
     for name in ("photos/one.jpg", "photos/two.png", "more.jpg", "photo.jpg"):
         Image.new("RGB", (50, 40), (190, 50, 40)).save(folder / name)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from expkit.data.decode import BadImage
+from expkit.data.functions import as_transform
 from expkit.data.growth import MOST_PIXELS, Unfit, limit_growth
 from expkit.data.quick import quick
 from expkit.registry import ConfigError, mixings, transforms
@@ -230,7 +231,7 @@ def build_chain(nodes: list[Any], image_size: int, resize_size: int) -> Chain:
 
 
 def _build_all(nodes: list[Any]) -> list[Transform]:
-    return [transforms.build(node, "transforms") for node in nodes]
+    return [as_transform(transforms.build(node, "transforms")) for node in nodes]
 
 
 def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
@@ -240,9 +241,12 @@ def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
     """
     try:
         result = chain(image)
-    except (TypeError, ValueError, RuntimeError, Unfit) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, Unfit) as error:
         size = f"{image.shape[-1]}×{image.shape[-2]}"
-        raise ConfigError(f"{path}: cannot be applied to the first image ({size} pixels): {error}") from error
+        told = f"{path}: cannot be applied to the first image ({size} pixels): {error}"
+        if isinstance(error, AttributeError):
+            told += "; a function that needs a PIL image says so: def NAME(image: PIL.Image.Image)"
+        raise ConfigError(told) from error
     if not isinstance(result, Tensor) or result.dtype != torch.uint8 or result.ndim != 3 or len(result) != 3:
         given = f"{tuple(result.shape)} {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise ConfigError(f"{path}: must give (3, height, width) uint8, gives {given}; normalisation comes by itself")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from expkit.registry import nearest
 from expkit.signature import Misfit, fit, options_of
+from expkit.torch_names import instead_of_option
 from expkit.training.divergence import OnNan
 
 
@@ -55,7 +56,7 @@ class RunOptions:
         found = []
         for key, value in given.items():
             if key not in options:
-                found.append(f"{key}: the config has no such key{nearest(key, options)}")
+                found.append(f"{key}: the config has no such key{instead_of_option(key) or nearest(key, options)}")
                 continue
             try:
                 found += _range_fault(key, fit(options[key].annotation, value))
