@@ -48,6 +48,7 @@ ORDER = [
     ("ranking",),
     ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export", "new"),
     ("api", "reproduce", "rank", "frozen"),
+    ("__main__",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 

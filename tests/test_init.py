@@ -41,3 +41,8 @@ def test_asking_for_the_version_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"{version('expkit')} []\n"
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "expkit", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"expkit {version('expkit')}\n"
