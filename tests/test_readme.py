@@ -41,8 +41,11 @@ ELSEWHERE = {
     "torchrun --nproc-per-node=2 -m expkit.run device=multi_gpu": "needs GPUs; tests/devices/test_ranks.py runs it"
     " with device=multi_cpu",
     "srun --nodes=2 --ntasks-per-node=1 python -m expkit.run device=multi_node device.nodes=2"
-    " device.endpoint=$HOST:29400": "needs Slurm and two machines; the config is checked below, and"
-    " tests/devices/test_ranks.py runs two launchers on one",
+    " device.endpoint=$HOST:29400 device.trust_network=true": "needs Slurm and two machines; the config is checked"
+    " below, and tests/devices/test_ranks.py runs two launchers on one",
+    'scores = {"my_score": True}': "is a line of a class; tests/training/test_watch_scores.py has one",
+    "pip install 'setuptools<81' wheel && pip install --no-build-isolation 'visdom<0.3' 'tornado<6.6'": "installs an"
+    " older Visdom",
     ".uv/bin/uv pip install -e '.[timm]'": "installs packages",
     'eval "$(python -m expkit.run -sc install=bash)"': "is for a shell; tests/completion/test_bash.py types in one",
     "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
