@@ -83,13 +83,20 @@ def plain(config: DictConfig) -> Config:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {first_lines(error)}") from error
 
 
+_EXTRAS = {
+    "ray": "; install expkit[ray]", "submitit_slurm": "; install expkit[slurm]",
+    "submitit_local": "; install expkit[slurm]", "joblib": "; install hydra-joblib-launcher, or use pool",
+}  # fmt: skip
+
+
 def in_our_words(error: Exception) -> str:
     """Return an error of composing in a sentence that names the override and the nearest right one."""
     text = first_lines(error)
     if "Error parsing override '" in text:
         return _unreadable(text.split("Error parsing override '", 1)[1].split("' ")[0], text)
     if "no viable alternative" in text or "LexerNoViable" in text:
-        return _unreadable("", text)
+        found = re.search(r"AltException: (\S+) \^", text)
+        return _unreadable(found[1] if found else "", text)
     if "Ambiguous value for argument '" in text:
         key, _, values = text.split("argument '", 1)[1].split("'", 1)[0].partition("=")
         whole = shlex.quote(f"{key}={quoted(values)}")
@@ -102,6 +109,8 @@ def in_our_words(error: Exception) -> str:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
         group, _, word = choice.rpartition("/")
         choices = choices_of(group)
+        if group.startswith("hydra/") and not choices:
+            return f"{group}: '{word}' is not installed{_EXTRAS.get(word, '')}"
         hint = instead(group, word) or nearest(word, choices) or f"; there is {', '.join(choices)}"
         return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
     return text
@@ -129,7 +138,10 @@ def _unknown_key(key: str) -> str:
         chosen = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
         remedy = f"in {chosen} there is one; +{key}=… adds it if the word has it"
         return f"{key}: the chosen conf/{group} lists no such option; {remedy}"
-    hint = nearest(option, _options_of(group) - {option})
+    known = _options_of(group)
+    hint = nearest(option, known - {option})
+    if not hint and option not in known and group != "model":  # torchvision's and timm's models take more
+        return f"{key}: no {group} has such an option; see `python -m expkit.run --list {group}`"
     return f"{key}: the chosen conf/{group} lists no such option{hint}{'' if hint else f'; +{key}=… adds one'}"
 
 

@@ -32,7 +32,7 @@ class ConfigError(Exception):
 
 def nearest(word: object, words: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest word there is, or nothing."""
-    by_lower_case = {known.lower(): known for known in words}
+    by_lower_case = {known.lower(): known for known in words if known != word}
     matches = difflib.get_close_matches(str(word).lower(), by_lower_case, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
 

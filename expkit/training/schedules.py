@@ -288,9 +288,11 @@ def plateau_notes(schedule: Schedule, monitor: str, higher_is_better: bool) -> l
 def _warmup_steps(options: ScheduleOptions, steps_per_epoch: int, total_steps: int) -> int:
     if options.warmup_steps and options.warmup_epochs:
         raise ConfigError("schedule.warmup_steps: give either warmup_steps or warmup_epochs, not both")
+    key = "warmup_epochs" if options.warmup_epochs else "warmup_steps"
     if options.warmup_steps < 0 or options.warmup_epochs < 0:
-        raise ConfigError("schedule.warmup_steps: takes a number from 0 up")
+        raise ConfigError(f"schedule.{key}: takes a number from 0 up")
     warmup = options.warmup_steps or round(options.warmup_epochs * steps_per_epoch)
     if warmup and warmup >= total_steps:
-        raise ConfigError(f"schedule.warmup_steps: {warmup} steps of warm-up do not fit in a run of {total_steps}")
+        problem = f"{warmup} steps of warm-up do not fit in a run of {total_steps}"
+        raise ConfigError(f"schedule.{key}: {problem}; lower it, or train for more epochs")
     return warmup

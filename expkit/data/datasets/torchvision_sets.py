@@ -35,10 +35,9 @@ def opened(name: str, dataset_class: Callable[..., Any], root: str, **options: A
     except (URLError, ConnectionError, TimeoutError) as error:
         raise ConfigError(f"dataset: {name} could not be downloaded ({error}); put its files into '{root}'") from error
     except (RuntimeError, OSError) as error:
+        remedy = "put its files there" + (", or set dataset.download=true" if "download" in options else "")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ConfigError(
-            f"dataset.root: {name} is not in '{root}' ({reason}); put its files there, or set dataset.download=true"
-        ) from error
+        raise ConfigError(f"dataset.root: {name} is not in '{root}' ({reason}); {remedy}") from error
 
 
 def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, Any]) -> None:
