@@ -53,6 +53,7 @@ from expkit.training.schedules import build_schedule
 from expkit.training.watch import Scene, build_watch
 from expkit.training.watch.watch import faults as watch_faults
 from expkit.user_folders import expanded
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 _NOT_SCALARS = {*GROUPS, "experiment"}
@@ -122,7 +123,7 @@ class Job:
         for split, loader in (("train", self.parts.train), ("val", self.parts.val)):
             if loader.bad:
                 total = len(loader.samples.dataset)
-                lines[f"bad in {split}"] = f"{len(loader.bad)} of {total:,} samples cannot be read"
+                lines[f"bad in {split}"] = f"{len(loader.bad)} of {counted(total, 'sample')} cannot be read"
         runner, data = self.runner, datasets.shared(self.config["dataset"])
         share = runner.waited / runner.worked if runner.worked else 0.0
         if share >= WORTH_SAYING:
@@ -238,7 +239,7 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
         told = differ(theirs, str(path), ours, "the data")
         raise ConfigError(f"checkpoint.resume: the classes differ: {told}")
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
-        counts = f"{facts['samples']:,} images to train on, the data now {len(job.splits.train):,}"
+        counts = f"{counted(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
     refuse_other_range(path, facts, job.parts.facts["deep_range"])
     if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):

@@ -69,9 +69,9 @@ def build_input(
     std = (spec.std if spec else pixels.IMAGENET_STD) if wanted["std"] == "auto" else tuple(wanted["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ConfigError(f"transforms.normalize: takes 3 means and 3 stds above 0, got {mean} and {std}")
-    rounded = ", ".join(f"{value:.3g}" for value in (*mean, *std))
+    rounded = [f"({', '.join(f'{value:.3g}' for value in values)})" for values in (mean, std)]
     source = f" (weights {spec.source})" if spec else ""
-    note = f"the model sees {image_size} pixels, normalised by mean and std {rounded}{source}"
+    note = f"input {image_size}×{image_size}, mean {rounded[0]}, std {rounded[1]}{source}"
     return (image_size, resize_size), pixels.Normalize(mean, std), note
 
 
@@ -80,7 +80,7 @@ def _first_image(data: ImageDataset) -> torch.Tensor:
     reasons: list[str] = []
     for image in _first_images(data, reasons):
         return image
-    raise ConfigError(f"dataset: none of the first {len(reasons)} images can be read, e.g. {reasons[0]}")
+    raise ConfigError(f"dataset: none of the first images ({len(reasons)}) can be read, e.g. {reasons[0]}")
 
 
 def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tensor]:

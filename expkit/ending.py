@@ -76,8 +76,3 @@ def _peak_memory() -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def counted(number: int, what: str) -> str:
-    """Return `1 epoch`, `2,000 steps`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"

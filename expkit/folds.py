@@ -18,6 +18,7 @@ from expkit.registry import ConfigError
 from expkit.report.best import best_of, monitor_of, read_epochs
 from expkit.terminal import Console
 from expkit.vetting import vet
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 Scores = dict[str, float]
@@ -147,7 +148,7 @@ def show_folds(runs: Iterable[Path]) -> bool:
         told = ", ".join(f"{key}={value}" for key, value in changed.items())
         seeds = f", {len(group.seeds)} seeds" if len(group.seeds) > 1 else ""
         done = len({fold for folds in group.seeds.values() for fold in folds})
-        console.print(table_of(group, f"{done} folds{seeds}{': ' if told else ''}{told}"))
+        console.print(table_of(group, f"{counted(done, 'fold')}{seeds}{': ' if told else ''}{told}"))
         if group.missing:
             print(f"not finished: {', '.join(group.missing)}")
     return bool(groups)

@@ -7,6 +7,7 @@ from expkit.data.dataset import Splits
 from expkit.data.limits import subset_of
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
+from expkit.wording import counted
 
 
 def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Runner) -> dict[str, str]:
@@ -20,10 +21,11 @@ def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Run
     strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
     validated = subset_of(config, len(val)).removesuffix(" images") or (f"{len(val):,}" if len(val) else "none")
     return {
-        "data": f"{len(data):,} images to train, {validated} to validate, {len(data.class_names)} classes ({classes})",
-        "model": f"{config['model']['name']}, {count:,} parameters{frozen}",
+        "data": f"{counted(len(data), 'image')} to train, {validated} to validate,"
+        f" {counted(len(data.class_names), 'class')} ({classes})",
+        "model": f"{config['model']['name']}, {counted(count, 'parameter')}{frozen}",
         "device": parts.device.describe()
         + parts.pieces.describe()
-        + (f", {parts.ranks.size} ranks{strategy}" if parts.ranks else ""),
-        "length": f"{runner.last_step:,} steps, {runner.steps_per_epoch:,} an epoch",
+        + (f", {counted(parts.ranks.size, 'rank')}{strategy}" if parts.ranks else ""),
+        "length": f"{counted(runner.last_step, 'step')}, {runner.steps_per_epoch:,} an epoch",
     }

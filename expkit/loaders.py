@@ -16,6 +16,7 @@ from expkit.devices import Device, Ranks
 from expkit.devices.placement import available_cores
 from expkit.registry import ConfigError, datasets, samplers
 from expkit.training.options import RunOptions
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 
@@ -47,8 +48,9 @@ def build_loaders(
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
         raise ConfigError(
-            f"batch_size: {options.batch_size} is more than the {len(order)} samples of an epoch, and dataset.drop_last"
-            " leaves out the smaller batch, so no batch remains; lower batch_size or set dataset.drop_last=false"
+            f"batch_size: {options.batch_size} is more than the {counted(len(order), 'sample')} of an epoch, and"
+            " dataset.drop_last leaves out the smaller batch, so no batch remains; lower batch_size or set"
+            " dataset.drop_last=false"
         )
     cores = available_cores() if data.num_workers == "auto" else data.num_workers
     cache = Cache(data.cache, Path(data.cache_dir), cores)

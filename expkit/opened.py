@@ -10,12 +10,13 @@ from typing import Any
 
 from expkit.assembly import Job, open_checkpoints, open_loggers
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
-from expkit.ending import Ending, counted, ending_of
+from expkit.ending import Ending, ending_of
 from expkit.escaping import shortened
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
 from expkit.records import EventLog, Record, make_run_folder
 from expkit.records.facts import relative, weights_digest
 from expkit.resuming import Origin
+from expkit.wording import counted
 
 
 class Opened:

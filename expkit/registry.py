@@ -62,6 +62,9 @@ class Entry:
         return next(filter(None, (about(one.__doc__ or "", option) for one in self.signatures)), "")
 
 
+_NOUNS = {"transforms": "transform", "transforms.batch": "batch transform", "watch": "watcher"}  # of a group's members
+
+
 class Registry:
     """The words of one config group.
 
@@ -123,7 +126,7 @@ class Registry:
         if name not in self._entries:
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
             hint = self._beside(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
-            raise ConfigError(f"{self.group}.name: no {self.group} is called {name!r}{hint}")
+            raise ConfigError(f"{self.group}.name: no {_NOUNS.get(self.group, self.group)} is called {name!r}{hint}")
         return self._entries[name]
 
     def options(self, name: str) -> dict[str, Option]:

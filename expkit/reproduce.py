@@ -12,6 +12,7 @@ import yaml
 from expkit.command import importing, mistakes_told, run_as_program
 from expkit.registry import ConfigError, nearest
 from expkit.user_folders import expanded
+from expkit.wording import counted
 
 Config = dict[str, Any]
 
@@ -93,7 +94,8 @@ def _check(place: Path) -> int:
     faults, notes = check_record(place)
     for sentence in [*faults, *(f"note: {note}" for note in notes)]:
         print(sentence)
-    print(f"{place}: {f'{len(faults)} files are not as the run wrote them' if faults else 'as its run wrote it'}")
+    changed = counted(len(faults), "file is", "files are")
+    print(f"{place}: {f'{changed} not as the run wrote them' if faults else 'as its run wrote it'}")
     return 1 if faults else 0
 
 

@@ -96,11 +96,14 @@ def _is_tensor(annotation: Any) -> bool:
     return getattr(annotation, "__name__", "") == "Tensor" and annotation.__module__.partition(".")[0] == "torch"
 
 
-def describe(annotation: Any) -> str:
-    """Return a type in a reader's words, e.g. `int or null`, `one of mean, sum`."""
+def describe(annotation: Any, article: str = "") -> str:
+    """Return a type in a reader's words, e.g. `whole number or null`, `one of mean, sum`.
+
+    article: "a " for a sentence.
+    """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
-        members = [describe(member) for member in arguments if member is type(None) or expressible(member)]
+        members = [describe(member, article) for member in arguments if member is type(None) or expressible(member)]
         return " or ".join(dict.fromkeys(members))
     if origin is Literal:
         return "one of " + ", ".join(map(str, arguments))
@@ -109,11 +112,11 @@ def describe(annotation: Any) -> str:
     if inspect.isclass(annotation) and issubclass(annotation, Enum):
         return "one of " + ", ".join(str(member.value) for member in annotation)
     if _is_tensor(annotation):
-        return "list of numbers"
+        return f"{article}list of numbers"
     if origin in (dict, collections.abc.Mapping):
-        return f"mapping of {describe(arguments[0])} to {describe(arguments[1])}"
+        return f"{article}mapping of {describe(arguments[0])} to {describe(arguments[1])}"
     if (origin or annotation) in _SEQUENCES:
-        return f"list of {describe(arguments[0])}" if arguments else "list"
+        return article + (f"list of {_plural(describe(arguments[0]))}" if arguments else "list")
     words = {
         Any: "any",
         object: "any",
@@ -123,7 +126,15 @@ def describe(annotation: Any) -> str:
         str: "text",
         numbers.Number: "number",
     }
-    return words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
+    found = words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
+    return article + found if annotation in (int, float, numbers.Number, Path) else found
+
+
+def _plural(kind: str) -> str:
+    """Return `numbers` of `number`, `numbers or null` of `number or null`."""
+    first, separator, others = kind.partition(" or ")
+    first = f"{first}s" if first in ("whole number", "number", "path", "list", "mapping") else first
+    return first.replace("list of", "lists of", 1).replace("mapping of", "mappings of", 1) + separator + others
 
 
 def choices(annotation: Any) -> list[str]:
@@ -163,7 +174,7 @@ def fit(annotation: Any, value: Any) -> Any:
 
 
 def _refuse(annotation: Any) -> typing.NoReturn:
-    raise Misfit(f"takes {describe(annotation)}")
+    raise Misfit(f"takes {describe(annotation, 'a ')}")
 
 
 def _fit_scalar(annotation: Any, value: Any) -> Any:

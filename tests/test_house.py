@@ -17,6 +17,7 @@ ORDER = [
         "registry",
         "keys",
         "escaping",
+        "wording",
         "terminal",
         "torch_names",
         "user_folders",

@@ -33,7 +33,7 @@ def test_every_fault_is_named(registry: Registry) -> None:
     assert faults == [
         "thing.size: is found out when the run starts; remove it",
         "thing.widht: box has no option 'widht'; did you mean 'width'?",
-        "thing.names: takes list of text or null, got 'x'",
+        "thing.names: takes a list of text or null, got 'x'",
         "thing.kind: takes one of a, b, got 'c'",
         "thing.width: box needs it (number)",
     ]

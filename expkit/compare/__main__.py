@@ -12,6 +12,7 @@ from expkit.compare.runs import among, compare, find_runs
 from expkit.compare.show import page_of, print_comparison, write_csv
 from expkit.registry import ConfigError
 from expkit.terminal import Console
+from expkit.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +50,7 @@ def _compare(given: argparse.Namespace) -> None:
     notes = meanings(comparison, given.filter, given.sort)
     comparison = among(filtered(comparison, given.filter))
     if not comparison.rows:
-        raise ConfigError(f"--filter: none of {len(folders)} runs meets {' and '.join(given.filter)}")
+        raise ConfigError(f"--filter: none of {counted(len(folders), 'run')} meets {' and '.join(given.filter)}")
     comparison.rows = ordered(comparison, given.sort, given.reverse)
     for note in notes:  # beside the table, which may be read by a program
         print(note, file=sys.stderr)

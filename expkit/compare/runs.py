@@ -170,7 +170,7 @@ def _measured_on(run: RunFiles) -> str:
     dataset, val = run.config.get("dataset"), run.data.get("val")
     fingerprint = str(val.get("fingerprint", "")) if isinstance(val, Mapping) else ""
     if isinstance(dataset, Mapping) and dataset.get("fold") is not None:
-        fingerprint = f"{dataset.get('folds')} folds of {dataset.get('name')} {dataset.get('root')}"
+        fingerprint = f"{dataset.get('folds')}-fold split of {dataset.get('name')} {dataset.get('root')}"
     if limit := run.config.get("limit_eval_batches"):
         fingerprint += f" {limit} x {run.config.get('eval_batch_size') or run.config.get('batch_size')}"
     return fingerprint

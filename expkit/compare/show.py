@@ -81,7 +81,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     for row in comparison.rows:
         if limit := row.settings.get("limit_eval_batches", "").removeprefix("null"):
-            shown = f"{row.run.name}: its val scores are of at most {limit} batches (limit_eval_batches)"
+            shown = f"{row.run.name}: its val scores are of limit_eval_batches={limit}"
             console.print(Text(shown, style="yellow"), soft_wrap=True)
         reasons = [str(row.run.record["reason"])] if row.run.record.get("reason") else []
         for problem in [*reasons, *row.run.problems]:

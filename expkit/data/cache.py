@@ -27,6 +27,7 @@ from expkit.plugins import BringsPlugins
 from expkit.progress import tracked
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
+from expkit.wording import counted
 
 Kind = Literal["none", "memory", "disk"]
 
@@ -208,7 +209,7 @@ def _fill(
             continue
         written += image.numel()
         if written > room:
-            raise ConfigError(f"{full} ({index:,} of {len(reader):,} images took {written / 2**30:.1f} GiB)")
+            raise ConfigError(f"{full} ({index:,} of {counted(len(reader), 'image')} took {written / 2**30:.1f} GiB)")
         sizes[index] = image.shape[:2]
         file.write(image.numpy().data)
     file.flush()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expkit.data.dataset import ImageDataset, Splits, Subset, Task
 from expkit.registry import ConfigError, nearest
+from expkit.wording import counted
 
 _TASKS: tuple[str, ...] = get_args(Task)
 
@@ -54,7 +55,7 @@ def check_labels(splits: Any, name: str) -> Splits:
             raise ConfigError(f"dataset: task is {splits.train.task} in train and {data.task} in {part} of '{name}'")
         if (theirs := _class_names(data, name, part)) not in (given, names):
             differ = next((pair for pair in zip(given, theirs, strict=False) if pair[0] != pair[1]), None)
-            shown = f"{differ[0]} and {differ[1]}" if differ else f"{len(given)} and {len(theirs)} classes"
+            shown = f"{differ[0]} and {differ[1]}" if differ else f"{len(given)} and {counted(len(theirs), 'class')}"
             raise ConfigError(f"dataset: the class_names of '{name}' differ between train and {part}: {shown}")
         checked[part] = _with(data, class_names=names)
     return replace(splits, **checked, notes=[*splits.notes, *_note(given, names)])  # type: ignore[arg-type]
@@ -75,7 +76,8 @@ def _note(given: Sequence[str], names: Sequence[str]) -> list[str]:
     if not changed:
         return []
     shown = ", ".join(_short(new) for _, new in changed[:4]) + f" and {len(changed) - 4} more" * (len(changed) > 4)
-    return [f"{len(changed)} classes share a name with another; renamed by their class number: {shown}"]
+    share = counted(len(changed), "class shares", "classes share")
+    return [f"{share} a name with another; renamed by their class number: {shown}"]
 
 
 def _class_names(data: ImageDataset, name: str, part: str) -> tuple[str, ...]:
@@ -104,7 +106,9 @@ def _checked(data: ImageDataset, name: str, part: str) -> ImageDataset:
     take = _indices if data.task == "single_label" else _decisions
     taken = take(targets, count, f"targets of '{name}' ({part})", data)
     if len(data) != len(taken):
-        raise ConfigError(f"dataset: '{name}' ({part}) has {len(data):,} images and {len(taken):,} targets")
+        raise ConfigError(
+            f"dataset: '{name}' ({part}) has {counted(len(data), 'image')} and {counted(len(taken), 'target')}"
+        )
     if not len(taken):
         raise ConfigError(f"dataset: {part} of '{name}' holds no image; return None for a split that is not there")
     _name_of(data, 0, name, part)

@@ -21,6 +21,7 @@ from expkit.data.samplers import Order
 from expkit.data.samples import BadSample, Batch, Places, Samples
 from expkit.forking import signals_wait
 from expkit.keys import generator, key
+from expkit.wording import counted
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
@@ -188,7 +189,8 @@ class Loader:
         if limit is not None and len(self.bad) > limit:
             named = "; ".join(str(BadImage(one.location, one.reason)) for one in list(self.bad.values())[:3])
             raise TooManyBad(
-                f"{len(self.bad)} of {total} samples cannot be read, more than dataset.max_bad={self.max_bad}: {named};"
+                f"{len(self.bad)} of {counted(total, 'sample')} cannot be read,"
+                f" more than dataset.max_bad={self.max_bad}: {named};"
                 " clean the data (python -m expkit.doctor lists all), or raise dataset.max_bad"
             )
 

@@ -10,6 +10,7 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRa
 
 from expkit.data.class_names import by_known
 from expkit.registry import ConfigError, nearest, samplers
+from expkit.wording import counted
 
 Indices = NDArray[np.int64]
 
@@ -120,7 +121,9 @@ def _evenly(fraction: float | None, length: int) -> Indices:
 def _weights_by_class(given: dict[str, float] | list[float], class_names: Sequence[str]) -> NDArray[np.float64]:
     if isinstance(given, list):
         if len(given) != len(class_names):
-            problem = f"{len(given)} weights for {len(class_names)} classes ({', '.join(class_names)})"
+            problem = (
+                f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')} ({', '.join(class_names)})"
+            )
             raise ConfigError(f"sampler.class_weights: {problem}")
         given = dict(zip(class_names, given, strict=True))
     given = {by_known([name], class_names)[name]: weight for name, weight in given.items()}
@@ -146,7 +149,7 @@ def _per_sample(class_weights: NDArray[np.float64], targets: NDArray[Any]) -> ND
 
 def _weighted_order(weights: NDArray[np.float64], length: int, replacement: bool) -> Order:
     if not replacement and length > np.count_nonzero(weights):
-        problem = f"{length} is more than the {np.count_nonzero(weights)} samples of a weight above 0"
+        problem = f"{length} is more than the {counted(int(np.count_nonzero(weights)), 'sample')} of a weight above 0"
         raise ConfigError(f"sampler.num_samples: {problem}; lower it or set sampler.replacement=true")
     notes = []
     if not replacement and length == len(weights):

@@ -12,7 +12,7 @@ from expkit.data.growth import reason_against
 from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
 from expkit.doctor.duplicates import judge as judge_duplicates
-from expkit.doctor.finding import Finding, counted, listed
+from expkit.doctor.finding import Finding, listed
 from expkit.doctor.lists import Cures, write_duplicates, write_lists
 from expkit.doctor.machine import judge_machine
 from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
@@ -23,6 +23,7 @@ from expkit.doctor.trial import build_eventual_chain, judge_trial, try_transform
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError, datasets, devices
 from expkit.terminal import Console
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 

@@ -20,11 +20,6 @@ class Finding:
     remedy: str = ""
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return `1 file` or `2,000 files`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def listed(words: list[str], shown: int = 3) -> str:
     """Return the first few words, and how many more there are."""
     more = len(words) - shown

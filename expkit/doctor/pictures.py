@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from expkit.data.dataset import ImageDataset
-from expkit.doctor.finding import counted
 from expkit.doctor.scan import label
 from expkit.drawing.tiles import Tile, draw_grid
+from expkit.wording import counted
 
 
 def choose(data: ImageDataset, count: int) -> NDArray[np.int64]:
@@ -27,7 +27,7 @@ def choose(data: ImageDataset, count: int) -> NDArray[np.int64]:
 def draw_samples(data: ImageDataset, indices: NDArray[np.int64], columns: int) -> Image.Image:
     """Return the samples of these indices with their labels and names below."""
     tiles = [Tile(data.image(index), label(data, index), data.sample_name(index)) for index in map(int, indices)]
-    says = f"{len(tiles)} of {counted(len(data), 'training image')}, {len(data.class_names)} classes"
+    says = f"{len(tiles)} of {counted(len(data), 'training image')}, {counted(len(data.class_names), 'class')}"
     return draw_grid(tiles, columns, says)
 
 

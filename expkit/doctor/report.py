@@ -12,11 +12,12 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from expkit.doctor.finding import Finding, counted
+from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Collection, Scan
 from expkit.doctor.statistics import Statistics, mode_in_words
 from expkit.records.facts import relative
 from expkit.terminal import Console
+from expkit.wording import counted
 
 _REDRAW_EVERY = 0.1  # seconds
 _MOST_CLASSES = 20  # rows of the table; findings.json has all
@@ -33,7 +34,7 @@ def say(console: Console, heading: str, text: str, style: str = "") -> None:
 
 def print_heading(console: Console, folder: Path, collection: Collection, notes: Sequence[str]) -> None:
     parts = ", ".join(f"{len(part):,} {split}" for split, part in collection.parts.items())
-    classes = counted(len(collection.class_names), "class", "classes")
+    classes = counted(len(collection.class_names), "class")
     say(console, "doctor", folder.name)
     say(console, "data", f"{counted(len(collection), 'image')} ({parts}), {classes}")
     for note in notes:
@@ -68,7 +69,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 def print_scan(console: Console, found: Scan) -> None:
     total = len(found.readings) + len(found.bad)
-    rate = f"{total / max(found.seconds, 1e-9):,.0f} images/s with {counted(found.processes, 'process', 'processes')}"
+    rate = f"{total / max(found.seconds, 1e-9):,.0f} images/s with {counted(found.processes, 'process')}"
     say(console, "read", f"{counted(total, 'image')} in {found.seconds:.1f} s ({rate}), {len(found.bad):,} unreadable")
     for number, reason in sorted(found.bad.items())[:_MOST_BAD]:
         say(console, "", f"{found.collection.location(number)}: {reason}")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from expkit.data.dataset import ImageDataset
 from expkit.data.deep import SIXTEEN_BITS, Range
-from expkit.doctor.finding import Finding, Level, counted, listed
+from expkit.doctor.finding import Finding, Level, listed
 from expkit.doctor.scan import Reading, Scan
+from expkit.wording import counted
 
 SLIGHT_IMBALANCE, GRAVE_IMBALANCE = 1.5, 10.0  # largest class over the smallest
 LONGEST = 3.0  # longer side over the shorter one
@@ -87,7 +88,7 @@ def judge_classes(counts: NDArray[np.int64], class_names: tuple[str, ...], evene
     if ratio < SLIGHT_IMBALANCE:
         return []
     most, least = int(counts.argmax()), int(counts.argmin())
-    shown = f"{counts[most]:,} images of {class_names[most]}, {counts[least]:,} of {class_names[least]}"
+    shown = f"{counted(int(counts[most]), 'image')} of {class_names[most]}, {counts[least]:,} of {class_names[least]}"
     if evened_out:
         return [Finding("note", "classes", f"{shown}; the sampler or the loss evens it out")]
     level: Level = "problem" if ratio >= GRAVE_IMBALANCE else "note"

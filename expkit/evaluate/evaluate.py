@@ -87,7 +87,7 @@ def evaluate(trained: Trained, data: ImageDataset, speed: Speed | None = None, t
     probabilities, places = torch.cat(parts), np.concatenate(indices)
     if not len(places):
         raise ConfigError(
-            f"dataset: none of its {len(data)} images can be read, e.g. {bad[0].location}: {bad[0].reason}"
+            f"dataset: none of its images ({len(data):,}) can be read, e.g. {bad[0].location}: {bad[0].reason}"
         )
     targets = torch.from_numpy(data.targets[places])
     if trained.task == "multilabel":

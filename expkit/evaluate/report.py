@@ -16,6 +16,7 @@ from expkit.evaluate.intervals import CONFIDENCE
 from expkit.evaluate.pictures import draw_confusion, draw_mistakes
 from expkit.evaluate.scores import ClassScores, Scores
 from expkit.terminal import Console
+from expkit.wording import counted
 
 CSV_NAME = "evaluations.csv"
 _MOST_CLASSES = 20  # rows of the table in the terminal; by_class.csv has all
@@ -41,7 +42,7 @@ def print_scores(console: Console, heading: Mapping[str, str], scores: Scores) -
         classes.add_row(one.name, f"{one.count:,}", *(_shown(cell) for cell in cells[1:]))
     console.print(classes)
     if len(worst) > _MOST_CLASSES:
-        console.print(f"and {len(worst) - _MOST_CLASSES:,} more classes; by_class.csv has all")
+        console.print(f"and {counted(len(worst) - _MOST_CLASSES, 'more class', 'more classes')}; by_class.csv has all")
 
 
 def _shown(value: float) -> str:

@@ -13,6 +13,7 @@ from expkit.records import make_run_folder
 from expkit.records.facts import relative
 from expkit.terminal import Console
 from expkit.trained import Trained, load_trained, run_folders
+from expkit.wording import counted
 
 
 def evaluate_all(words: Sequence[str], overrides: Sequence[str], given: argparse.Namespace) -> int:
@@ -84,6 +85,7 @@ def _print(
         console.print(f"bad file: {one.location}: {one.reason}", style="yellow", soft_wrap=True, markup=False)
     heading = {
         "run": f"{relative(place)} ({trained.path.stem})",
-        "data": f"{node['name']}, {split}, {len(evaluation.indices):,} images, {len(trained.classes)} classes",
+        "data": f"{node['name']}, {split}, {counted(len(evaluation.indices), 'image')},"
+        f" {counted(len(trained.classes), 'class')}",
     }
     print_scores(console, heading, evaluation.scores)

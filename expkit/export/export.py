@@ -14,6 +14,7 @@ from expkit.export.whole import Preprocess
 from expkit.registry import ConfigError, datasets
 from expkit.terminal import Console
 from expkit.trained import Trained, Which, collect_images, load_trained, path_images
+from expkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def export(place: Path, which: Which, wishes: Export) -> bool:
     limit = TOLERANCE[wishes.preprocess] if wishes.tolerance is None else wishes.tolerance
     equal = found.probability <= limit
     console.print(
-        f"{'equal' if equal else 'DIFFERS':<9}max difference over {found.images} images: logits {found.logit:.2e},"
+        f"{'equal' if equal else 'DIFFERS':<9}max difference over {counted(found.images, 'image')}:"
+        f" logits {found.logit:.2e},"
         f" probabilities {found.probability:.2e} (limit {limit:g}); same class {found.same_class} of {found.images}",
         soft_wrap=True,
     )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from expkit.models.heads import outputs
 from expkit.registry import ConfigError
+from expkit.wording import counted
 
 _SHOWN = 4
 _DEEPEST = 4  # parts of a prefix, as in ema.module._orig_mod.backbone.
@@ -27,7 +28,9 @@ class Taken(NamedTuple):
 
     def notes(self) -> list[str]:
         """Return a sentence on each group of names."""
-        sentences = [f"took {len(self.loaded)} of {len(self.loaded) + len(self.left_out) + len(self.missing)} weights"]
+        sentences = [
+            f"took {len(self.loaded)} of {counted(len(self.loaded) + len(self.left_out) + len(self.missing), 'weight')}"
+        ]
         groups = {
             "left out, for other classes": self.left_out,
             "not in the file, so fresh": self.missing,

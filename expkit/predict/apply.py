@@ -16,6 +16,7 @@ from expkit.progress import bar
 from expkit.registry import ConfigError
 from expkit.terminal import Console
 from expkit.trained import Trained, Views, path_images, score
+from expkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,15 @@ def predict(trained: Trained, paths: Sequence[str], wishes: Wishes) -> list[BadS
         if wishes.output:
             file.close()
     done = len(paths) - len(bad)
-    told = f"{done:,} images in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
+    told = f"{counted(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
     if sheet:
-        sheet.save(f"{done:,} images, predicted by {trained.path.stem}")
+        sheet.save(f"{counted(done, 'image')}, predicted by {trained.path.stem}")
         told += f", sheet {wishes.sheet}"
     if sorter:
         told += f", {sorter.copied:,} copied into {wishes.sort_into}"
     _say(told if not wishes.output else f"{told}, written to {wishes.output}")
     if bad:
-        _say(f"{len(bad):,} of {len(paths):,} files could not be read; they are named above")
+        _say(f"{len(bad):,} of {counted(len(paths), 'file')} could not be read; they are named above")
     return bad
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from expkit.wording import counted
+
 CLOSE = 1e-6
 _TIMES = {"seconds", "images_per_second", "data_wait"}  # of the machine, not of the run
 _PLACE = {"kind", "step", "epoch"}
@@ -51,7 +53,8 @@ def compare(theirs: Points, ours: Points, last_step: int | None = None) -> Verdi
             first_close = first_close or (point["step"], told)
     if not compared:
         return Verdict("nothing", "no point of the record lies in the steps that were run")
-    extent = f"{compared:,} points, {values:,} values, up to step {max(point['step'] for point in ordered):,}"
+    last = max(point["step"] for point in ordered)
+    extent = f"{counted(compared, 'point')}, {counted(values, 'value')}, up to step {last:,}"
     if first_close:
         return Verdict("equal", f"equal to 1e-6 ({extent}; step {first_close[0]}, {first_close[1]})")
     return Verdict("identical", f"identical ({extent})")

@@ -11,6 +11,7 @@ from expkit.data.labels import unique_names
 from expkit.records.code import package_digest, plugin_facts
 from expkit.records.packages import COMPUTING, installed_version
 from expkit.records.read import Shared
+from expkit.wording import counted
 
 Kind = Literal["code", "packages", "hardware", "data"]
 KINDS: tuple[Kind, ...] = ("code", "packages", "hardware", "data")
@@ -109,7 +110,8 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
         told = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
         if not told:
             told = "names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents"
-        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{here['images']} images: {told}", True))
+        images = counted(here["images"], "image")
+        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {told}", True))
     return found
 
 

@@ -17,6 +17,7 @@ from expkit.records.read import LARGEST, Shared, open_files, read_record
 from expkit.records.seal import AT_HOME, NAME, vouched
 from expkit.registry import ConfigError
 from expkit.sealing import unsealed
+from expkit.wording import counted
 
 _MOST_NAMED = 20  # source files
 _MOST_POINTS = 200  # of each kind in a record.yaml, evenly apart, beside the first ten
@@ -66,7 +67,9 @@ def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str], 
 def _counted(names: Sequence[str]) -> str:
     """Return the names of files, those of a folder as a count."""
     found = Counter(name.split("/")[0] + ("/" if "/" in name else "") for name in names)
-    return ", ".join(f"{name} ({count} files)" if name.endswith("/") else name for name, count in found.items())
+    return ", ".join(
+        f"{name} ({counted(count, 'file')})" if name.endswith("/") else name for name, count in found.items()
+    )
 
 
 def _tops(names: Sequence[str]) -> list[str]:

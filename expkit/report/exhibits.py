@@ -10,6 +10,7 @@ from typing import Any
 from expkit.drawing.svg import Line, bar_chart, line_chart, scatter
 from expkit.loggers.store import restored
 from expkit.report.read import RunFiles
+from expkit.wording import counted, operations
 
 MOST_ROWS = 400  # of a table on the page
 MOST_HISTOGRAMS = 40
@@ -121,10 +122,10 @@ def _table(one: Mapping[str, Any]) -> Shown:
     columns, rows = one["columns"], one["rows"]
     numeric = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(columns))]
     cells = [[_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in _kept(rows)]
-    more = f"{len(rows) - MOST_ROWS:,} more rows are in exhibits.jsonl" if len(rows) > MOST_ROWS else ""
+    more = f"{counted(len(rows) - MOST_ROWS, 'more row')} in exhibits.jsonl" if len(rows) > MOST_ROWS else ""
     says = ""
     if one["name"] == "model/summary":
-        says = f"{rows[-1][3]:,} parameters, {rows[-1][4] / 1e9:.3g} GFLOPs for one image"
+        says = f"{counted(rows[-1][3], 'parameter')}, {operations(rows[-1][4])} for one image"
     title = title_of(one["name"]) + (f" after epoch {one['epoch'] + 1}" if one["name"].startswith("val/") else "")
     return {"title": title, "columns": columns, "numeric": numeric, "rows": cells, "more": more, "says": says}
 
@@ -165,5 +166,5 @@ def _map(one: Mapping[str, Any]) -> str:
     for label, (x, y) in zip(one["labels"], places.tolist(), strict=True):
         groups.setdefault(label, []).append((x, y))
     names = [f"principal component {number + 1} ({share[number]:.0%})" for number in range(2)]
-    title = f"{len(places):,} samples as the head sees them, after epoch {one['epoch'] + 1}"
+    title = f"{counted(len(places), 'sample')} as the head sees them, after epoch {one['epoch'] + 1}"
     return scatter(title, dict(sorted(groups.items())), *names)

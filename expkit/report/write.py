@@ -15,6 +15,7 @@ from expkit.report.page import drawn, render
 from expkit.report.read import RunFiles, read_run, shown
 from expkit.sealing import vouch_for
 from expkit.vetting import DUMPER
+from expkit.wording import counted
 
 NAME = "report.html"
 Rows = list[tuple[str, str]]
@@ -65,9 +66,13 @@ def _subtitle(run: RunFiles) -> str:
     parts = [f"started {_when(run.record.get('started'))}"] if run.record.get("started") else []
     data = run.data
     if isinstance(data.get("train"), Mapping) and isinstance(data.get("val"), Mapping):
-        counts = f"{data['train'].get('images', 0):,} images to train, {data['val'].get('images', 0):,} to validate"
+        counts = (
+            f"{counted(data['train'].get('images', 0), 'image')} to train, {data['val'].get('images', 0):,} to validate"
+        )
         names = data.get("class_names", [])
-        parts.append(f"{counts}, {len(names):,} classes ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})")
+        parts.append(
+            f"{counts}, {counted(len(names), 'class')} ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})"
+        )
     return " · ".join(parts)
 
 
@@ -133,7 +138,12 @@ def _record(run: RunFiles) -> Rows:
     rows += [("code", f"{code['commit']}{changed}" if code.get("commit") else "no commit")]
     for split in ("train", "val"):
         if isinstance(data.get(split), Mapping):
-            rows.append((f"{split} data", f"{data[split].get('images')} images, {data[split].get('fingerprint')}"))
+            rows.append(
+                (
+                    f"{split} data",
+                    f"{counted(data[split].get('images') or 0, 'image')}, {data[split].get('fingerprint')}",
+                )
+            )
     rows += [("notes on the data", "; ".join(map(str, data.get("notes", []))) or None)]
     rows += [("best checkpoint", result.get("best")), ("weights", result.get("weights_sha256"))]
     return [(name, str(value)) for name, value in rows if value is not None]

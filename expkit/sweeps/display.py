@@ -17,6 +17,7 @@ from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
 from expkit.terminal import Console
+from expkit.wording import counted
 
 _STYLES = {
     "finished": "green",
@@ -104,7 +105,7 @@ class Display:
         )
         left = passed / (newly + part) * (self.most - done - part) if newly + part > 0 else math.nan
         failed = sum(one.status == "failed" for one in self.outcomes.values())
-        words = f"{done} of {self.most} jobs done" + (f", {failed} failed" if failed else "")
+        words = f"{done} of {counted(self.most, 'job')} done" + (f", {failed} failed" if failed else "")
         return Text(f"{words}  {duration(passed)}" + ("" if math.isnan(left) else f"  left {duration(left)}"), "bold")
 
 
@@ -171,7 +172,10 @@ def show_results(
     if left is None:
         left = sum(outcomes[job.number].status != "finished" for job in jobs)
     if left:
-        console.print(f"go on    the same command runs the {left} jobs that are not finished", soft_wrap=True)
+        console.print(
+            f"go on    the same command runs the {counted(left, 'job that is', 'jobs that are')} not finished",
+            soft_wrap=True,
+        )
 
 
 def _show_ranking(console: Console, folder: Path, ranking: Ranking, outcomes: Mapping[int, Outcome]) -> None:

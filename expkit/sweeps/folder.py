@@ -16,6 +16,7 @@ from expkit.records import make_run_folder
 from expkit.registry import ConfigError
 from expkit.sweeps.job import SweepJob
 from expkit.user_folders import expanded
+from expkit.wording import counted
 
 if sys.platform != "win32":
     import fcntl
@@ -155,9 +156,9 @@ def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
         if old[words].digest != new[words].digest:
             for one in differences(old[words].config, new[words].config):
                 counts[str(one)] = counts.get(str(one), 0) + 1
-    lines = [f"{text} ({count} of {len(new)} jobs)" for text, count in sorted(counts.items())]
+    lines = [f"{text} ({count} of {counted(len(new), 'job')})" for text, count in sorted(counts.items())]
     for kind, some in (("more", new.keys() - old.keys()), ("no longer", old.keys() - new.keys())):
-        lines += [f"{kind}: {len(some)} jobs, e.g. {' '.join(min(some))}"] if some else []
+        lines += [f"{kind}: {counted(len(some), 'job')}, e.g. {' '.join(min(some))}"] if some else []
     return lines
 
 

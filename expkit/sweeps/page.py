@@ -7,6 +7,7 @@ from expkit.compare.runs import compare
 from expkit.compare.show import page_of
 from expkit.drawing.parallel import Trace, parallel_chart
 from expkit.sweeps.job import Outcome, SweepJob, brief
+from expkit.wording import counted
 
 NAME = "sweep.html"
 
@@ -40,4 +41,4 @@ def _parallel(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> str:
         assert score is not None
         values = [brief(job.differs.get(key, "")) for key in axes]
         traces.append(Trace(values, score, f"job {job.number}: {job.label}: {score:.4f}"))
-    return parallel_chart(f"{len(jobs)} jobs, setting by setting", axes, traces, name, jobs[0].higher)
+    return parallel_chart(f"{counted(len(jobs), 'job')}, setting by setting", axes, traces, name, jobs[0].higher)

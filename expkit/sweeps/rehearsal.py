@@ -29,6 +29,7 @@ from expkit.training.divergence import TrainingDiverged
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 
@@ -94,7 +95,8 @@ def rehearse(
 
 def _broken(code: int, done: int) -> str:
     ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"sweep: the process that assembles each job once, as a check, {ended} after {done} jobs; try them singly"
+    ended += f" after {counted(done, 'job')}"
+    return f"sweep: the process that assembles each job once, as a check, {ended}; try them singly"
 
 
 def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:

@@ -24,6 +24,7 @@ from expkit.sweeps.study import Settings, Study, settings_of
 from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share, Train
 from expkit.terminal import Console
+from expkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class SweepRun:
 
     def _tell_progress(self, left: int, total: int) -> None:
         assert self.folder is not None
-        done = f"{total - left} of {total} jobs are finished"
+        done = f"{total - left} of {counted(total, 'job is', 'jobs are')} finished"
         self.console.print(f"goes on with {self.folder.path}: {done}", soft_wrap=True)
 
     def _look_back(self) -> None:

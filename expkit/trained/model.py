@@ -21,6 +21,7 @@ from expkit.registry import ConfigError, devices, models
 from expkit.trained.find import Which, read_trained
 from expkit.trained.pictures import Picture, pictures
 from expkit.trained.views import Views, averaged
+from expkit.wording import counted
 
 Config = dict[str, Any]
 
@@ -52,7 +53,8 @@ class Trained:
 
     def __repr__(self) -> str:
         name, known = self.config["model"]["name"], ", ".join(self.classes[:6]) + ", …" * (len(self.classes) > 6)
-        return f"Trained({name}, {len(self.classes):,} classes: {known}; on {self.device.torch_device}; {self.path})"
+        known = f"{counted(len(self.classes), 'class')}: {known}"
+        return f"Trained({name}, {known}; on {self.device.torch_device}; {self.path})"
 
     def seen(self, image: Picture) -> Tensor:
         """Return what the model sees of an image, (3, h, w) uint8. Raises BadImage for a file that cannot be read.

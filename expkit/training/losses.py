@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from expkit.registry import ConfigError, losses
+from expkit.wording import counted
 
 Counts = NDArray[np.int64]
 
@@ -107,7 +108,8 @@ def _class_weights(
     if given == "balanced":
         return torch.tensor(class_counts.sum() / (len(class_counts) * np.maximum(class_counts, 1)), dtype=torch.float32)
     if len(given) != len(class_names):
-        raise ConfigError(f"{path}: {len(given)} weights for {len(class_names)} classes ({', '.join(class_names)})")
+        problem = f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')}"
+        raise ConfigError(f"{path}: {problem} ({', '.join(class_names)})")
     if min(given) < 0:
         raise ConfigError(f"{path}: takes numbers from 0 up, got {given}")
     return torch.tensor(given, dtype=torch.float32)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expkit.devices import Ranks
 from expkit.devices.memory import give_back, may_be_out_of_memory
 from expkit.devices.placement import MicroBatch
+from expkit.wording import counted
 
 
 class Pieces:
@@ -35,7 +36,7 @@ class Pieces:
         """Return what a run's heading says of it."""
         if self.is_auto:
             return ", halves batches when memory runs out"
-        return f", up to {self.size} images at once" if self.size else ""
+        return f", up to {counted(self.size, 'image')} at once" if self.size else ""
 
     def of(self, images: Tensor, targets: Tensor, total: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch in pieces, one again in smaller ones if it did not fit. total: images of all ranks' parts."""
@@ -87,7 +88,7 @@ class Pieces:
         give_back()
         self.size = math.ceil(self._largest / 2)
         self.tell(
-            f"warning: memory ran out with {self._largest} images at once: goes on with up to {self.size}"
+            f"warning: memory ran out with {counted(self._largest, 'image')} at once: goes on with up to {self.size}"
             f"{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
         )
 

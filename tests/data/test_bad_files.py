@@ -111,7 +111,7 @@ def test_a_list_leaves_files_out_before_the_split(folder: Path, tmp_path: Path) 
         names = {part.sample_name(index) for part in (splits.train, splits.val) for index in range(len(part))}
         assert len(names) == 11
         assert "a/3.jpg" not in names
-        assert any(note.startswith("left out 1 samples that") for note in splits.notes)
+        assert any(note.startswith("left out 1 sample that") for note in splits.notes)
 
 
 def test_a_list_tells_the_splits_apart(folder: Path, image_files: Callable[..., Path], tmp_path: Path) -> None:

@@ -41,4 +41,4 @@ def test_a_rate_and_a_picture(
 def test_a_mistake_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["optimizer.lr=fast"])
-    assert "error: optimizer.lr: takes number" in capsys.readouterr().err
+    assert "error: optimizer.lr: takes a number" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from expkit.data.datasets.files import (
 )
 from expkit.data.datasets.split_names import by_role
 from expkit.registry import ConfigError, datasets
+from expkit.wording import counted
 
 
 @datasets.register("dogcat")
@@ -38,7 +39,9 @@ def dogcat(root: str, val_root: str | None = None, classes: list[str] | None = N
         val = _labelled(val_tree, names, "dataset.val_root")
         notes = [*notes, *val_tree.passed.notes(), *overlap_warning(val_tree, tree, "validation")]
     counts = Counter(train.targets.tolist())
-    shown = ", ".join(f"class {index} is {name} ({counts[index]} images)" for index, name in enumerate(names))
+    shown = ", ".join(
+        f"class {index} is {name} ({counted(counts[index], 'image')})" for index, name in enumerate(names)
+    )
     return Splits(train, val, notes=[shown, *notes, *tree.notes()])
 
 

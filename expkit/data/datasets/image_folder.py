@@ -20,6 +20,7 @@ from expkit.data.datasets.files import (
 )
 from expkit.data.datasets.split_names import SplitFolders, by_role, find_splits, role_of
 from expkit.registry import ConfigError, datasets
+from expkit.wording import counted
 
 
 @datasets.register("image_folder")
@@ -139,7 +140,7 @@ def _kept_apart(found: SplitFolders, tree: FileTree, known: Sequence[str]) -> tu
     test, notes = None, []
     for place in found.tests:
         own = image_tree(place)
-        notes.append(f"kept {place} apart ({len(own.paths):,} images): neither trained nor validated on")
+        notes.append(f"kept {place} apart ({counted(len(own.paths), 'image')}): neither trained nor validated on")
         notes += overlap_warning(own, tree, "test")
         if test is None and set(visible_folders(place)) & set(known):
             try:

@@ -17,6 +17,7 @@ from expkit.data.loader import StartMethod
 from expkit.data.samples import OnBad
 from expkit.data.split import hold_out, no_images, take_fold, with_label_noise
 from expkit.registry import ConfigError, datasets
+from expkit.wording import counted
 
 
 @datasets.share
@@ -149,17 +150,22 @@ def _held_out(splits: Splits, options: DataOptions) -> Splits:
             "dataset.val_fraction: every class has one image only, so none can be held out; dataset.val_fraction=0"
             " trains without validation"
         )
-    note = f"held out {len(val)} of {len(splits.train)} images for validation (stratified, by name)"
+    note = f"held out {len(val):,} of {counted(len(splits.train), 'image')} for validation (stratified, by name)"
     return replace(splits, train=train, val=val, notes=[*splits.notes, note], held_out=True)
 
 
 def _folded(splits: Splits, fold: int, options: DataOptions) -> Splits:
     if options.folds > len(splits.train):
-        raise ConfigError(f"dataset.folds: {len(splits.train)} images do not fill {options.folds} folds; take fewer")
+        raise ConfigError(
+            f"dataset.folds: {counted(len(splits.train), 'image')} cannot fill {options.folds} folds; take fewer"
+        )
     train, val = take_fold(splits.train, fold, options.folds, options.split_seed)
-    note = f"held out fold {fold} of {options.folds}, {len(val)} of {len(splits.train)} images (stratified, by name)"
+    held_out = f"{len(val):,} of {counted(len(splits.train), 'image')}"
+    note = f"held out fold {fold} of {options.folds}, {held_out} (stratified, by name)"
     aside = (
-        f"; the data's own validation split ({len(splits.val)} images) is left aside" if splits.val is not None else ""
+        f"; the data's own validation split ({counted(len(splits.val), 'image')}) is left aside"
+        if splits.val is not None
+        else ""
     )
     return replace(splits, train=train, val=val, notes=[*splits.notes, note + aside], held_out=True)
 
@@ -181,7 +187,7 @@ def _without(splits: Splits, exclude: str | None) -> Splits:
     listed = read_bad_files(exclude)
     train, left_out = _kept(splits, "train", splits.train, listed)
     val, more = _kept(splits, "val", splits.val, listed) if splits.val is not None else (None, 0)
-    note = f"left out {left_out + more} samples that '{exclude}' lists ({len(listed)} in all)"
+    note = f"left out {counted(left_out + more, 'sample')} that '{exclude}' lists ({len(listed)} in all)"
     return replace(splits, train=train, val=val, notes=[*splits.notes, note])
 
 
