@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from expkit.wording import counted
+
 _MOST_SHOWN = 5
 
 
@@ -56,7 +58,7 @@ def differ(names: Sequence[str], its: str, others: Sequence[str], others_are: st
     if parts:
         return "; ".join(parts)
     if len(first) != len(second):
-        return f"{its} has {len(first):,} classes, {others_are} {len(second):,}: names are there more than once"
+        return f"{its} has {counted(len(first), 'class')}, {others_are} {len(second):,}: names are there more than once"
     place = next((n for n, (one, other) in enumerate(zip(first, second, strict=True)) if one != other), None)
     if place is None:
         return "they are the same"

@@ -12,6 +12,7 @@ from typing import Any
 import expkit
 from expkit.portable import Scrubber
 from expkit.records.seal import NAME as RECORD
+from expkit.wording import counted
 
 _SOURCES = {".py", ".pyi", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".ipynb"}
 LARGEST = 100_000  # bytes of an untracked source, or of a plugin, that a record takes in
@@ -138,7 +139,7 @@ def _without_runs(root: Path, names: Sequence[str]) -> tuple[list[str], list[str
     found = {name: run_of(name) for name in names}
     kept = [name for name, run in found.items() if run is None]
     runs = Counter(str(run) for run in found.values() if run is not None)
-    told = [f"{run}/ (another run, {count} files)" for run, count in runs.most_common()]
+    told = [f"{run}/ (another run, {counted(count, 'file')})" for run, count in runs.most_common()]
     return kept, told[:20] + ([f"{len(told) - 20} more runs"] if len(told) > 20 else [])
 
 

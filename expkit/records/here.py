@@ -98,7 +98,7 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
     classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
     if record.data and classes != ours:
         told = differ(classes, "the record", ours, "the data here")
-        found.append(Apart("data", "classes", f"{len(classes)} classes", f"{len(ours)}: {told}", True))
+        found.append(Apart("data", "classes", f"{counted(len(classes), 'class')}", f"{len(ours)}: {told}", True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]
