@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch.optim import Optimizer, lr_scheduler
 
 from expkit.registry import ConfigError, schedules
-from expkit.wording import counted
 
 Factor = Callable[[float], float]  # progress through the schedule, 0..1 -> what the rate is multiplied by
 
