@@ -39,7 +39,7 @@ def test_validation_labels_stay_as_they_are() -> None:
     [
         ({"fold": 5}, r"dataset\.fold: takes a whole number from 0 up to dataset\.folds - 1, 4, or null, got 5"),
         ({"folds": 1}, r"dataset\.folds: takes a whole number from 2 up, got 1"),
-        ({"fold": 0, "folds": 2000}, r"dataset\.folds: \d+ images do not fill 2000 folds"),
+        ({"fold": 0, "folds": 2000}, r"dataset\.folds: \d+ images cannot fill 2000 folds"),
         ({"label_noise": 1.0}, r"dataset\.label_noise: takes a share from 0 up to, not including, 1, got 1"),
     ],
 )
