@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from expkit.batch_sizes import check_single_images
@@ -44,7 +43,7 @@ from expkit.loggers import LateLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.registry import GROUPS, ConfigError, datasets, loggers
 from expkit.registry import checkpoints as checkpoint_words
-from expkit.resuming import Origin, find_origin, refuse_other_range, run_name
+from expkit.resuming import Origin, find_origin, rate_notes, refuse_other_range, run_name, weights_problem
 from expkit.spreading import shard_average, spread
 from expkit.training.options import RunOptions
 from expkit.training.parts import Parts
@@ -219,7 +218,7 @@ def begin(job: Job, origin: Origin) -> list[str]:
     """Take a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if origin.state is not None:
-        return [*origin.notes, _go_on(job, origin, origin.state)]
+        return [*origin.notes, *_go_on(job, origin, origin.state)]
     if options is None or not options.init_from:
         return origin.notes
     path = find_weights(expanded(options.init_from))
@@ -231,8 +230,11 @@ def begin(job: Job, origin: Origin) -> list[str]:
     return [*origin.notes, *(f"{note} ({path})" for note in [part, *taken.notes()] if note)]
 
 
-def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
-    """Check that data and model are those of the checkpoint, then take up its state. Raises ConfigError."""
+def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> list[str]:
+    """Check that data and model are those of the checkpoint, then take up its state; returns notes.
+
+    Raises ConfigError.
+    """
     path, facts, model = origin.path, origin.facts, job.config["model"]["name"]
     ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
     if not are_same(ours, theirs):
@@ -244,7 +246,7 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
     refuse_other_range(path, facts, job.parts.facts["deep_range"])
     if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):
         raise ConfigError(f"checkpoint.resume: {path} was taught by another teacher; give its loss.teacher")
-    if problem := _weights_problem(job.parts.model, state["model"]):
+    if problem := weights_problem(job.parts.model, state["model"]):
         raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
     try:
         job.runner.load_state_dict(state)
@@ -254,19 +256,9 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> str:
             f"checkpoint.resume: the state in {path} does not fit this config: {problem};"
             " checkpoint.init_from takes the weights alone"
         ) from error
-    return f"goes on from {path} (epoch {job.runner.epoch + 1}, step {job.runner.step})"
-
-
-def _weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
-    own = model.state_dict()
-    if missing := [name for name in own if name not in state]:
-        return f"it lacks {', '.join(missing[:3])}"
-    if surplus := [name for name in state if name not in own]:
-        return f"it also has {', '.join(surplus[:3])}"
-    for name, value in own.items():
-        if value.shape != state[name].shape:
-            return f"{name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here"
-    return ""
+    note = f"goes on from {path} (epoch {job.runner.epoch + 1}, step {job.runner.step})"
+    rate, steps = float(job.parts.optimizer.param_groups[0]["lr"]), job.runner.last_step
+    return [note, *rate_notes(facts.get("config", {}), job.config, state["optimizer"], rate, steps)]
 
 
 def open_loggers(config: Config, folder: Path) -> list[Any]:

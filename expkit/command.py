@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from expkit.disk import disk_fault
 from expkit.escaping import escape_output, escaped_output, one_line
 from expkit.registry import ConfigError
 
@@ -54,7 +55,8 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def mistakes_told() -> Iterator[None]:
-    """End the process in a sentence: exit code 2 for a user's mistake, 130 for Ctrl+C, 141 for a closed pipe."""
+    """End the process in a sentence: exit code 2 for a user's mistake, 1 for a disk that is full or fails, 130 for
+    Ctrl+C, 141 for a closed pipe."""
     with escaped_output():
         try:
             yield
@@ -65,6 +67,11 @@ def mistakes_told() -> Iterator[None]:
         except BrokenPipeError:  # `| head` has read enough
             sys.stderr.close()
             sys.exit(141)
+        except OSError as error:
+            if not (sentence := disk_fault(error)):
+                raise
+            print(f"error: {one_line(sentence)}", file=sys.stderr)
+            sys.exit(1)
 
 
 def refuse(error: ConfigError) -> NoReturn:

@@ -18,6 +18,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
+from expkit.disk import disk_fault
+from expkit.escaping import one_line
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
 from expkit.onejob import Place, compose_one, plain
@@ -57,7 +59,7 @@ def launch(
         if not (parsed.hydra_help or parsed.shell_completion):
             plan = plan_jobs(parsed.overrides, parsed.multirun, place)
             FileConfigSource.read_all = plan.space is not None  # nobody knows what it will choose later
-            jobs = _compose_all(plan)
+            jobs = _compose_all(plan, bool(parsed.cfg))
             if not (parsed.help or parsed.cfg or parsed.info):
                 _check_all(jobs, check, plan.space)
                 GuardedLoader.checked = plan.composed
@@ -92,8 +94,10 @@ def _answered(overrides: list[str]) -> bool:
     return answer(overrides)
 
 
-def _compose_all(plan: Plan) -> list[JobConfig]:
-    """Compose every job that is known, with a bar where there are many."""
+def _compose_all(plan: Plan, is_shown: bool) -> list[JobConfig]:
+    """Compose every job that is known, with a bar where there are many. is_shown: whether Hydra prints a single one."""
+    if is_shown and not plan.is_sweep:
+        GuardedLoader.checked = plan.composed
     if plan.count == 1:
         return list(plan.jobs or ())
     from expkit.progress import bar
@@ -178,7 +182,13 @@ def _start(arguments: list[str], job: Job) -> None:
     """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
 
     def task(config: DictConfig) -> object:
-        return job(plain(config), list(HydraConfig.get().overrides.task))
+        try:
+            return job(plain(config), list(HydraConfig.get().overrides.task))
+        except OSError as error:  # here, for Hydra answers it with a traceback
+            if not (sentence := disk_fault(error)):
+                raise
+            print(f"error: {one_line(sentence)}", file=sys.stderr)
+            sys.exit(1)
 
     previous, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:

@@ -11,7 +11,10 @@ Result = TypeVar("Result")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What the disk, and not the program, is to blame for.
-_OF_THE_DISK = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+_OF_THE_DISK = (
+    *_FULL, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EISDIR, errno.ENOTDIR, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 
 
 @contextmanager
@@ -29,7 +32,8 @@ def disk_fault(error: BaseException) -> str:
     """Return the sentence for an error that the disk is to blame for, "" for any other error."""
     if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
         return ""
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    name = error.filename2 or error.filename  # of a copy it is the target that is full
+    place = os.fsdecode(name) if isinstance(name, str | bytes) else "a file"
     if error.errno in _FULL:
         return f"{place}: was not written: {error.strerror}; free some space and start again"
     return f"{place}: {error.strerror}; check the disk and its permissions"
@@ -56,6 +60,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
     return result
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises OSError, which names the file."""
+    data = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(data))
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last: after a power cut a file is only there if its folder was written too."""
     if os.name != "posix":  # a folder cannot be opened elsewhere
@@ -65,6 +75,40 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Reserve:
+    """Some space of a disk that is kept for the end: a run must be able to write down that it failed on a full disk."""
+
+    def __init__(self, folder: Path, size: int = 262_144) -> None:
+        self.path, self.size = folder / ".reserved", size
+
+    def take(self) -> None:
+        """Take the space. Raises OSError, which names the file, where there is none."""
+        with writing(self.path), open(self.path, "wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, self.size)
+            else:
+                file.write(bytes(self.size))
+
+    def release(self) -> None:
+        """Give it back."""
+        self.path.unlink(missing_ok=True)
+
+
+def overwrite(path: Path, content: bytes) -> bool:
+    """Write new content into the blocks that a file has already, which a full disk allows; returns whether it fits.
+
+    A crash meanwhile leaves it damaged: this is for where `write_whole` finds no room.
+    """
+    with writing(path), open(path, "r+b") as file:
+        if len(content) > getattr(os.fstat(file.fileno()), "st_blocks", 0) * 512:
+            return False
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    return True
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -12,6 +12,7 @@ from expkit.data.decode import BadImage
 from expkit.data.loader import TooManyBad
 from expkit.devices.memory import is_out_of_memory
 from expkit.devices.ranks import is_lost_peer
+from expkit.disk import disk_fault
 from expkit.registry import ConfigError
 from expkit.training.divergence import TrainingDiverged
 from expkit.training.interruption import EXIT_CODES, Interrupted
@@ -39,6 +40,8 @@ def ending_of(error: BaseException, job: Job) -> Ending:
         return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
     if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
         return Ending("failed", 1, str(error))
+    if sentence := disk_fault(error):
+        return Ending("failed", 1, sentence)
     if is_out_of_memory(error):
         return Ending("failed", 1, _memory_advice(job))
     if isinstance(error, RuntimeError) and (failed := job.failure(error)):

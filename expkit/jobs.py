@@ -68,7 +68,7 @@ def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
         overrides, ours = _split_off(overrides)
         parsed = parsed_overrides(overrides)
         told = [override for override in parsed if override.is_discrete_sweep() or not override.is_sweep_override()]
-        first = compose_all(first_of(axes_of(told)) if multirun else overrides, place)
+        first = compose_all(first_of(axes_of(told)) if multirun else overrides, place, resumes=not multirun)
         if not multirun and first.hydra.mode != RunMode.MULTIRUN:
             if ours:
                 raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
@@ -179,7 +179,7 @@ class _Sharing:
         values = [one for one in overrides if _is_value(one)]
         rest = tuple(one.input_line or "" for one in overrides if not _is_value(one))
         if rest not in self._bases:
-            self._bases[rest] = without_hydra(compose_all(list(rest), self.place))
+            self._bases[rest] = without_hydra(compose_all(list(rest), self.place, resumes=False))
         config = copy.deepcopy(self._bases[rest])
         try:
             ConfigLoaderImpl._apply_overrides_to_config(values, config)

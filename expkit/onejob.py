@@ -2,12 +2,16 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.composing import Config, conf_folder, guarded, to_plain
 from expkit.guard import guard_job
 from expkit.registry import GROUPS, ConfigError, nearest
+from expkit.run_config import config_of_resumed
 from expkit.texts import as_meant, quoted, takes_text
 from expkit.torch_names import instead, instead_of_option
 
@@ -47,16 +52,58 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def compose_all(overrides: list[str], place: Place) -> DictConfig:
-    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra thinks of the config."""
+def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> DictConfig:
+    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra thinks of the config.
+
+    resumes: whether the config of the run that checkpoint.resume names takes the place of the defaults.
+    """
     try:
         with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
             more = _search_path(overrides, place.config_dir) if place.config_dir else []
-            return compose(place.config_name or "config", [*more, *overrides], return_hydra_config=True)
+            name = place.config_name or "config"
+            if resumes and (base := config_of_resumed(_values(overrides))) is not None:
+                return _on_top_of(base, name, more, overrides)
+            return compose(name, [*more, *overrides], return_hydra_config=True)
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(in_our_words(error)) from error
+
+
+def _values(overrides: list[str]) -> dict[str, Any]:
+    """Return key -> value of the overrides; of a key's several the last one."""
+    typed = OverridesParser.create().parse_overrides(overrides)
+    return {one.key_or_group: one.value() for one in typed if not one.is_sweep_override()}
+
+
+def _on_top_of(base: Config, name: str, more: list[str], overrides: list[str]) -> DictConfig:
+    """Return the config of a run with overrides on top: a group that is chosen anew is that of the files again."""
+    typed = OverridesParser.create().parse_overrides(overrides)
+    hydra = [*more, *(str(one.input_line) for one in typed if one.key_or_group.startswith("hydra"))]
+    groups = [one for one in typed if one.key_or_group in GROUPS or _folders(one.key_or_group)]
+    chosen = compose(name, [*hydra, *(str(one.input_line) for one in groups)], return_hydra_config=True)
+    anew = {one.key_or_group.split("/")[0] for one in groups}
+    if groups:
+        default = compose(name, hydra)
+        anew |= {str(key) for key in {*default, *chosen} if key != "hydra" and default.get(key) != chosen.get(key)}
+    with flag_override(chosen, ["struct", "readonly"], False):
+        files = {str(key): chosen.pop(key) for key in [*chosen] if key != "hydra"}
+        anew |= {"logger"} - {*base}
+        for key in dict.fromkeys([*base, *(key for key in files if key in anew)]):
+            if key not in anew or key in files:  # ~GROUP leaves one out
+                chosen[key] = files[key] if key in anew else base[key]
+        ours = [one for one in typed if not one.key_or_group.startswith("hydra")]
+        chosen.hydra.overrides.task = [one.input_line for one in ours]
+    ConfigLoaderImpl._apply_overrides_to_config([*_repeatable(ours, groups, chosen)], chosen)
+    return chosen
+
+
+def _repeatable(typed: list[Override], groups: list[Override], config: DictConfig) -> Iterator[Override]:
+    """Yield the overrides of values, so that the command which started the run can be typed again."""
+    for one in typed:
+        if one in groups or (one.is_delete() and OmegaConf.select(config, one.key_or_group) is None):
+            continue
+        yield replace(one, type=OverrideType.FORCE_ADD) if one.is_add() else one
 
 
 def _search_path(overrides: list[str], config_dir: str) -> list[str]:

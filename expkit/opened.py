@@ -1,5 +1,8 @@
 """A run that is open: its folder, record, loggers and checkpoints, until how it ended is written down."""
 
+import json
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,11 +13,15 @@ from typing import Any
 
 from expkit.assembly import Job, open_checkpoints, open_loggers
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
+from expkit.disk import disk_fault, write_whole, writing
 from expkit.ending import Ending, ending_of
-from expkit.escaping import shortened
+from expkit.escaping import one_line, shortened
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
+from expkit.plugins import loaded_files
 from expkit.records import EventLog, Record, make_run_folder
-from expkit.records.facts import relative, weights_digest
+from expkit.records.facts import DataFacts, data_facts, relative, weights_digest
+from expkit.records.here import data_changes
+from expkit.registry import ConfigError
 from expkit.resuming import Origin
 from expkit.wording import counted
 
@@ -27,18 +34,39 @@ class Opened:
 
     def __init__(self, job: Job, overrides: Sequence[str], command: str, folder: Path | None = None) -> None:
         self.job, origin = job, job.origin
+        data = data_facts(job.splits)
+        changes = _data_changes(job, data)  # before anything is written
         self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
         self.signals.enter_context(job.parts.interruption.heard())
         self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
+        try:
+            self._begin(overrides, command, data, changes)
+        except OSError as error:
+            self.signals.close()
+            if lock := getattr(self, "lock", None):
+                lock.release()
+            if not origin.folder:  # nothing was trained: a full disk keeps no husk
+                shutil.rmtree(self.folder, ignore_errors=True)
+            if sentence := disk_fault(error):
+                raise ConfigError(sentence) from error
+            raise
+
+    def _begin(self, overrides: Sequence[str], command: str, data: DataFacts, changes: Sequence[str]) -> None:
+        """Lock the folder, begin or reopen its record, and open the files of points and checkpoints."""
+        job, origin = self.job, self.job.origin
         self.lock = origin.lock or FolderLock(self.folder)
         self.record = (
             Record.reopen(self.folder, job.config, command, step=job.runner.step)
             if origin.folder
             else Record(self.folder, job.config, overrides, command)
         )
-        self.record.data(job.splits)
+        self.record.data(job.splits, data, changes)
+        job.notes += [
+            *self.record.notes,
+            *(f"warning: the data differ from those of the start: {one}" for one in changes),
+        ]
         job.parts.checkpoints = open_checkpoints(job, self.folder)
-        _keep_metrics(origin, self.folder / "metrics.jsonl")
+        job.notes += keep_metrics(origin, self.folder / "metrics.jsonl")
         if job.parts.checkpoints:
             job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
@@ -79,7 +107,10 @@ class Opened:
         """Name a sample that cannot be read, once, in the log and in the record's list."""
         data = getattr(self.job.splits, split)
         name = self.job.splits.listed_name(split, data.sample_name(bad.sample))
-        self.record.bad_file(name, bad.reason)
+        try:
+            self.record.bad_file(name, bad.reason)
+        except OSError as error:  # the next one writes all of them
+            self.logger.message(f"warning: {disk_fault(error) or error}")
         # In evaluation nothing stands in for another: the scores are those of fewer images.
         done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
         self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
@@ -107,11 +138,26 @@ class Opened:
             summary["last"] = relative(kept.last)
         summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
         if self.ending.status != "finished" and kept and kept.last:
-            summary["go on"] = f"the same command with checkpoint.resume={relative(self.folder)}"
+            plugins = [word for file in loaded_files() for word in ("--plugin", relative(Path(file)))]
+            summary["go on"] = shlex.join(
+                ["python", "-m", "expkit.run", *plugins, f"checkpoint.resume={relative(self.folder)}"]
+            )
         self.logger.close(summary)
-        self.record.close(self.ending.status, result, self.ending.reason)
-        self.report()
-        self.lock.release()
+        try:
+            self.record.close(self.ending.status, result, self.ending.reason)
+            self.report()
+        except OSError as error:
+            self._not_recorded(error)
+        finally:
+            self.lock.release()
+
+    def _not_recorded(self, error: OSError) -> None:
+        """Say that the record could not be closed; what was trained is in the checkpoints."""
+        problem = disk_fault(error) or str(error)
+        remedy = f"python -m expkit.run checkpoint.resume={relative(self.folder)} writes the record again"
+        print(f"error: {one_line(problem)}; {remedy}", file=sys.stderr)
+        if self.ending.status == "finished":
+            self.ending = Ending("failed", 1, problem)
 
     def report(self) -> None:
         """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
@@ -120,7 +166,8 @@ class Opened:
 
             write_report(self.folder)
         except Exception as error:
-            print(f"warning: report.html was not written: {type(error).__name__}: {error}", file=sys.stderr)
+            problem = disk_fault(error) or f"report.html was not written: {type(error).__name__}: {error}"
+            print(f"warning: {one_line(problem)}", file=sys.stderr)
 
 
 def digests_of(job: Job) -> dict[str, str]:
@@ -129,12 +176,50 @@ def digests_of(job: Job) -> dict[str, str]:
     return found | ({"average_sha256": weights_digest(average.model)} if (average := job.parts.average) else {})
 
 
-def _keep_metrics(origin: Origin, path: Path) -> None:
-    """Bring the file of points to where the checkpoint was written: later ones are made anew."""
-    size = origin.state["metrics_bytes"] if origin.state else 0
-    kept = origin.metrics.read_bytes()[:size] if origin.metrics and origin.metrics.is_file() else b""
-    if origin.folder:
-        with open(path, "ab") as file:
+def _data_changes(job: Job, data: DataFacts) -> list[str]:
+    """Return how the data differ from those of the run that is gone on with. Raises ConfigError without force."""
+    origin = job.origin
+    folder = origin.folder or (origin.path.parent.parent if origin.path and origin.state is not None else None)
+    changes = data_changes(folder, *data)
+    if changes and origin.state is not None and not job.config["checkpoint"].get("force"):
+        raise ConfigError(
+            *(f"checkpoint.resume: the data differ from those of {folder}: {change}; the result will differ too,"
+              " and checkpoint.force=true resumes all the same" for change in changes)
+        )  # fmt: skip
+    return changes
+
+
+def keep_metrics(origin: Origin, path: Path) -> list[str]:
+    """Bring the file of points to where the checkpoint was written: later ones are made anew. Returns notes.
+
+    A file that has lost some of the earlier points keeps those that it has.
+    """
+    size, step = (origin.state["metrics_bytes"], origin.state["step"]) if origin.state else (0, 0)
+    try:
+        content = origin.metrics.read_bytes() if origin.metrics and size else b""
+    except FileNotFoundError:
+        content = b""
+    kept = content[:size]
+    notes = []
+    lines = kept.splitlines(keepends=True)
+    whole = [line for line in lines if _is_point(line, step)]
+    if len(kept) < size or len(whole) < len(lines):
+        kept = b"".join(whole)
+        last = json.loads(whole[-1])["step"] if whole else 0
+        notes.append(f"warning: metrics.jsonl had lost points of the steps up to {step}: {len(whole):,} are left,"
+                     f" the last of step {last}")  # fmt: skip
+    if notes or (kept and not origin.folder):
+        write_whole(path, lambda file: file.write(kept))
+    elif origin.folder:
+        with writing(path), open(path, "ab") as file:
             file.truncate(len(kept))
-    elif kept:
-        path.write_bytes(kept)
+    return notes
+
+
+def _is_point(line: bytes, step: int) -> bool:
+    """Say whether a line holds a point of the steps up to `step`."""
+    try:
+        point = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(point, dict) and isinstance(point.get("step"), int) and point["step"] <= step

@@ -1,20 +1,25 @@
 """Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
 
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import nn
 
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
 from expkit.checkpoints.keep import find_checkpoint
+from expkit.checkpoints.read import finished_checkpoints
 from expkit.data.deep import SIXTEEN_BITS
 from expkit.devices import Ranks
 from expkit.differences import Difference, differences
 from expkit.portable import Scrubber
 from expkit.registry import ConfigError, checkpoints
+from expkit.run_folder import check_kinds, is_run_folder
 from expkit.user_folders import expanded
 from expkit.vetting import vet
 
@@ -39,6 +44,11 @@ class Origin:
     notes: list[str] = field(default_factory=list)
     is_finished: bool = False
 
+    def release(self) -> None:
+        """Give the folder free again, where something refuses the run before it begins."""
+        if self.lock:
+            self.lock.release()
+
 
 def find_origin(config: Config) -> Origin:
     """Return what checkpoint.resume names, read and verified; an empty Origin for a fresh start. Raises ConfigError."""
@@ -50,7 +60,7 @@ def find_origin(config: Config) -> Origin:
             return _in_folder(folder, config, options.force)
         return Origin(notes=["no run to go on with: begins anew"])
     place = expanded(options.resume)
-    if (place / "config.yaml").is_file():
+    if is_run_folder(place):
         return _in_folder(place, config, options.force)
     path = find_checkpoint(place, "checkpoint.resume")
     try:
@@ -87,7 +97,7 @@ def folder_to_go_on_in(config: Config) -> Path | None:
     if place == "auto":
         return _latest_run(config)
     folder = expanded(place) if place else None
-    return folder if folder and (folder / "config.yaml").is_file() else None
+    return folder if folder and is_run_folder(folder) else None
 
 
 def run_name(config: Config) -> str:
@@ -99,22 +109,25 @@ def run_name(config: Config) -> str:
 def _latest_run(config: Config) -> Path | None:
     """Return the newest run folder of this config, as far as it says what a run computes."""
     parent = expanded(config["output_dir"])
-    runs = sorted(parent.glob(f"{run_name(config)}_*/config.yaml"), key=lambda path: path.parent.stat().st_mtime_ns)
-    for path in reversed(runs):
-        theirs = _config_of(path.parent)
+    folders = [path for path in parent.glob(f"{glob.escape(run_name(config))}_*") if is_run_folder(path)]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        theirs = _config_of(folder)
         if theirs is not None and all(one.kind == "free" for one in differences(theirs, Scrubber().value(config))):
-            return path.parent
+            return folder
     return None
 
 
 def _config_of(folder: Path) -> dict[str, Any] | None:
-    """Return the config in a run folder; None where there is none that can be read."""
+    """Return the config in a run folder, or where that is lost the one of its newest checkpoint; None without any."""
     path = folder / "config.yaml"
     try:
         vet(path, folder)
         config = yaml.safe_load(path.read_text("utf-8"))
-    except (ConfigError, OSError, yaml.YAMLError):
-        return None
+    except (ConfigError, OSError, ValueError, yaml.YAMLError):
+        config = None
+    if not isinstance(config, dict):
+        finished, _ = finished_checkpoints(folder / "checkpoints")
+        config = Scrubber().value([*finished.values()][-1].get("config")) if finished else None
     return config if isinstance(config, dict) else None
 
 
@@ -129,6 +142,7 @@ def refuse_other_range(path: Path | None, facts: Mapping[str, Any], ours: Any) -
 
 def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
     """Return the newest intact checkpoint of a run folder, which is locked for us. Raises ConfigError, FolderInUse."""
+    check_kinds(folder, "checkpoint.resume")
     origin = Origin(folder, FolderLock(folder), metrics=folder / "metrics.jsonl")
     assert origin.lock is not None
     try:
@@ -136,6 +150,11 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
             origin.notes.append(origin.lock.recovered)
         found = newest_intact(folder / "checkpoints")
         if found is None:
+            if has_had_checkpoints(folder):
+                raise ConfigError(
+                    f"checkpoint.resume: the checkpoints of {folder} are gone, so there is nothing to resume from;"
+                    " leave checkpoint.resume out to start a new run, or move that folder away"
+                )
             origin.notes.append(f"{folder} holds no checkpoint yet: begins anew in it")
             return origin
         origin.state, origin.facts, origin.path, problems = found
@@ -150,6 +169,14 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
         origin.lock.release()
         raise
     return origin
+
+
+def has_had_checkpoints(folder: Path) -> bool:
+    """Say whether a run has written checkpoints, by its events."""
+    try:
+        return b'"event": "checkpoint"' in (folder / "events.jsonl").read_bytes()
+    except OSError:
+        return False
 
 
 def _status(folder: Path) -> str:
@@ -180,3 +207,34 @@ def _refusals(changed: list[Difference], force: bool) -> Iterator[str]:
             yield f"{one} cannot change in the midst of an epoch; go on from a checkpoint at an epoch's end"
         elif one.kind == "forced" and not force:
             yield f"{one} changes what is computed; checkpoint.force=true goes on all the same"
+
+
+def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rate: float, last_step: int) -> list[str]:
+    """Return a note where the rate rises, since the schedule has another length than when the checkpoint was written.
+
+    before: the config of then; optimizer: its state; rate: that of the next step.
+    """
+    if all(config.get(name) == before.get(name) for name in ("epochs", "max_steps")):
+        return []
+    groups = optimizer.get("param_groups")
+    old = groups[0].get("lr") if isinstance(groups, list) and groups else None
+    if not isinstance(old, float) or rate <= 1.01 * old:
+        return []
+    name = config["schedule"]["name"]
+    return [
+        f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} is spread over all"
+        f" {last_step:,} steps now"
+    ]
+
+
+def weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
+    """Return in which respect saved weights do not fit a model, "" where they do."""
+    own = model.state_dict()
+    if missing := [name for name in own if name not in state]:
+        return f"it lacks {', '.join(missing[:3])}"
+    if surplus := [name for name in state if name not in own]:
+        return f"it also has {', '.join(surplus[:3])}"
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            return f"{name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here"
+    return ""

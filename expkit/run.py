@@ -168,10 +168,14 @@ def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Pr
         assert origin.folder is not None
         origin.lock.release()
         return origin.folder
-    job = assembly.assemble(config, origin)
-    if prepare:
-        prepare(job)
-    return Opened(job, overrides, command)
+    try:
+        job = assembly.assemble(config, origin)
+        if prepare:
+            prepare(job)
+        return Opened(job, overrides, command)
+    except BaseException:
+        origin.release()
+        raise
 
 
 def program() -> None:

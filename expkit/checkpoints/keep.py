@@ -11,7 +11,7 @@ from typing import Any
 from expkit.checkpoints.manifest import manifest_path
 from expkit.checkpoints.read import finished_checkpoints
 from expkit.checkpoints.whole import sweep, sync_folder
-from expkit.checkpoints.write import Snapshot, remove_checkpoint
+from expkit.checkpoints.write import CheckpointNotWritten, Snapshot, remove_checkpoint
 from expkit.registry import ConfigError, checkpoints
 
 _OURS = "epoch_*_step_*"  # files of other names are not ours to remove
@@ -163,9 +163,12 @@ class Checkpoints:
                 self.thread.shutdown()
 
     def _write(self, one: Kept, facts: Mapping[str, Any]) -> None:
-        if not self.folder.exists():
-            self.folder.mkdir()
-            sync_folder(self.folder.parent)
+        try:
+            if not self.folder.exists():
+                self.folder.mkdir()
+                sync_folder(self.folder.parent)
+        except OSError as error:
+            raise CheckpointNotWritten(f"{self.folder}: cannot be made: {error.strerror}") from error
         self.snapshot.write(one.path, facts)
         self.written(one.path)
         self.kept = [*self.kept, one]

@@ -6,6 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
+from expkit.disk import writing
 from expkit.registry import ConfigError
 
 if sys.platform != "win32":
@@ -27,7 +28,10 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "run.lock"
-        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise FolderInUse(f"{self.path}: cannot be opened: {error.strerror}; a run must write there") from error
         try:
             self._take()
             self.recovered = self._check_holder()
@@ -79,8 +83,9 @@ class FolderLock:
             return None
 
     def _write(self, text: str) -> None:
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, text.encode(), 0)
+        with writing(self.path):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, text.encode(), 0)
 
 
 def _drop_in_child() -> None:

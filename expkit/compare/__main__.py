@@ -10,6 +10,7 @@ from expkit.command import mistakes_told, run_as_program
 from expkit.compare.choose import filtered, meanings, ordered
 from expkit.compare.runs import among, compare, find_runs
 from expkit.compare.show import page_of, print_comparison, write_csv
+from expkit.disk import writing
 from expkit.registry import ConfigError
 from expkit.terminal import Console
 from expkit.wording import counted
@@ -64,9 +65,13 @@ def _compare(given: argparse.Namespace) -> None:
     parent = Path(os.path.commonpath([folder.parent.absolute() for folder in folders]))
     page = given.html or Path(os.path.relpath(parent / "compare.html"))
     try:
-        page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
+        with writing(page):
+            page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
         if given.csv:
-            with open(given.csv, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            with (
+                writing(given.csv),
+                open(given.csv, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+            ):
                 write_csv(file, comparison)
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}; give another place") from error

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from expkit.disk import write_text
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -12,11 +13,7 @@ LIST_NAME = "bad_files.json"
 
 def write_bad_files(path: Path, reasons: Mapping[str, str]) -> None:
     """Write a list of sample names with the reason why each cannot be used, one a line."""
-    path.write_text(
-        json.dumps(dict(sorted(reasons.items())), indent=1, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-        errors="backslashreplace",
-    )
+    write_text(path, json.dumps(dict(sorted(reasons.items())), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 
 from expkit.data.datasets import DataOptions, load
 from expkit.data.growth import reason_against
+from expkit.disk import writing
 from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
 from expkit.doctor.duplicates import judge as judge_duplicates
@@ -108,14 +109,16 @@ def try_config(
     data = found.readable("train")
     evened_out = config["sampler"]["name"] in _EVENING_OUT or bool(config["loss"].get("class_weights"))
     findings += judge_classes(statistics.counts["train"], data.class_names, evened_out)
-    draw_samples(data, choose(data, _SAMPLES), _COLUMNS).save(folder / SAMPLES_NAME)
+    with writing(folder / SAMPLES_NAME):
+        draw_samples(data, choose(data, _SAMPLES), _COLUMNS).save(folder / SAMPLES_NAME)
     try:
         trial = try_transforms(config, data, choose(data, _TRIED).tolist())
     except ConfigError as error:  # the data has been examined for good: this is one finding among others
         findings += [Finding("problem", "transforms", fault) for fault in error.faults]
         height, width = data.image(0).shape[-2:]
         return height, width
-    draw_transforms(trial.rows).save(folder / TRANSFORMS_NAME)
+    with writing(folder / TRANSFORMS_NAME):
+        draw_transforms(trial.rows).save(folder / TRANSFORMS_NAME)
     native = config["transforms"].get("image_size") == "native"
     findings += judge_images(found.readings, trial.image_size, native)
     is_auto = datasets.shared(config["dataset"]).deep_range == "auto"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
+from expkit.disk import write_text
 from expkit.doctor.duplicates import Group
 from expkit.doctor.scan import Collection, Scan
 from expkit.records.facts import relative
@@ -86,9 +87,7 @@ def write_duplicates(folder: Path, groups: Sequence[Group], collection: Collecti
         }
         for group in groups
     ]
-    (folder / "duplicates.json").write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
-    )
+    write_text(folder / "duplicates.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _sample(collection: Collection, number: int) -> dict[str, str]:

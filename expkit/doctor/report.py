@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from expkit.disk import write_text
 from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Collection, Scan
 from expkit.doctor.statistics import Statistics, mode_in_words
@@ -146,6 +147,4 @@ def write_findings(
         "findings": [asdict(finding) for finding in findings],
         "statistics": statistics.as_json() if statistics else None,
     }
-    (folder / "findings.json").write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
-    )
+    write_text(folder / "findings.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")

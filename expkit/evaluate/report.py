@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from expkit.disk import write_text, writing
 from expkit.escaping import csv_cell
 from expkit.evaluate.evaluate import Evaluation
 from expkit.evaluate.intervals import CONFIDENCE
@@ -57,13 +58,17 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
     bad = {one.location: one.reason for one in evaluation.bad}
     intervals = {name: {"confidence": CONFIDENCE, **one._asdict()} for name, one in scores.intervals.items()}
     content = json.dumps(plain | {"intervals": intervals, "bad_files": bad}, indent=1, ensure_ascii=False)
-    (folder / "scores.json").write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
+    write_text(folder / "scores.json", content + "\n")
     write_csv(folder / "by_class.csv", [asdict(one) for one in scores.by_class])
     worst = evaluation.worst()
-    draw_mistakes(worst, f"{title}: the {len(worst)} worst mistakes, truth as prediction").save(folder / "worst.png")
+    with writing(folder / "worst.png"):
+        draw_mistakes(worst, f"{title}: the {len(worst)} worst mistakes, truth as prediction").save(
+            folder / "worst.png"
+        )
     if scores.confusion is not None:
         names = evaluation.data.class_names
-        draw_confusion(scores.confusion, names, f"{title}: true by predicted").save(folder / "confusion.png")
+        with writing(folder / "confusion.png"):
+            draw_confusion(scores.confusion, names, f"{title}: true by predicted").save(folder / "confusion.png")
         rows = [{"true": name, **dict(zip(names, counts, strict=True))}
                 for name, counts in zip(names, scores.confusion.tolist(), strict=True)]  # fmt: skip
         write_csv(folder / "confusion.csv", rows)
@@ -72,7 +77,7 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows whose columns may differ; a number that is not one is an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with writing(path), path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(map(csv_cell, columns))
         table.writerows([[_cell(row.get(column)) for column in columns] for row in rows])

@@ -1,5 +1,6 @@
 """The formats: how each is written, and how it is read back and run, for the check."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from expkit.checkpoints import export_weights, import_weights, write_whole
+from expkit.checkpoints import CheckpointNotWritten, export_weights, import_weights, write_whole
 from expkit.escaping import json_bytes
 from expkit.export.whole import Preprocess, Whole, example
 from expkit.registry import ConfigError
@@ -84,8 +85,11 @@ def _read_onnx(path: Path, trained: Trained) -> Run:
 
 
 def _write_program(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
+    content = io.BytesIO()  # torch's own writer answers a full disk with errors that say nothing of it
     with _quiet():
-        torch.export.save(_exported(model, images), path, extra_files={NAME: json.dumps(metadata, ensure_ascii=False)})
+        program, extra = _exported(model, images), {NAME: json.dumps(metadata, ensure_ascii=False)}
+        torch.export.save(program, content, extra_files=extra)
+    write_whole(path, lambda file: file.write(content.getbuffer()))
 
 
 def _read_program(path: Path, trained: Trained) -> Run:
@@ -139,6 +143,8 @@ def write(word: Word, trained: Trained, preprocess: Preprocess, metadata: Metada
         FORMATS[word].write(model, example(trained, preprocess), metadata, path)
     except ConfigError:
         raise
+    except CheckpointNotWritten as error:
+        raise ConfigError(f"--output: {error}") from error
     except OSError as error:
         raise ConfigError(f"--output: cannot write '{path}': {error.strerror}; give another file") from error
     except Exception as error:  # exporters fail in whatever way the operation that they lack does

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.command import importing, mistakes_told, run_as_program
+from expkit.disk import writing
 
 Config = dict[str, Any]
 
@@ -60,8 +61,9 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     picture = draw_curve(Curve(sweep.rates, sweep.smooth, sweep.losses, marks), title, "optimizer.lr", "loss", high)
     name = f"{run_name(config)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
     path: Path = own.out or Path(config["output_dir"]) / "find_lr" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
     ending = "the loss went up" if sweep.went_up else "it never went up: try a higher --highest"
     print(f"tried       {sweep.rates[0]:.1e} to {sweep.rates[-1]:.1e} in {len(sweep.rates)} steps; {ending}")
     print(f"lowest loss {min(sweep.smooth):.4f} at {lowest:.1e}, after {sweep.smooth[0]:.4f} at first")

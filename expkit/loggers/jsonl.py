@@ -47,4 +47,5 @@ class JsonlLogger(Logger):
 def read_points(path: Path, start: int = 0) -> Iterator[tuple[Point, int]]:
     """Yield (point, offset of its line's end) of the whole lines from an offset on."""
     for values, end in read_lines(path, start):
-        yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), end
+        if isinstance(values.get("step"), int) and isinstance(values.get("epoch"), int) and "kind" in values:
+            yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), end

@@ -67,14 +67,19 @@ class LineFile:
 
 
 def read_lines(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield (content, offset of its end) of the whole lines of JSON in a file, from an offset on."""
+    """Yield (content, offset of its end) of the whole lines of JSON in a file, from an offset on; damaged ones not."""
     with open(path, "rb") as file:
         file.seek(start)
         for line in file:
             if not line.endswith(b"\n"):
                 return
             start += len(line)
-            yield json.loads(line), start
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(content, dict):
+                yield content, start
 
 
 def _whole(file: int, start: int | None) -> int:

@@ -62,12 +62,19 @@ def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]
     if not (folder / LIST_NAME).is_file():
         return
     for values, end in read_lines(folder / LIST_NAME, start):
-        kind = _KINDS[values.pop("kind")]
-        if kind is Picture:
-            values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
-        if kind is Histogram:
-            values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
-        yield kind(**{name: restored(value) for name, value in values.items()}), end
+        try:
+            yield _exhibit(folder, values), end
+        except (LookupError, TypeError, ValueError, OSError):  # a damaged line, or a picture that is gone
+            continue
+
+
+def _exhibit(folder: Path, values: dict[str, Any]) -> Exhibit:
+    kind = _KINDS[values.pop("kind")]
+    if kind is Picture:
+        values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
+    if kind is Histogram:
+        values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
+    return kind(**{name: restored(value) for name, value in values.items()})
 
 
 def _end_of(path: Path, step: int) -> int:
@@ -75,7 +82,7 @@ def _end_of(path: Path, step: int) -> int:
     end = 0
     if path.is_file():
         for values, after in read_lines(path):
-            if values["step"] > step:
+            if isinstance(values.get("step"), int) and values["step"] > step:
                 break
             end = after
     return end

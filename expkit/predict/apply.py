@@ -3,11 +3,13 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, get_args
 
 from expkit.data.samples import BadSample
+from expkit.disk import writing
 from expkit.predict.prediction import predictions
 from expkit.predict.sheet import ContactSheet
 from expkit.predict.sorting import FolderSorter
@@ -61,13 +63,10 @@ def predict(trained: Trained, paths: Sequence[str], wishes: Wishes) -> list[BadS
     sorter = FolderSorter(wishes.sort_into, trained.classes) if wishes.sort_into else None
     sheet = ContactSheet(wishes.sheet, len(paths), wishes.sheet_images) if wishes.sheet else None
     file = _opened(wishes.output)
-    try:
+    with writing(wishes.output or "the standard output"), file if wishes.output else nullcontext():
         began = time.perf_counter()
         bad = _write_all(trained, paths, wishes, file, sorter, sheet)
         seconds = time.perf_counter() - began
-    finally:
-        if wishes.output:
-            file.close()
     done = len(paths) - len(bad)
     told = f"{counted(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
     if sheet:

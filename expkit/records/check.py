@@ -46,6 +46,7 @@ def _checked(files: Files, facts: Mapping[str, Any], place: Path) -> tuple[list[
         notes.append("the run has not ended, or was killed: what it still wrote to is not vouched for")
     elif added:
         notes.append(f"not the run's, or written since: {', '.join(added[:8])}{', …' if len(added) > 8 else ''}")
+    notes += rebuilt_notes(facts)
     present = {*files.names()}
     if gone := sorted({name.split("/")[0] for name in known if name not in present and name.startswith(AT_HOME)}):
         notes.append(f"not here, and not needed to run it again: {', '.join(gone)}")
@@ -60,3 +61,10 @@ def yaml_faults(content: bytes, name: str) -> list[str]:
     if digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         return [f"{name}: was changed: it does not match the digest at its end"]
     return []
+
+
+def rebuilt_notes(facts: Mapping[str, Any]) -> list[str]:
+    """Return what a run had lost when it was resumed: what such files said before is not vouched for."""
+    rebuilt = facts.get("rebuilt")
+    entries = [entry for entry in rebuilt if isinstance(entry, Mapping)] if isinstance(rebuilt, list) else []
+    return [f"at the resume of {entry.get('time')}: {lost}" for entry in entries for lost in entry.get("lost") or ()]

@@ -57,7 +57,10 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def data_facts(splits: Splits) -> tuple[dict[str, Any], dict[str, list[str]]]:
+DataFacts = tuple[dict[str, Any], dict[str, list[str]]]
+
+
+def data_facts(splits: Splits) -> DataFacts:
     """Return (classes, sizes and fingerprints of the splits, the lines of each split's files); no image is decoded."""
     assert splits.val is not None
     facts: dict[str, Any] = {"class_names": list(splits.train.class_names), "task": splits.train.task}

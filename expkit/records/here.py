@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import json
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from expkit.data.class_names import differ
 from expkit.data.labels import unique_names
 from expkit.records.code import package_digest, plugin_facts
+from expkit.records.fingerprint import LIST_NAME
 from expkit.records.packages import COMPUTING, installed_version
 from expkit.records.read import Shared
 from expkit.wording import counted
@@ -99,6 +102,9 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
     if record.data and classes != ours:
         told = differ(classes, "the record", ours, "the data here")
         found.append(Apart("data", "classes", f"{counted(len(classes), 'class')}", f"{len(ours)}: {told}", True))
+    if changes := record.data.get("changes"):
+        told = f"they changed {len(changes)} times while it ran" if len(changes) > 1 else "they changed while it ran"
+        found.append(Apart("data", "one run", told, "the last ones", True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]
@@ -113,6 +119,22 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
         images = counted(here["images"], "image")
         found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {told}", True))
     return found
+
+
+def data_changes(folder: Path | None, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[str]:
+    """Return in sentences how a run's data, as its folder tells of them, differ from those that were found now.
+
+    Nothing is returned where the folder does not tell.
+    """
+    try:
+        before = json.loads((folder / "data.json").read_bytes()) if folder else None
+        listed = (folder / LIST_NAME).read_bytes() if folder else b""
+    except (OSError, ValueError, RecursionError):
+        return []
+    if not isinstance(before, dict) or not isinstance(before.get("class_names"), list):
+        return []
+    found = apart_data(Shared(Path(), {}, data=before | {"changes": []}, data_files=listed), facts, lines)
+    return [f"{one.what}: {one.theirs} before, {one.here} now" for one in found]
 
 
 def _files_apart(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> str:

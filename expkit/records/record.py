@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,19 @@ from expkit.checkpoints import sweep, write_whole
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
 from expkit.differences import differences
+from expkit.disk import Reserve, append_line, overwrite
 from expkit.escaping import json_bytes
 from expkit.loggers.base import Logger
 from expkit.portable import Scrubber, config_hash
 from expkit.records import fingerprint, places
 from expkit.records.code import code_facts, package_digest
-from expkit.records.facts import data_facts, environment_facts
+from expkit.records.facts import DataFacts, data_facts, environment_facts
+from expkit.records.fingerprint import LIST_NAME as LISTED
+from expkit.records.lost import in_sentences, is_fixed, lost_files, put_aside, read_facts, unknown_files
 from expkit.records.packages import package_versions
 from expkit.records.seal import CHECKPOINTS, NAME, digests, strangers_in
 from expkit.registry import ConfigError
-from expkit.sealing import sealed, unsealed
+from expkit.sealing import sealed
 from expkit.vetting import DUMPER
 
 FORMAT = 1
@@ -48,13 +54,8 @@ class Record:
         self.event("started", process=os.getpid())
         self._fixed("config.yaml", _yaml(self.scrubber.value(config)))
         self._fixed("overrides.yaml", _yaml([self.scrubber.setting(one) for one in overrides]))
-        self._fixed("env.json", _json(self.scrubber.value(environment_facts(config))))
-        code, texts = code_facts(self.scrubber, folder.parent)
-        for name, text in texts.items():
-            self._fixed(name, text)
-        self._fixed("code.json", _json(self.scrubber.value(code)))
-        if left_out := [name for one in code["repositories"] for name in one.get("left_out", [])]:
-            self.event("warning", text="not in the record, of the sources here", left_out=left_out)
+        self._fixed_facts("env.json")
+        self._fixed_facts("code.json")
         self._save()
 
     @classmethod
@@ -62,26 +63,25 @@ class Record:
         """Go on with the record of a folder that a run ended in, however it ended; facts: of the event "resumed".
 
         The first start, its code and environment stay; what is another now is told by the event. A changed config takes
-        the place of the first, which stays beside it. Raises ConfigError for a record.json that was changed.
+        the place of the first, which stays beside it. A file that is lost is rebuilt where it can be, see `notes`.
         """
         record = cls.__new__(cls)
         record._begin(folder)
         record._config = config
-        path = folder / NAME
-        found = unsealed(path.read_bytes()) if path.is_file() else None
-        if found is None:
-            raise ConfigError(f"{path}: is missing or was changed since it was written; start the run in a new folder")
-        record._strangers = strangers_in(folder, found)
+        found, problem = read_facts(folder)
+        lost = ({NAME: problem} | unknown_files(found) if problem else {}) | lost_files(folder, found)
         before: dict[str, Any] = {name: found[name] for name in ("status", "ended", "reason") if name in found}
         record._facts = {name: value for name, value in found.items() if name not in ("ended", "reason", "checkpoints")}
-        fixed = {name: found["files"][name] for name in found["fixed"] if name in found["files"]}
-        record._facts |= {"status": "running", "files": fixed}
+        fixed = {name: found["files"][name] for name in found["fixed"] if name in found["files"] and name not in lost}
+        aside = {name: put_aside(folder / name) for name in lost if name == NAME or is_fixed(name)}
+        record._strangers = strangers_in(folder, found)
+        record._facts |= {"status": "running", "files": fixed, "fixed": [*fixed]}
         before["changed"] = record._change_config(config)
         record._save()  # before any file changes that it vouched for
         sweep(folder)
         (folder / RESULT).unlink(missing_ok=True)
         if (folder / LIST_NAME).is_file():
-            record._bad_files = read_bad_files(str(folder))
+            record._bad_files = _known_bad_files(folder)
         told = facts | {
             "before": before,
             "command": record.scrubber.command(command),
@@ -89,13 +89,45 @@ class Record:
             "config": config_hash(config),
         }
         record.event("resumed", expkit_sha256=package_digest(), environment=environment_facts(config), **told)
+        record._rebuild(lost, aside)
         return record
+
+    def _rebuild(self, lost: Mapping[str, str], aside: Mapping[str, str]) -> None:
+        """Make anew what can be of the files that are lost, and say so, here and for whoever reads the record."""
+        for name in ("env.json", "code.json"):  # lost, or of a run that was killed before it wrote them
+            if name not in self._facts["files"]:
+                self._fixed_facts(name)
+        rebuilt = dict.fromkeys(("config.yaml", "env.json", "code.json", "data.json", LISTED), "this start")
+        sentences = in_sentences(lost, rebuilt | {NAME: "the other files"}, aside)
+        for sentence in sentences:
+            self.event("warning", text=sentence)
+        self.notes += sentences
+        if sentences:
+            told = [sentence.removeprefix("warning: ") for sentence in sentences]
+            self._facts["rebuilt"] = [*self._facts.get("rebuilt", []), {"time": _now(), "lost": told}]
+        self._save()
+
+    def _fixed_facts(self, name: str) -> None:
+        if name == "env.json":
+            self._fixed(name, _json(self.scrubber.value(environment_facts(self._config))))
+            return
+        code, texts = code_facts(self.scrubber, self.folder.parent)
+        for path, text in texts.items():
+            self._fixed(path, text)
+        self._fixed(name, _json(self.scrubber.value(code)))
+        if left_out := [one for repository in code["repositories"] for one in repository.get("left_out", [])]:
+            self.event("warning", text="not in the record, of the sources here", left_out=left_out)
 
     def _begin(self, folder: Path) -> None:
         self.folder = folder
         self.scrubber = Scrubber()
         self._bad_files: dict[str, str] = {}
         self._strangers: set[str] = set()
+        self._reserve = Reserve(folder)
+        self._reserve.take()
+        self._unwritten: deque[bytes] = deque()  # lines of events
+        self._events = threading.Lock()  # a checkpoint is told of by the thread that writes it
+        self.notes: list[str] = []  # what the user should know of a folder that the run goes on in
         self._facts: dict[str, Any] = {}
 
     def _change_config(self, config: Mapping[str, Any]) -> list[str]:
@@ -106,38 +138,59 @@ class Record:
         else:
             old = yaml.safe_load(path.read_text(encoding="utf-8"))
         new = self.scrubber.value(config)
-        if "checkpoint" in old:  # what it goes on from is told by the event, and is no part of the recipe
-            new["checkpoint"] |= {
-                key: old["checkpoint"].get(key) for key in ("resume", "force") if key in config["checkpoint"]
-            }
+        if isinstance(
+            old.get("checkpoint"), dict
+        ):  # what it goes on from is told by the event, and no part of the recipe
+            kept = [key for key in ("resume", "force", "init_from") if key in config["checkpoint"]]
+            new["checkpoint"] |= {key: old["checkpoint"].get(key) for key in kept}
         if not (changed := [str(one) for one in differences(old, new)]):
             return []
         self._facts["files"].pop("config.yaml", None)
         self._save()
         if old:
-            kept = sum(name.startswith("config_before_") for name in self._facts["fixed"]) + 1
-            self._fixed(f"config_before_{kept}.yaml", path.read_bytes())
+            number = sum(name.startswith("config_before_") for name in self._facts["fixed"]) + 1
+            self._fixed(f"config_before_{number}.yaml", path.read_bytes())
         self._fixed("config.yaml", _yaml(new))
         self._facts["config_sha256"] = config_hash(config)
         return changed if old else []
 
-    def data(self, splits: Splits) -> None:
+    def data(self, splits: Splits, known: DataFacts | None = None, changes: Sequence[str] = ()) -> None:
         """Write which data the run has: classes, sizes, fingerprints, and the digest of each file.
 
-        A record that is gone on with keeps what it has; a warning tells where the data are others now.
+        known: what data_facts has found already. A record that is gone on with keeps what it has, unless the data are
+        others now: changes, in sentences; then what it had stays beside it.
         """
-        facts, lines = data_facts(splits)
-        if "data.json" in self._facts["fixed"]:
-            before = json.loads((self.folder / "data.json").read_text("utf-8"))
-            for split in ("train", "val"):
-                if before[split] != facts[split]:
-                    self.event("warning", text=f"the data of {split} are not those of the first start", **facts[split])
+        if "data.json" in self._facts["files"] and LISTED in self._facts["files"] and not changes:
             return
+        facts, lines = known or data_facts(splits)
+        earlier: list[Any] = []
+        if changes and "data.json" in self._facts["files"]:
+            earlier = self._keep_data()
+        for change in changes:
+            self.event("warning", text=f"the data are not those of the first start: {change}")
+        if changes or earlier:
+            facts = facts | {
+                "changes": [*earlier, *({"time": _now(), "change": self.scrubber.text(one)} for one in changes)]
+            }
         shared = self.scrubber.value(self._config)
-        self._fixed(fingerprint.LIST_NAME, fingerprint.list_bytes(lines))
+        self._fixed(LISTED, fingerprint.list_bytes(lines))
         self._fixed("data.json", _json(facts | {"notes": self.scrubber.value(facts["notes"])}))
         places.remember(self._config, shared, facts)
         self._save()
+
+    def _keep_data(self) -> list[Any]:
+        """Put what is known of the data before beside what comes; returns the changes that it tells of."""
+        before = (self.folder / "data.json").read_bytes()
+        listed = (self.folder / LISTED).read_bytes() if LISTED in self._facts["files"] else None
+        number = sum(name.startswith("data_before_") for name in self._facts["fixed"]) + 1
+        self._fixed(f"data_before_{number}.json", before)
+        if listed is not None:
+            self._fixed(f"data_files_before_{number}.txt.gz", listed)
+        for name in ("data.json", LISTED):
+            self._facts["files"].pop(name, None)
+        self._save()
+        found = json.loads(before).get("changes", [])
+        return found if isinstance(found, list) else []
 
     def bad_file(self, name: str, reason: str) -> None:
         """Add a file that cannot be read to the list, which another run reads as dataset.exclude=THIS_FOLDER."""
@@ -146,21 +199,31 @@ class Record:
 
     def event(self, kind: str, **facts: Any) -> None:
         """Add a line to events.jsonl: started, resumed, checkpoint, warning or ended, with the time."""
-        line = json.dumps({"time": _now(), "event": kind, **self.scrubber.value(facts)}) + "\n"
-        with open(self.folder / EVENTS, "ab", buffering=0) as file:
-            file.write(line.encode())
+        self._unwritten.append(json.dumps({"time": _now(), "event": kind, **self.scrubber.value(facts)}).encode())
+        with suppress(OSError), self._events:  # on a full disk it waits for the next one
+            while self._unwritten:
+                append_line(self.folder / EVENTS, self._unwritten[0])
+                self._unwritten.popleft()
 
     def close(self, status: str, result: Mapping[str, Any], reason: str = "") -> None:
-        """Finish the record. status: finished, failed or interrupted; result: scores and what they belong to."""
+        """Finish the record. status: finished, failed or interrupted; result: scores and what they belong to.
+
+        On a disk that has filled up meanwhile, how it ended is written all the same; OSError where not even that is.
+        """
         told = {"reason": self.scrubber.text(reason)} if reason else {}
+        ended = {"status": status, "ended": _now()} | told
         self._later_packages()
+        self._reserve.release()
         self.event("ended", status=status, **told)
-        self._write(RESULT, json_bytes(_json(dict(result))))
-        found = digests(self.folder, self._strangers)
-        self._facts["files"] = {name: one for name, one in found.items() if not name.startswith(CHECKPOINTS)}
-        self._facts["checkpoints"] = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
-        self._facts |= {"status": status, "ended": _now()} | told
-        self._save()
+        try:
+            self._write(RESULT, json_bytes(_json(dict(result))))
+            found = digests(self.folder, self._strangers)
+            files = {name: one for name, one in found.items() if not name.startswith(CHECKPOINTS)}
+            checkpoints = {name: one for name, one in found.items() if name.startswith(CHECKPOINTS)}
+            self._write(NAME, sealed(self._facts | {"files": files, "checkpoints": checkpoints} | ended))
+        except OSError:
+            if not overwrite(self.folder / NAME, sealed(self._facts | ended)):
+                raise
 
     def _later_packages(self) -> None:
         """Tell of packages that were imported after env.json was written."""
@@ -199,6 +262,14 @@ class EventLog(Logger):
     def message(self, text: str) -> None:
         if text.startswith("warning"):
             self.record.event("warning", text=text)
+
+
+def _known_bad_files(folder: Path) -> dict[str, str]:
+    """Return the list of a folder; nothing where it is damaged: the files are found again."""
+    try:
+        return read_bad_files(str(folder))
+    except ConfigError:
+        return {}
 
 
 def _json(value: Any) -> str:

@@ -18,9 +18,11 @@ AT_HOME = (CHECKPOINTS, "log.txt", REPORT, "exhibits/", "ranks/")
 _LEFT_OUT = ("run.lock", "events.out.tfevents", "spool", ".")
 _LEFT_OUT_FOLDERS = ("ranks", "wandb")  # a launcher's working files, and what `wandb sync` goes on writing
 _OWN = re.compile(
-    r"(config|config_before_\d+|overrides)\.yaml|\w+\.jsonl?|data_files\.txt\.gz|log\.txt|report\.html|.*code\.patch"
+    r"(config|config_before_\d+|overrides)\.yaml|\w+\.jsonl?|data_files\w*\.txt\.gz|log\.txt|report\.html|.*code\.patch"
     r"|(.*sources|plugins|pictures|checkpoints)/.*"
 )
+
+_DAMAGED = re.compile(r"_damaged_\d+(\.|$)")  # put aside when a run went on
 
 
 def file_digest(path: Path) -> str:
@@ -55,7 +57,8 @@ def strangers_in(folder: Path, facts: Mapping[str, Any]) -> set[str]:
     They change without the run, which vouches for none of them. facts: the record's, of before.
     """
     known = vouched(facts)
-    return {name for name in file_names(folder) if name not in known and not _OWN.fullmatch(name)}
+    names = [name for name in file_names(folder) if name not in known]
+    return {name for name in names if not _OWN.fullmatch(name) or _DAMAGED.search(name)}
 
 
 def _known_digest(path: Path) -> str:

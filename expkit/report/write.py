@@ -145,8 +145,16 @@ def _record(run: RunFiles) -> Rows:
                 )
             )
     rows += [("notes on the data", "; ".join(map(str, data.get("notes", []))) or None)]
+    for entry in _entries(data.get("changes")):
+        rows.append(("data changed", f"at the resume of {entry.get('time')}: {entry.get('change')}"))
+    for entry in _entries(record.get("rebuilt")):
+        rows.append(("lost", f"at the resume of {entry.get('time')}: {'; '.join(map(str, entry.get('lost') or ()))}"))
     rows += [("best checkpoint", result.get("best")), ("weights", result.get("weights_sha256"))]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _entries(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _environment(run: RunFiles) -> Rows:

@@ -12,6 +12,7 @@ from typing import Any
 
 from expkit.checkpoints import FolderLock, write_whole
 from expkit.differences import differences
+from expkit.disk import append_line
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError
 from expkit.sweeps.job import SweepJob
@@ -99,8 +100,7 @@ class SweepFolder:
     def note(self, event: str, job: SweepJob, **facts: Any) -> None:
         """Add a line to the ledger."""
         line = {"time": _now(), "event": event, "job": job.number, "config_sha256": job.digest, **facts}
-        with open(self.path / LEDGER, "ab", buffering=0) as file:
-            file.write((json.dumps(line) + "\n").encode())
+        append_line(self.path / LEDGER, json.dumps(line).encode())
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger; one that was cut off by a kill is passed over."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from expkit.compare.runs import compare
 from expkit.compare.show import page_of
+from expkit.disk import write_text
 from expkit.drawing.parallel import Trace, parallel_chart
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.wording import counted
@@ -28,7 +29,7 @@ def write_page(
     chart = [_parallel(some, outcomes) for some in alike if len(some) > 1]
     comparison = compare([place for job in begun if (place := outcomes[job.number].folder)])
     path = folder / NAME
-    path.write_text(page_of(comparison, folder, [*chart, *more]), encoding="utf-8", errors="replace")
+    write_text(path, page_of(comparison, folder, [*chart, *more]))
     return path
 
 

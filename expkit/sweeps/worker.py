@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from expkit.escaping import escape_output
 
@@ -26,7 +26,7 @@ class Share:
 def work(train: Train, config: dict[str, Any], overrides: list[str], output: Path, share: Share, parent: int) -> None:
     """Run a job; the exit code is that of `expkit.run`."""
     _stand_apart(parent)
-    with open(output, "ab", buffering=0) as file:
+    with _sink(output) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  until the process ends
@@ -41,6 +41,14 @@ def work(train: Train, config: dict[str, Any], overrides: list[str], output: Pat
         train(config, overrides)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _sink(output: Path) -> BinaryIO:
+    """Return the file for what a job prints; on a full disk the job runs, and what it prints is lost."""
+    try:
+        return open(output, "ab", buffering=0)
+    except OSError:
+        return open(os.devnull, "ab", buffering=0)
 
 
 def _stand_apart(parent: int) -> None:

@@ -76,4 +76,4 @@ def test_a_record_draws_below_outputs(commands: Forks, tmp_path: Path) -> None:
     done = commands.run(elsewhere, "r.yaml", "--allow", "all", module="expkit.reproduce")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "comes from the record and is not written to; drawn in outputs/data/shapes" in done.stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "elsewhere", "outputs", "r.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"elsewhere", "outputs", "r.yaml"}

@@ -11,7 +11,8 @@ import yaml
 from expkit.data.dataset import Splits
 from expkit.plugins import load_plugins
 from expkit.records import EventLog, Record, check_record, config_hash
-from expkit.registry import ConfigError
+from expkit.records.facts import data_facts
+from expkit.records.here import data_changes
 
 Config = dict[str, Any]
 
@@ -77,20 +78,64 @@ def test_a_changed_config_takes_the_place_of_the_first(record: Record, config: C
     assert check_record(record.folder) == ([], [])
 
 
-def test_other_data_after_a_resume_are_a_warning(record: Record, config: Config, splits: Splits) -> None:
+def test_other_data_after_a_resume_are_told(record: Record, config: Config, splits: Splits) -> None:
     record.close("interrupted", {})
     first = splits.train.location(0)
     Path(first).write_bytes(Path(first).read_bytes() + b"\0")
+    for number in (1, 2):
+        again = Record.reopen(record.folder, config, "")
+        known = data_facts(splits)
+        changes = data_changes(record.folder, *known)
+        assert [change.split(" before")[0] for change in changes] == ["train: 40 images"] * (number == 1)
+        again.data(splits, known, changes)
+        again.close("finished", {})
+        assert check_record(record.folder) == ([], [])
+    told = [one["text"] for one in events(record.folder) if one["event"] == "warning"]
+    assert told == [
+        f"the data are not those of the first start: {read(record.folder, 'data.json')['changes'][0]['change']}"
+    ]
+    assert read(record.folder, "data_before_1.json")["train"] != read(record.folder, "data.json")["train"]
+
+
+@pytest.mark.parametrize("damage", ["edited", "cut", "missing"])
+def test_a_record_that_is_lost_is_rebuilt_and_says_so(record: Record, config: Config, damage: str) -> None:
+    path, started = record.folder / "record.json", read(record.folder)["started"]
+    text = path.read_text()
+    path.unlink()
+    if damage != "missing":
+        path.write_text(text.replace("running", "stopped") if damage == "edited" else text[:100])
+    again = Record.reopen(record.folder, config, "")
+    assert [note.split(";")[0] for note in again.notes] == [
+        f"warning: record.json {'is missing' if damage == 'missing' else 'was cut or changed'}"
+    ]
+    again.close("finished", {})
+    faults, notes = check_record(record.folder)
+    assert faults == []
+    assert "record.json" in notes[-1]
+    assert read(record.folder)["started"] == started
+    assert {"config.yaml", "env.json", "data.json"} <= set(read(record.folder)["files"])
+    assert (record.folder / "record_damaged_1.json").exists() == (damage != "missing")
+    assert "record_damaged_1.json" not in read(record.folder)["files"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "env.json", "code.json", "data.json", "data_files.txt.gz"])
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_file_that_is_lost_is_rebuilt(
+    name: str, damage: bytes | None, record: Record, config: Config, splits: Splits
+) -> None:
+    record.close("interrupted", {})
+    before = (record.folder / name).read_bytes()
+    (record.folder / name).unlink()
+    if damage is not None:
+        (record.folder / name).write_bytes(damage)
     again = Record.reopen(record.folder, config, "")
     again.data(splits)
-    assert "the data of train are not those of the first start" in [one.get("text") for one in events(record.folder)]
-
-
-def test_an_edited_record_is_not_gone_on_with(record: Record, config: Config) -> None:
-    path = record.folder / "record.json"
-    path.write_text(path.read_text().replace("running", "stopped"))
-    with pytest.raises(ConfigError, match="was changed since it was written"):
-        Record.reopen(record.folder, config, "")
+    assert [note.split(";")[0] for note in again.notes] == [
+        f"warning: {name} {'is missing' if damage is None else 'was changed'}"
+    ]
+    again.close("finished", {})
+    assert check_record(record.folder)[0] == []
+    assert (record.folder / name).read_bytes() == before
 
 
 def test_warnings_become_events(record: Record) -> None:

@@ -20,6 +20,7 @@ from expkit.training.runner import Runner
 from tests import killed
 from tests.trained.runs import overrides
 
+IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 Stop = Callable[[int], None]
 
 
@@ -70,7 +71,7 @@ def test_a_run_that_is_stopped_resumed_extended_and_shown_again(tmp_path: Path) 
     run = train(tmp_path, stop=2)
     assert (run / "report.html").exists()
     assert_whole(run)
-    for more, stop in [([], 5), ([], None), (["epochs=3"], 10), (["epochs=3"], None), (["epochs=4"], None)]:
+    for more, stop in [([], 5), ([], None), (["epochs=3"], 10), (["epochs=3"], None)]:
         assert train(tmp_path, f"checkpoint.resume={run}", *more, stop=stop) == run
         assert_whole(run)
         assert code_of(report, run) == 0
@@ -111,7 +112,7 @@ def test_what_others_put_into_a_run_folder_is_theirs(tmp_path: Path, capsys: pyt
     """An evaluation, predictions and exports are neither vouched for nor handed on, also once the run was extended."""
     run = train(tmp_path, stop=2)
     picture = tmp_path / "picture.png"
-    for colour in (90, 190):
+    for colour in (90, 190) if IS_LONG else (190,):
         Image.new("RGB", (32, 32), (colour, 30, 30)).save(picture)
         (run / "predictions.csv").unlink(missing_ok=True)
         assert code_of(evaluate, run, "--output", run / "evaluation", "--workers", 0, "--views",
@@ -122,8 +123,7 @@ def test_what_others_put_into_a_run_folder_is_theirs(tmp_path: Path, capsys: pyt
         assert_whole(run)
         capsys.readouterr()
         assert code_of(reproduce, run, "--export", run / "own.zip") == 0  # the one before is not in it
-        assert "without checkpoints, evaluation, log.txt, model.safetensors, own.zip, predictions.csv, report.html" in (
-            capsys.readouterr().out
-        )
+        others = "checkpoints, evaluation, log.txt, model.safetensors, own.zip, predictions.csv, report.html"
+        assert f"not in it: {others}" in (capsys.readouterr().out)
         train(tmp_path, f"checkpoint.resume={run}", f"epochs={2 + colour // 100}")
         assert_whole(run)

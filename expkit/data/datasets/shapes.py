@@ -87,9 +87,10 @@ def _draw_all(folder: Path, options: dict[str, int]) -> None:
         (temporary / "shapes.json").write_text(json.dumps(options))
         temporary.chmod(0o755)
         os.rename(temporary, folder)
-    except OSError:
+    except OSError as error:
         if not _is_drawn(folder, options):  # else another run was faster, and its data set is the same
-            raise
+            problem = f"cannot draw the images in '{folder.parent}': {error.strerror or error}"
+            raise ConfigError(f"dataset.root: {problem}; free some space, or give a folder on another disk") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,0 +1,134 @@
+"""What a run folder has lost by the time a run goes on in it: each file is named, and what can be is rebuilt."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.records.seal import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
+from expkit.registry import ConfigError
+from expkit.sealing import unsealed
+from expkit.vetting import vet_text
+
+# Files that are written once, so that a record that is made anew can vouch for them.
+_FIXED = re.compile(
+    r"(config|config_before_\d+|overrides)\.yaml|(env|code|data|data_before_\d+)\.json|data_files\w*\.txt\.gz"
+    r"|.*code\.patch|(.*sources|plugins)/.*"
+)
+_ALWAYS = ("config.yaml", "env.json", "code.json", "data.json", "data_files.txt.gz")
+_KEPT = ("id", "started", "command", "status")  # of a record.json that is readable, though not as it was written
+
+
+def read_facts(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return (the facts of record.json, "") or (what can be known without it, what is wrong with it)."""
+    try:
+        data = (folder / NAME).read_bytes()
+    except FileNotFoundError:
+        return _without(folder, b""), "is missing"
+    except OSError as error:
+        return _without(folder, b""), f"cannot be read ({error.strerror})"
+    facts = unsealed(data)
+    if facts is not None and isinstance(facts.get("files"), dict) and isinstance(facts.get("fixed"), list):
+        return facts, ""
+    return _without(folder, data), "was cut or changed"
+
+
+def _without(folder: Path, damaged: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(damaged)
+    except (ValueError, RecursionError):
+        found = None
+    found = found if isinstance(found, dict) else {}
+    known = {name: found[name] for name in _KEPT if isinstance(found.get(name), str)}
+    fixed = {name: file_digest(folder / name) for name in file_names(folder) if _is_sound(folder, name)}
+    start = {"id": folder.name, "started": _started(folder), "status": "unknown"}
+    return {"format": 1, **start, **known, "files": fixed, "fixed": [*fixed]}
+
+
+def _is_sound(folder: Path, name: str) -> bool:
+    """Say whether a file is one of those written once, and can be read for what it is."""
+    if not _FIXED.fullmatch(name):
+        return False
+    try:
+        content = (folder / name).read_bytes()
+        if name.endswith(".json"):
+            return isinstance(json.loads(content), dict)
+        if name.startswith("config"):
+            vet_text(content, name)
+            return isinstance(yaml.safe_load(content), dict)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError):
+        return False
+    return True
+
+
+def _started(folder: Path) -> str:
+    """Return when the run began, by its events or else by its oldest file."""
+    try:
+        first = json.loads((folder / "events.jsonl").read_bytes().split(b"\n")[0])
+        if isinstance(first, dict) and isinstance(first.get("time"), str):
+            return str(first["time"])
+    except (OSError, ValueError, RecursionError):
+        pass
+    times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(min(times, default=time.time())))
+
+
+def is_fixed(name: str) -> bool:
+    """Say whether a file is one that is written once."""
+    return _FIXED.fullmatch(name) is not None
+
+
+def unknown_files(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return those files of every run that a record which is made anew does not know, and what is wrong with them."""
+    return {name: "is missing or damaged" for name in _ALWAYS if name not in facts["files"]}
+
+
+def lost_files(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> what is wrong with it, of the files that a record vouches for; checkpoints look after themselves.
+
+    The report is made anew in any case.
+    """
+    found = {}
+    for name, digest in vouched(facts).items():
+        if name.startswith(CHECKPOINTS) or name == REPORT:
+            continue
+        path = folder / name
+        try:
+            if file_digest(path) != digest:
+                found[name] = "was changed"
+        except FileNotFoundError:
+            found[name] = "is missing"
+        except OSError as error:
+            found[name] = f"cannot be read ({error.strerror})"
+    return found
+
+
+def put_aside(path: Path) -> str:
+    """Rename a damaged file, so that nothing of it is lost; returns its new name, "" where there is none."""
+    if not path.exists() and not path.is_symlink():
+        return ""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}_damaged_{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside.name
+
+
+def in_sentences(lost: Mapping[str, str], rebuilt: Mapping[str, str], aside: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each lost file, one for all of a folder. rebuilt: name -> what it was rebuilt from."""
+    groups: dict[str, list[str]] = {}
+    for name in lost:
+        groups.setdefault(name.split("/")[0], []).append(name)
+    sentences = []
+    for group, names in groups.items():
+        if names != [group]:
+            sentences.append(f"warning: {group}/: {len(names):,} files are missing or were changed ({names[0]}, …)")
+            continue
+        kept = f"; the file as it was found is {aside[group]}" if aside.get(group) else ""
+        what = f"it is rebuilt from {rebuilt[group]}" if group in rebuilt else "what it said is lost"
+        sentences.append(f"warning: {group} {lost[group]}; {what}{kept}")
+    return sentences

@@ -1,0 +1,104 @@
+"""The config of a run that is resumed, which takes the place of the defaults: its overrides need not be repeated."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.portable import ELSEWHERE, Scrubber
+from expkit.redaction import SECRET
+from expkit.registry import ConfigError
+from expkit.run_folder import is_run_folder
+from expkit.user_folders import expanded
+from expkit.vetting import vet_text
+
+Config = dict[str, Any]
+# How a run was started is no part of what it is.
+_OF_THE_START = {"resume": None, "force": False, "init_from": None}
+
+
+def config_of_resumed(typed: Mapping[str, Any]) -> Config | None:
+    """Return the config of the run that checkpoint.resume names on a command line; None where it names none.
+
+    It may be a stranger's: what it draws, downloads and caches goes below outputs/, and loggers are taken from a run
+    below the working folder only. typed: key -> value of the overrides. Raises ConfigError where the run keeps a value
+    to itself, such as a secret.
+    """
+    from expkit.data.datasets.confined import confined
+
+    if (named := typed.get("checkpoint.resume")) in (None, "", "auto"):
+        return None
+    place = expanded(str(named))
+    config = _config_of(place)
+    if config is not None and isinstance(config.get("checkpoint"), dict):
+        node = config["checkpoint"]
+        config["checkpoint"] = node | {key: value for key, value in _OF_THE_START.items() if key in node}
+    if config is None:
+        return None
+    config["output_dir"] = str(place.parent) if is_run_folder(place) else "outputs"
+    if not place.resolve().is_relative_to(Path.cwd().resolve()):
+        config.pop("logger", None)
+    if isinstance(config.get("dataset"), dict):
+        given = [key.removeprefix("dataset.") for key in typed if key.startswith("dataset.")]
+        config["dataset"] = confined(config["dataset"], given)[0]
+    if unknown := [key for key in _unknown(config) if key not in typed]:
+        raise ConfigError(
+            *(f"{key}: {place} keeps no secrets and no paths of other folders; give {key}=…" for key in unknown)
+        )
+    return config
+
+
+def _config_of(place: Path) -> Config | None:
+    """Return what the newest checkpoint says, whole, and where it says the same, the file that people may share."""
+    from expkit.checkpoints.manifest import CheckpointDamaged, read_manifest
+    from expkit.checkpoints.read import finished_checkpoints
+
+    if place.is_file():
+        try:
+            return _mapping(read_manifest(place.with_suffix(".safetensors")).get("config"))
+        except CheckpointDamaged:
+            return None
+    if not place.is_dir():
+        return None
+    folder = place / "checkpoints"
+    finished, _ = finished_checkpoints(folder if folder.is_dir() else place)
+    whole = _mapping([*finished.values()][-1].get("config")) if finished else None
+    shared = _shared(place / "config.yaml") if is_run_folder(place) else None
+    return _restored(shared, whole) if shared is not None and whole is not None else shared or whole
+
+
+def _mapping(value: Any) -> Config | None:
+    return {str(key): one for key, one in value.items()} if isinstance(value, Mapping) else None
+
+
+def _shared(path: Path) -> Config | None:
+    try:
+        content = path.read_bytes()
+        vet_text(content, path.name)
+        return _mapping(yaml.safe_load(content))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError):
+        return None
+
+
+def _restored(shared: Config, whole: Config) -> Config:
+    """Return config.yaml, with the checkpoint's value wherever only what may not be shared is left out of it."""
+    restored: Config = _same(shared, whole, Scrubber().value(whole))
+    return restored
+
+
+def _same(shared: Any, whole: Any, scrubbed: Any) -> Any:
+    if shared == scrubbed:
+        return whole
+    if isinstance(shared, dict) and isinstance(whole, dict) and isinstance(scrubbed, dict):
+        return {key: _same(one, whole[key], scrubbed[key]) if key in whole else one for key, one in shared.items()}
+    return shared
+
+
+def _unknown(node: Any, path: str = "") -> Iterator[str]:
+    """Yield the keys whose values a record leaves out."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _unknown(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, str) and (node.startswith(ELSEWHERE) or SECRET in node):
+        yield path
