@@ -2,8 +2,9 @@
 
 import argparse
 import copy
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
 from expkit.disk import disk_fault
-from expkit.escaping import one_line
+from expkit.escaping import one_line, quoted
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
 from expkit.onejob import Place, compose_one, plain
 from expkit.registry import ConfigError
 from expkit.spaces import Space
-from expkit.texts import as_meant, quoted
+from expkit.texts import as_meant
+from expkit.user_folders import expanded
 
 __all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
 
@@ -46,9 +48,7 @@ def launch(
     sweep: runs the jobs of a sweep whose launcher is our pool; without one they run here, one after the other. dry:
     hands a plan to it in any case. Raises ConfigError for whatever a user can mend; nothing has been acted upon then.
     """
-    arguments = sorted(arguments, key=lambda word: word not in ("-m", "--multirun"))  # argparse wants it in front
-    parsed, unknown = get_args_parser().parse_known_args(arguments)
-    _refuse_flags(parsed, unknown)
+    arguments, parsed = _parsed(arguments)
     if parsed.shell_completion and _answered(parsed.overrides):
         return
     arguments, parsed.overrides = _as_meant(arguments, parsed)
@@ -80,12 +80,29 @@ def launch(
         _start([*kept, f"--config-path={folder}"], job)
 
 
+def _parsed(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
+    """Return a command line with its overrides in front, where Hydra reads them all, and parsed. Raises ConfigError."""
+    parsed, unknown = get_args_parser().parse_known_intermixed_args(arguments)
+    _refuse_flags(parsed, unknown)
+    flags = [word for word in arguments if word not in (*parsed.overrides, "--")]
+    folders = re.compile(r"(--config-(?:dir|path)|-c[dp])=(.*)", re.S)
+    flags = [f"{found[1]}={expanded(found[2])}" if (found := folders.fullmatch(word)) else word for word in flags]
+    return [*parsed.overrides, *flags], parsed
+
+
 def _as_meant(arguments: list[str], parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Return the command line and its overrides with texts as they were meant. Raises ConfigError."""
     only_shows = bool(parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion)
     meant = as_meant(parsed.overrides, several=parsed.multirun, typed_only=only_shows)
     by_word = dict(zip(parsed.overrides, meant, strict=True))
     return [by_word.get(word, word) for word in arguments], meant
+
+
+def flags_of_place(arguments: Sequence[str]) -> list[str]:
+    """Return the flags of a command line that say where the config lies: a command that is printed needs them too."""
+    given = get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+    named = {name: getattr(given, f"config_{name}") for name in ("dir", "name", "path")}
+    return [f"--config-{name}={value}" for name, value in named.items() if value]
 
 
 def _answered(overrides: list[str]) -> bool:

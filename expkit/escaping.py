@@ -1,6 +1,7 @@
 """Text of others (class and file names, manifests, error messages) as a terminal may be given it."""
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,3 +134,17 @@ def _answer_unwritable(stream: Any, errors: str | None) -> None:
     if errors and hasattr(stream, "reconfigure") and not stream.closed:
         with suppress(OSError):  # of what waits to be written: whoever flushes last reports it
             stream.reconfigure(errors=errors)
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra's command line takes it, whatever is in it."""
+    # A backslash is one, but for those before a quote.
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), text) + '"'
+
+
+def as_override(key: str, text: object) -> str:
+    """Return the override that gives an option a text, as a shell takes it: dataset.root=pics, 'dataset.root="a b"'."""
+    is_plain = re.fullmatch(r"[A-Za-z_./][\w./@+-]*", str(text), re.ASCII) and not re.fullmatch(
+        r"(?i)true|false|null|nan|inf", str(text)
+    )
+    return shlex.quote(f"{key}={text if is_plain else quoted(str(text))}")

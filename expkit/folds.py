@@ -17,6 +17,7 @@ from expkit.differences import differences
 from expkit.registry import ConfigError
 from expkit.report.best import best_of, monitor_of, read_epochs
 from expkit.terminal import Console
+from expkit.user_folders import expanded
 from expkit.vetting import vet
 from expkit.wording import counted
 
@@ -186,8 +187,8 @@ def _text_of(summary: tuple[float, float]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m expkit.folds", description=__doc__)
-    parser.add_argument("places", nargs="+", type=Path, metavar="RUN", help="run folders, or folders of them")
-    places: list[Path] = parser.parse_args(arguments).places
+    parser.add_argument("places", nargs="+", type=expanded, metavar="RUN", help="run folders, or folders of them")
+    places: list[Path] = parser.parse_intermixed_args(arguments).places
     with mistakes_told():
         runs = [path.parent for place in places for path in place.glob("**/result.json")]
         runs.sort(key=lambda folder: (folder / "record.json").stat().st_mtime_ns)

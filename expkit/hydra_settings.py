@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from expkit.escaping import as_override
 from expkit.registry import ConfigError
 
 
@@ -14,7 +15,7 @@ def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> 
     changes_folder = given.get("hydra.job.chdir", "").lower() in ("true", "1")
     faults = []
     if (folder := given.get("hydra.run.dir", ".")) != "." and not changes_folder and not is_sweep:
-        faults.append(f"hydra.run.dir: run folders are made in output_dir; give output_dir={folder}")
+        faults.append(f"hydra.run.dir: run folders are made in output_dir; give {as_override('output_dir', folder)}")
     if is_sweep and "hydra.run.dir" in given:
         faults.append("hydra.run.dir: is for a single run; the folder of a sweep is hydra.sweep.dir=…")
     if is_ours and is_sweep and changes_folder:

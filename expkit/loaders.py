@@ -1,7 +1,6 @@
 """The loaders of a run: batches of training and of validation, read by so many processes."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from expkit.data import transforms as pixels
@@ -16,6 +15,7 @@ from expkit.devices import Device, Ranks
 from expkit.devices.placement import available_cores
 from expkit.registry import ConfigError, datasets, samplers
 from expkit.training.options import RunOptions
+from expkit.user_folders import expanded
 from expkit.wording import counted
 
 Config = Mapping[str, Any]
@@ -53,7 +53,7 @@ def build_loaders(
             " dataset.drop_last=false"
         )
     cores = available_cores() if data.num_workers == "auto" else data.num_workers
-    cache = Cache(data.cache, Path(data.cache_dir), cores)
+    cache = Cache(data.cache, expanded(data.cache_dir), cores)
     train_data, train_chain = cached(splits.train, chains["train"], cache, "train")
     val_cache = cache if len(splits.val) else Cache("none", cache.folder, cores)
     val_data, val_chain = cached(splits.val, chains["eval"], val_cache, "val")

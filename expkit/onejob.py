@@ -1,7 +1,6 @@
 """One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,13 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.composing import Config, conf_folder, guarded, to_plain
+from expkit.escaping import as_override, quoted
 from expkit.guard import guard_job
-from expkit.registry import GROUPS, ConfigError, nearest
+from expkit.registry import GROUPS, ConfigError, meant, nearest
 from expkit.run_config import config_of_resumed
-from expkit.texts import as_meant, quoted, takes_text
+from expkit.texts import as_meant, takes_text
 from expkit.torch_names import instead, instead_of_option
+from expkit.user_folders import expanded
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Place:
     def folder(self) -> Path:
         """Return the folder of the primary config. Raises ConfigError where a named folder is missing."""
         for option, folder in (("--config-dir", self.config_dir), ("--config-path", self.config_path)):
-            if folder is not None and not Path(folder).is_dir():
+            if folder is not None and not expanded(folder).is_dir():
                 raise ConfigError(f"{option}: there is no folder '{folder}'")
-        return Path(self.config_path).resolve() if self.config_path else conf_folder()
+        return expanded(self.config_path).resolve() if self.config_path else conf_folder()
 
 
 def compose_one(overrides: list[str], config_name: str | None = None, config_dir: str | None = None) -> DictConfig:
@@ -108,7 +109,7 @@ def _repeatable(typed: list[Override], groups: list[Override], config: DictConfi
 
 def _search_path(overrides: list[str], config_dir: str) -> list[str]:
     """Return the override that has Hydra search --config-dir too, and what the person typed after it."""
-    folders = [f"file://{Path(config_dir).resolve()}"]
+    folders = [f"file://{expanded(config_dir).resolve()}"]
     for override in OverridesParser.create().parse_overrides(overrides):
         value = override.value()
         if override.key_or_group == "hydra.searchpath" and isinstance(value, list):
@@ -146,7 +147,7 @@ def in_our_words(error: Exception) -> str:
         return _unreadable(found[1] if found else "", text)
     if "Ambiguous value for argument '" in text:
         key, _, values = text.split("argument '", 1)[1].split("'", 1)[0].partition("=")
-        whole = shlex.quote(f"{key}={quoted(values)}")
+        whole = as_override(key, values)
         single = f"{whole} for one text" if takes_text(key) else f"{key}=[{values}] for a list"
         return f"{key}: {values} are several values; add -m to run each of them, or write {single}"
     if "Could not override '" in text:
@@ -170,7 +171,7 @@ def _unreadable(word: str, text: str) -> str:
     if made := re.match(r"([\w./]+):([\w./]+)$", word):
         return f"command line: '{word}' is no override; did you mean '{made[1]}={made[2]}'?"
     key, _, value = word.partition("=")
-    as_text = f"; as a text, write {shlex.quote(f'{key}={quoted(value)}')}" if value else ""
+    as_text = f"; as a text, write {as_override(key, value)}" if value else ""
     return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
 
 
@@ -198,9 +199,9 @@ def _options_of(group: str) -> set[str]:
 
 def _nearest_key(key: str) -> str:
     """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
-    if told := instead_of_option(key):
-        return told
     words = [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
+    if instead_of_option(key):
+        return meant(key, words)
     if begun := [word for word in words if word.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"
     groups = [group for group in GROUPS if _choices_having(group, key)]

@@ -15,7 +15,7 @@ from expkit.assembly import Job, open_checkpoints, open_loggers
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
 from expkit.disk import disk_fault, write_whole, writing
 from expkit.ending import Ending, ending_of
-from expkit.escaping import one_line, shortened
+from expkit.escaping import as_override, one_line, shortened
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
 from expkit.plugins import loaded_files
 from expkit.records import EventLog, Record, make_run_folder
@@ -139,9 +139,8 @@ class Opened:
         summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
         if self.ending.status != "finished" and kept and kept.last:
             plugins = [word for file in loaded_files() for word in ("--plugin", relative(Path(file)))]
-            summary["go on"] = shlex.join(
-                ["python", "-m", "expkit.run", *plugins, f"checkpoint.resume={relative(self.folder)}"]
-            )
+            resume = as_override("checkpoint.resume", relative(self.folder))
+            summary["go on"] = f"{shlex.join(['python', '-m', 'expkit.run', *plugins])} {resume}"
         self.logger.close(summary)
         try:
             self.record.close(self.ending.status, result, self.ending.reason)
@@ -154,7 +153,8 @@ class Opened:
     def _not_recorded(self, error: OSError) -> None:
         """Say that the record could not be closed; what was trained is in the checkpoints."""
         problem = disk_fault(error) or str(error)
-        remedy = f"python -m expkit.run checkpoint.resume={relative(self.folder)} writes the record again"
+        resume = as_override("checkpoint.resume", relative(self.folder))
+        remedy = f"python -m expkit.run {resume} writes the record again"
         print(f"error: {one_line(problem)}; {remedy}", file=sys.stderr)
         if self.ending.status == "finished":
             self.ending = Ending("failed", 1, problem)

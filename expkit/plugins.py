@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 _loaded: list[str] = []  # files, by their whole paths
 
@@ -22,7 +23,7 @@ def load_plugins(files: Iterable[str]) -> None:
     for entry in entry_points(group="expkit.plugins"):
         entry.load()
     for file in files:
-        _load_file(Path(file))
+        _load_file(expanded(file))
 
 
 def _load_file(path: Path) -> None:

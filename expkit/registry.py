@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,15 @@ def nearest(word: object, words: Iterable[str]) -> str:
     by_lower_case = {known.lower(): known for known in words if known != word}
     matches = difflib.get_close_matches(str(word).lower(), by_lower_case, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
+
+
+def meant(key: str, keys: Collection[str]) -> str:
+    """Return what to type in place of a key that is unknown: what takes its place, and the nearest key, or nothing."""
+    told = instead_of_option(key)
+    name = told.removeprefix("; write ").partition("=")[0]
+    if name in keys and (near := nearest(key, [name])):
+        return f"{near[:-1]}, e.g. {told.removeprefix('; write ')}?"
+    return told or nearest(key, keys)
 
 
 @dataclass(frozen=True)
@@ -196,7 +205,7 @@ class Registry:
             return f"{path}.{key}: is found out when the run starts; remove it"
         if key not in options:
             told = f"{path}.{key}: {name} has no option '{key}'"
-            return told + (instead_of_option(str(key)) or nearest(key, options))
+            return told + meant(str(key), options)
         try:
             fit(options[str(key)].annotation, value)
         except Misfit as misfit:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from expkit.command import mistakes_told, run_as_program
 from expkit.registry import ConfigError
+from expkit.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -15,12 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
     parser.add_argument("run", help="a run folder")
     parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     with mistakes_told():
         from expkit.plugins import load_plugins
 
         load_plugins(given.plugin)
-        failures = replay(Path(given.run), given.overrides)
+        failures = replay(expanded(given.run), given.overrides)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     if not failures:

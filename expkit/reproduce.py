@@ -80,9 +80,10 @@ def _run(asked: argparse.Namespace, command: str) -> None:
     if asked.check:
         sys.exit(_check(place))
     if asked.export:
+        target = expanded(asked.export)
         from expkit.records import export, export_summary, left_out_sources
 
-        print(export_summary(Path(asked.export), *export(place, Path(asked.export)), left_out_sources(place)))
+        print(export_summary(target, *export(place, target), left_out_sources(place)))
         return
     load_plugins(asked.plugin)
     _reproduce(place, asked, command)

@@ -1,7 +1,6 @@
 """Overrides as they were meant: text where an option takes text, also where it looks like a number or a list."""
 
 import re
-import shlex
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
+from expkit.escaping import as_override, quoted
 from expkit.registry import GROUPS, ConfigError
 from expkit.signature import Misfit, fit, options_of
 
@@ -41,12 +41,6 @@ def as_meant(words: list[str], several: bool = False, typed_only: bool = False) 
     return [_as_meant(word, several, typed_only) for word in words]
 
 
-def quoted(text: str) -> str:
-    """Return a text as Hydra's command line takes it, whatever is in it."""
-    # A backslash is one, but for those before a quote.
-    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), text) + '"'
-
-
 def _as_meant(word: str, several: bool, typed_only: bool) -> str:
     if not (match := _WORD.fullmatch(word)) or match[2].startswith("sweep."):
         return word
@@ -74,7 +68,7 @@ def _unreadable(key: str, text: str) -> str:
         problem = "cannot be read"
     except HydraException as error:
         problem = str(error).splitlines()[0]
-    as_text = shlex.quote(f"{key}={quoted(text)}")
+    as_text = as_override(key, text)
     return f"{key.lstrip('+')}: {problem}; close what is open, or, if this is a text, write {as_text}"
 
 

@@ -13,19 +13,20 @@ from expkit.compare.show import page_of, print_comparison, write_csv
 from expkit.disk import writing
 from expkit.registry import ConfigError
 from expkit.terminal import Console
+from expkit.user_folders import expanded
 from expkit.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     with mistakes_told():
         _compare(given)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m expkit.compare", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or folders that hold some")
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=expanded, help="run folders, or folders that hold some")
     parser.add_argument(
         "--sort", metavar="COLUMN", help="e.g. best/loss, last/loss, optimizer.lr; without it the best run first"
     )
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         help="e.g. 'best/accuracy>0.9', model.name=resnet18",
     )
     parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="where the page goes (default: beside the runs)")
+    parser.add_argument("--html", metavar="FILE", type=expanded, help="where the page goes (default: beside the runs)")
     return parser
 
 

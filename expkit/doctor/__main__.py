@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     healthy: list[bool] = []
     with mistakes_told():
-        from expkit.config import launch
+        from expkit.config import flags_of_place, launch
         from expkit.plugins import load_plugins
 
         load_plugins(own.plugin)
-        plugins = [word for file in own.plugin for word in ("--plugin", file)]
+        flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
 
         def job(config: Config, changed: list[str]) -> None:
-            healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *plugins, *changed])))
+            healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *flags, *changed])))
 
         launch(overrides, _check, job)
     sys.exit(0 if all(healthy) else 1)

@@ -11,6 +11,7 @@ from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.disk import write_text
 from expkit.doctor.duplicates import Group
 from expkit.doctor.scan import Collection, Scan
+from expkit.escaping import as_override
 from expkit.records.facts import relative
 
 SURPLUS_NAME = "exclude.json"
@@ -66,7 +67,7 @@ def _leaves_enough(collection: Collection, left_out: Container[int]) -> bool:
 
 def _write(path: Path, reasons: dict[str, str]) -> str:
     write_bad_files(path, reasons)
-    return f"dataset.exclude={relative(path)}"
+    return as_override("dataset.exclude", relative(path))
 
 
 def _why(group: Group, collection: Collection, number: int) -> str:

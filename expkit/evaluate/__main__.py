@@ -3,9 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
+from expkit.user_folders import expanded
 
 _ABOUT = "Scores runs, or all runs in a folder, on their own validation data or on other data: dataset=CHOICE ..."
 _EXIT = "Exit code: 0 done, 1 some images could not be read (each is named), 2 a mistake in the command."
@@ -14,9 +14,9 @@ _EXIT = "Exit code: 0 done, 1 some images could not be read (each is named), 2 a
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 some files could not be read, 2 a user's mistake, 130 Ctrl+C."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     # A word with a = is an override, unless a folder has that name.
-    is_override = [("=" in word and not Path(word).exists()) for word in given.words]
+    is_override = [("=" in word and not expanded(word).exists()) for word in given.words]
     runs = [word for word, yes in zip(given.words, is_override, strict=True) if not yes]
     overrides = [word for word, yes in zip(given.words, is_override, strict=True) if yes]
     with mistakes_told():
@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("words", metavar="RUN | dataset=CHOICE | dataset.KEY=VALUE", nargs="+")
     parser.add_argument("--split", choices=("val", "train", "test"), default="val", help="which part of the data (val)")
     parser.add_argument("--top-k", type=int, default=5, metavar="K", help="also count the truth among the K best (5)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the CSV and the pictures go (outputs/...)")
+    parser.add_argument(
+        "--output", type=expanded, metavar="FOLDER", help="where the CSV and the pictures go (outputs/...)"
+    )
     model_options(parser)
     speed_options(parser)
     return parser

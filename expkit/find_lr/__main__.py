@@ -10,6 +10,7 @@ from typing import Any
 
 from expkit.command import importing, mistakes_told, run_as_program
 from expkit.disk import writing
+from expkit.user_folders import expanded
 
 Config = dict[str, Any]
 
@@ -23,19 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="LR", help="the first rate (1e-6)")
     parser.add_argument("--highest", type=float, default=10.0, metavar="LR", help="the last rate (10)")
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="steps in all (100)")
-    parser.add_argument("--out", type=Path, metavar="FILE.png", help="the picture; else in outputs/find_lr")
+    parser.add_argument("--out", type=expanded, metavar="FILE.png", help="the picture; else in outputs/find_lr")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="words of your own")
     own, overrides = parser.parse_known_args(arguments)
     found: list[bool] = []
     with mistakes_told():
-        from expkit.config import launch
+        from expkit.config import flags_of_place, launch
         from expkit.plugins import load_plugins
 
         load_plugins(own.plugin)
+        flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
 
         def job(config: Config, changed: list[str]) -> None:
             with mistakes_told():  # before Hydra would report them as a crash
-                found.append(_find(config, changed, own))
+                found.append(_find(config, [*flags, *changed], own))
 
         launch(overrides, _check, job)
     sys.exit(0 if all(found) else 1)
@@ -60,7 +62,7 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     high = 2 * sweep.smooth[0] - min(sweep.smooth)  # as much room above the first loss as the fall takes below it
     picture = draw_curve(Curve(sweep.rates, sweep.smooth, sweep.losses, marks), title, "optimizer.lr", "loss", high)
     name = f"{run_name(config)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
-    path: Path = own.out or Path(config["output_dir"]) / "find_lr" / name
+    path: Path = own.out or expanded(config["output_dir"]) / "find_lr" / name
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
@@ -71,9 +73,8 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     if rate is None:
         print("suggestion  none: the loss did not fall; look at the data, or raise --steps")
         return False
-    plugins = [word for file in own.plugin for word in ("--plugin", file)]
     kept = [word for word in changed if not word.startswith("optimizer.lr=")]
-    print(f"suggestion  {shlex.join(['python', '-m', 'expkit.run', *plugins, *kept, f'optimizer.lr={rate:.2g}'])}")
+    print(f"suggestion  {shlex.join(['python', '-m', 'expkit.run', *kept, f'optimizer.lr={rate:.2g}'])}")
     return True
 
 

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from expkit.command import mistakes_told, run_as_program
 from expkit.new.project import make
+from expkit.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="where it shall lie; the last part is the project's name")
     given = parser.parse_args(arguments)
     with mistakes_told():
-        folder = Path(given.folder)
+        folder = expanded(given.folder)
         made = make(folder)
         print(f"made {folder}/")
         for name, content in made.items():

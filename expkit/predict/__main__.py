@@ -3,9 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
+from expkit.user_folders import expanded
 
 _ABOUT = "Says what is on images. The checkpoint knows its classes, transforms and config: nothing is asked again."
 _EXIT = "Exit code: 0 all images predicted, 1 some could not be read (each is named), 2 a mistake in the command."
@@ -13,7 +13,7 @@ _EXIT = "Exit code: 0 all images predicted, 1 some could not be read (each is na
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 some files could not be read, 2 a user's mistake, 130 Ctrl+C."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     with mistakes_told():
         with importing():
             from expkit.data.workers import WorkerFailed
@@ -47,11 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--format", choices=("table", "csv", "json", "jsonl"), help="how it is written (by the ending, else a table)")
-    add("--output", type=Path, metavar="FILE", help="where to (standard output)")
+    add("--output", type=expanded, metavar="FILE", help="where to (standard output)")
     add("--top", type=int, default=3, metavar="K", help="classes to name per image (3)")
     add("--threshold", type=float, default=0.5, metavar="P", help="a label counts from here, if images have many (0.5)")
-    add("--sort-into", type=Path, metavar="FOLDER", help="copy the images into a folder per class")
-    add("--sheet", type=Path, metavar="PICTURE", help="draw a contact sheet")
+    add("--sort-into", type=expanded, metavar="FOLDER", help="copy the images into a folder per class")
+    add("--sheet", type=expanded, metavar="PICTURE", help="draw a contact sheet")
     add("--sheet-images", type=int, default=48, metavar="N", help="images on it (48)")
     model_options(parser)
     speed_options(parser)

@@ -8,13 +8,14 @@ from pathlib import Path
 from expkit.command import mistakes_told, run_as_program
 from expkit.report.read import is_run
 from expkit.report.write import write_report
+from expkit.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m expkit.report", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, e.g. outputs/RUN")
-    runs = parser.parse_args(arguments).runs
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=expanded, help="a run folder, e.g. outputs/RUN")
+    runs = parser.parse_intermixed_args(arguments).runs
     with mistakes_told():
         failed = [folder for folder in runs if not _report(folder)]
     sys.exit(2 if failed else 0)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from expkit.registry import nearest
+from expkit.registry import meant
 from expkit.signature import Misfit, fit, options_of
-from expkit.torch_names import instead_of_option
 from expkit.training.divergence import OnNan
 
 
@@ -56,7 +55,7 @@ class RunOptions:
         found = []
         for key, value in given.items():
             if key not in options:
-                found.append(f"{key}: the config has no such key{instead_of_option(key) or nearest(key, options)}")
+                found.append(f"{key}: the config has no such key{meant(key, options)}")
                 continue
             try:
                 found += _range_fault(key, fit(options[key].annotation, value))

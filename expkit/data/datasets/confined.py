@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.escaping import as_override
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -30,7 +31,7 @@ def confined(node: Mapping[str, Any], typed: Collection[str] = ()) -> tuple[dict
     if made.get("name") == "imagenet" and not _is_unpacked(expanded(root)):
         raise ConfigError(
             f"dataset.root: ImageNet's archives in '{root}' would be unpacked there for a record; "
-            f"give it yourself: 'dataset.root={root}'"
+            f"give it yourself: {as_override('dataset.root', root)}"
         )
     draws = made.get("name") == "shapes" and not _holds(expanded(root), made)
     downloads = bool(made.get("download"))

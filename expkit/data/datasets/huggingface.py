@@ -11,6 +11,7 @@ from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
 from expkit.data.datasets.split_names import Role, by_role
 from expkit.data.decode import BadImage, read_file
+from expkit.escaping import as_override
 from expkit.registry import ConfigError, datasets, nearest
 
 
@@ -55,7 +56,9 @@ def _for_validation(roles: Mapping[Role, list[str]]) -> tuple[str | None, list[s
     val, test = roles.get("val", []), roles.get("test", [])
     val = next(([name] for name in ("validation", "valid", "val") if name in val), val)
     if len(val) > 1:
-        raise ConfigError(f"dataset.val_split: there is {' and '.join(val)}; set dataset.val_split={val[0]}")
+        raise ConfigError(
+            f"dataset.val_split: there is {' and '.join(val)}; set {as_override('dataset.val_split', val[0])}"
+        )
     if val or not test:
         notes = [f"kept the split {name} apart: neither trained nor validated on" for name in test]
         return (val[0] if val else None), notes

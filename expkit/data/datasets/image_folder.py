@@ -19,6 +19,7 @@ from expkit.data.datasets.files import (
     visible_folders,
 )
 from expkit.data.datasets.split_names import SplitFolders, by_role, find_splits, role_of
+from expkit.escaping import as_override
 from expkit.registry import ConfigError, datasets
 from expkit.wording import counted
 
@@ -72,7 +73,9 @@ def _given(val_root: str) -> Path:
         inner = next(name for name in visible_folders(folder) if role_of(name))
         inner = next((name for name in visible_folders(folder) if role_of(name) in ("val", "test")), inner)
         problem = f"'{val_root}' holds splits itself ({', '.join(filter(role_of, visible_folders(folder)))})"
-        raise ConfigError(f"dataset.val_root: {problem}; name one of them, e.g. dataset.val_root={folder / inner}")
+        raise ConfigError(
+            f"dataset.val_root: {problem}; name one of them, e.g. {as_override('dataset.val_root', folder / inner)}"
+        )
     return folder
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from expkit.data.datasets.files import visible_folders
+from expkit.escaping import as_override
 from expkit.registry import ConfigError
 
 Role = Literal["train", "val", "test"]
@@ -60,7 +61,7 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
     roles = by_role(tops) or _by_part_of_name(folder, tops)
     if not roles and len(tops) == 1 and len(by_role(inner := visible_folders(folder / tops[0]))) > 1:
         problem = f"'{folder}' holds the folder {tops[0]}, which holds {', '.join(inner[:5])}"
-        raise ConfigError(f"{option}: {problem}; set {option}={folder / tops[0]}")
+        raise ConfigError(f"{option}: {problem}; set {as_override(option, folder / tops[0])}")
     named = [name for names in roles.values() for name in names]
     siblings = [name for name in tops if name not in named]
     inside = {name: set(visible_folders(_innermost(folder / name))) for name in named}
@@ -75,7 +76,7 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
     if beside.get("train"):
         raise ConfigError(
             f"{option}: '{folder}' holds classes, and a folder {beside['train'][0]} with the same ones; set"
-            f" {option}={folder / beside['train'][0]}, or move the one or the other elsewhere"
+            f" {as_override(option, folder / beside['train'][0])}, or move the one or the other elsewhere"
         )
     apart = {name for names in beside.values() for name in names}
     notes = [f"took the folder {name} for a class, not for a split" for name in named if name not in apart and siblings]
@@ -115,7 +116,7 @@ def _with_train_folder(
     if len(roles["train"]) > 1:
         raise ConfigError(
             f"{option}: '{folder}' holds {' and '.join(roles['train'])}, and only one folder can be the training"
-            f" split; set {option}={folder / roles['train'][0]}"
+            f" split; set {as_override(option, folder / roles['train'][0])}"
         )
     (name,) = roles["train"]
     if not inside[name]:
@@ -134,7 +135,7 @@ def _the_val_folder(folder: Path, roles: Mapping[Role, list[str]]) -> Path | Non
     names = roles.get("val", [])
     if len(names) > 1:
         problem = f"'{folder}' holds {' and '.join(names)}, and only one folder can be the validation split"
-        raise ConfigError(f"dataset.val_root: {problem}; set dataset.val_root={folder / names[0]}")
+        raise ConfigError(f"dataset.val_root: {problem}; set {as_override('dataset.val_root', folder / names[0])}")
     return _innermost(folder / names[0]) if names else None
 
 
