@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra._internal.hydra as hydra_entry
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins import file_config_source
@@ -26,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.file_texts import restore_texts
 from expkit.guard import guard_hydra, guard_job, walk
 from expkit.registry import ConfigError
-from expkit.vetting import shown_path, vet
+from expkit.vetting import NOT_PLAIN, shown_path, vet
 
 Config = dict[str, Any]
 
@@ -84,25 +83,37 @@ class FileConfigSource(file_config_source.FileConfigSource):
     def freeze(self) -> None:
         """Read every file there is, so that what is chosen later is as it is now; those that cannot be are passed."""
         for path in sorted(Path(self.path).rglob("*.yaml")):
-            with suppress(HydraException, ConfigError, OSError):
+            with suppress(HydraException, ConfigError, OSError, *NOT_PLAIN):
                 self.load_config(path.relative_to(self.path).as_posix())
 
     def _load(self, config_path: str) -> ConfigResult:
         folder = Path(self.path)
         path = folder / self._normalize_file_name(config_path)
-        if folder.resolve() == conf_folder() and ".." not in Path(config_path).parts:
-            return super().load_config(config_path)
+        known = folder.resolve() == conf_folder() and ".." not in Path(config_path).parts
         try:
-            vet(path, folder)
+            if not known:
+                vet(path, folder)
             found = super().load_config(config_path)
+            if known:
+                return found
             is_global = found.header.get("package") == "_global_"
             group = "" if is_global else Path(config_path).parent.as_posix().removeprefix(".")
             restore_texts(found.config, path.read_text("utf-8"), group)
             return found
         except ConfigError as error:
             raise Refused(*error.faults) from error
-        except (ValueError, yaml.YAMLError) as error:
+        except NOT_PLAIN as error:  # the package's own, too: a person may have edited them
+            with suppress(OSError):
+                _vetted(path, folder)
             raise Refused(f"{shown_path(path)}: {_in_a_line(error)}; a config holds plain values only") from error
+
+
+def _vetted(path: Path, folder: Path) -> None:
+    """Raise Refused with the line of what is no plain YAML in a file, if that is what is wrong with it."""
+    try:
+        vet(path, folder)
+    except ConfigError as error:
+        raise Refused(*error.faults) from error
 
 
 class CountedFiles(CachingConfigRepository):

@@ -18,7 +18,7 @@ from expkit.registry import ConfigError
 from expkit.report.best import best_of, monitor_of, read_epochs
 from expkit.terminal import Console
 from expkit.user_folders import expanded
-from expkit.vetting import vet
+from expkit.vetting import NOT_PLAIN, vet
 from expkit.wording import counted
 
 Config = Mapping[str, Any]
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = (
             json.loads(path.read_text("utf-8")) if path.suffix == ".json" else yaml.safe_load(path.read_text("utf-8"))
         )
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, *NOT_PLAIN) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; give run folders") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: is no file of a run; give run folders")

@@ -1,5 +1,6 @@
 """One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -222,7 +223,7 @@ def choices_of(group: str) -> list[str]:
 
 
 def _folders(group: str) -> list[Path]:
-    return [folder for folder in (Path.cwd() / "conf" / group, conf_folder() / group) if folder.is_dir()]
+    return [folder for folder in (Path.cwd() / "conf" / group, conf_folder() / group) if os.path.isdir(folder)]
 
 
 def first_lines(error: Exception) -> str:

@@ -31,14 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
-    import yaml
-
     from expkit.assembly import check, open_loggers
     from expkit.config import compose_one, plain
     from expkit.loggers import RunFacts
     from expkit.loggers.jsonl import read_points
     from expkit.loggers.store import read_exhibits
     from expkit.progress import tracked
+    from expkit.vetting import load_vetted
 
     if not (folder / "metrics.jsonl").is_file():
         raise ConfigError(f"run: there is no run in '{folder}': it has no metrics.jsonl; give a run folder")
@@ -50,7 +49,7 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     if not config["logger"]:
         raise ConfigError("logger: names no backend to fill; choose one, e.g. logger=visdom")
     record = folder / "config.yaml"
-    kept = yaml.safe_load(record.read_text("utf-8")) if record.is_file() else {}
+    kept = load_vetted(record) if record.is_file() else {}
     facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})
     failures = []
     for logger in open_loggers(config, folder.resolve()):

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from expkit.command import importing, mistakes_told, run_as_program
 from expkit.registry import ConfigError, nearest
 from expkit.user_folders import expanded
+from expkit.vetting import parse_value
 from expkit.wording import counted
 
 Config = dict[str, Any]
@@ -169,12 +168,8 @@ def _override(config: Config, word: str) -> None:
         raise ConfigError(
             f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(_FREE)}{hint}"
         )
-    try:
-        _set(
-            config, key, yaml.safe_load(text) if key.endswith(("num_workers", "prefetch", "timeout", "index")) else text
-        )
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: cannot read {text!r}; give a number or a word") from error
+    is_number = key.endswith(("num_workers", "prefetch", "timeout", "index"))
+    _set(config, key, parse_value(text, key) if is_number else text)
 
 
 def _set(config: Config, key: str, value: Any) -> None:

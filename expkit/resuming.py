@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
@@ -21,7 +20,7 @@ from expkit.portable import Scrubber
 from expkit.registry import ConfigError, checkpoints
 from expkit.run_folder import check_kinds, is_run_folder
 from expkit.user_folders import expanded
-from expkit.vetting import vet
+from expkit.vetting import load_vetted, vet
 
 Config = Mapping[str, Any]
 
@@ -122,8 +121,8 @@ def _config_of(folder: Path) -> dict[str, Any] | None:
     path = folder / "config.yaml"
     try:
         vet(path, folder)
-        config = yaml.safe_load(path.read_text("utf-8"))
-    except (ConfigError, OSError, ValueError, yaml.YAMLError):
+        config = load_vetted(path)
+    except (ConfigError, OSError):
         config = None
     if not isinstance(config, dict):
         finished, _ = finished_checkpoints(folder / "checkpoints")
@@ -191,7 +190,10 @@ def _status(folder: Path) -> str:
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
     """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
     within = bool(origin.facts.get("batch"))
-    changed = differences(origin.facts.get("config", {}), config, within)
+    theirs = origin.facts.get("config", {})
+    if not isinstance(theirs, Mapping):
+        raise ConfigError(f"checkpoint.resume: {origin.path}: its manifest is not one that expkit wrote: config")
+    changed = differences(theirs, config, within)
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
     if refused := [*_refusals(changed, force)]:
         raise ConfigError(*(f"checkpoint.resume: {origin.path}: {sentence}" for sentence in refused))

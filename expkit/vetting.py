@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from expkit.escaping import shortened
 from expkit.references import asks_a_resolver
 from expkit.registry import ConfigError
 
@@ -16,6 +17,10 @@ LARGEST = 1_000_000  # bytes
 DEEPEST = 32  # levels, with aliases written out
 MOST_NODES = 20_000  # keys and values, with aliases written out
 LONGEST_WORD = 4_000  # characters of an unquoted value: YAML tries to read it as a number, at the length's square
+
+# What yaml raises for values that look like numbers or dates and are none; the rest is of its own kind.
+NOT_PLAIN = (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, RecursionError)
+_LONG_NUMBER = re.compile(r"[-+0-9_:.eExXoa-fA-F]{301,}")
 
 _TAGS = {f"tag:yaml.org,2002:{word}" for word in ("str", "int", "float", "bool", "null", "map", "seq")}
 # Safe, and in C ten times as fast.
@@ -59,14 +64,35 @@ def vet_text(content: bytes, shown: str) -> None:
         raise ConfigError(f"{shown}: is not YAML: {' '.join(str(error).split())}") from error
 
 
+def parse_vetted(content: bytes, shown: str) -> Any:
+    """Return what the content of a YAML file holds, vetted. Raises ConfigError and nothing else."""
+    vet_text(content, shown)
+    try:
+        return yaml.load(content, Loader=LOADER)
+    except NOT_PLAIN as error:
+        raise ConfigError(f"{shown}: is no plain YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_value(text: str, key: str) -> Any:
+    """Return what a text stands for as a value in YAML. Raises ConfigError. key: what it is given for."""
+    try:
+        _Scan(key).read(f"value: {text}" if text else "")
+        return yaml.load(text, Loader=LOADER)
+    except (ConfigError, *NOT_PLAIN) as error:
+        raise ConfigError(f"{key}: {shortened(text, 100)!r} is no value: {' '.join(str(error).split())}") from error
+
+
 def load_vetted(path: Path) -> Any:
-    """Return what a config file holds, vetted. Raises ConfigError, yaml.YAMLError, ValueError.
+    """Return what a config file holds, vetted. Raises ConfigError, OSError.
 
     Of a thousand runs, most parts of the configs are the same: each top-level part is looked through and parsed once.
     """
     if not path.is_file() or path.is_symlink() or path.stat().st_size > LARGEST:
         vet(path, path.parent)
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown_path(path)}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     parts = _PARTS.findall(text)
     if "".join(parts) == text and not _NOT_IN_PARTS.search(text):
         found = [_part(part) for part in parts]
@@ -74,7 +100,7 @@ def load_vetted(path: Path) -> Any:
         if all(one is not None for one in found) and len(whole) == len(found):
             return copy.deepcopy(whole)
     vet(path, path.parent)
-    return yaml.load(text, Loader=LOADER)
+    return parse_vetted(text.encode(), shown_path(path))
 
 
 # A part begins at the left edge, and goes on with lines that are indented or go on with its list.
@@ -88,7 +114,7 @@ def _part(text: str) -> dict[str, Any] | None:
     try:
         vet_text(text.encode(), "config")
         found = yaml.load(text, Loader=LOADER)
-    except (ConfigError, yaml.YAMLError, ValueError):
+    except (ConfigError, *NOT_PLAIN):
         return None
     return found if isinstance(found, dict) and len(found) == 1 else None
 
@@ -183,6 +209,8 @@ class _Scan:
             )
         if event.style in (None, "") and len(event.value) > LONGEST_WORD:
             self._refuse(f"a value without quotes is longer than {LONGEST_WORD:,} characters; put it in quotes")
+        if event.style in (None, "") and _LONG_NUMBER.fullmatch(event.value):
+            self._refuse(f"a number of {len(event.value):,} digits; if it is a text, put it in quotes")
         if event.anchor:
             self.anchors[event.anchor] = (1, 0)
         self._count(1, 0)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from expkit.config import compose_one, plain
 from expkit.data.class_names import by_known
@@ -13,6 +12,7 @@ from expkit.data.datasets import load
 from expkit.data.datasets.confined import confined
 from expkit.registry import ConfigError, datasets
 from expkit.trained import Trained
+from expkit.vetting import parse_value
 
 Split = Literal["val", "train", "test"]
 
@@ -37,10 +37,7 @@ def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dic
 
 def _key_and_value(override: str) -> tuple[str, Any]:
     key, _, text = override.lstrip("+").removeprefix("dataset.").partition("=")
-    try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"dataset.{key}: {text!r} is no value: {' '.join(str(error).split())}") from error
+    return key, parse_value(text, f"dataset.{key}")
 
 
 def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = None) -> ImageDataset:

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from expkit.guard import guard_job
 from expkit.records.seal import NAME, belongs, file_digest
 from expkit.registry import ConfigError
-from expkit.vetting import vet_text
+from expkit.vetting import parse_vetted
 
 LARGEST_TEXT = 4_000_000  # bytes of a record's small files
 LARGEST = 500_000_000  # bytes of metrics.jsonl, and of a whole .zip
@@ -184,8 +182,7 @@ def _config(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _yaml(content: bytes, name: str) -> dict[str, Any]:
-    vet_text(content, name)
-    found = yaml.safe_load(content)
+    found = parse_vetted(content, name)
     if not isinstance(found, dict):
         raise ConfigError(f"{name}: holds no `key: value` lines")
     return found

@@ -127,9 +127,38 @@ def _json(run: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
         run.problems.append(f"{name} is damaged: {error}")
         return {}
     if isinstance(value, dict):
-        return value
+        return _of_known_kinds(run, name, value)
     run.problems.append(f"{name} is damaged: it holds no mapping")
     return {}
+
+
+def _of_known_kinds(run: RunFiles, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts without those that are not of the kind which a run writes, each told of."""
+    wrong = [key for key, kind in _KINDS.get(name, {}).items() if value.get(key) is not None and not kind(value[key])]
+    run.problems += [f"{name} is damaged: `{key}` is left out" for key in wrong]
+    return {key: one for key, one in value.items() if key not in wrong}
+
+
+def _is_finite(value: object) -> bool:
+    return _is_number(value) and abs(value) < 1e18  # type: ignore[arg-type]
+
+
+def _is_mapping_of_numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
+    "result.json": {
+        "steps": _is_finite, "epochs": _is_finite, "seconds": _is_finite, "scores": _is_mapping_of_numbers,
+        "monitor": _is_text, "best": _is_text,
+    },
+    "data.json": {"notes": lambda value: isinstance(value, list)},
+    "record.json": {"status": _is_text},
+}  # fmt: skip
 
 
 def _list_of_words(path: Path) -> Any:
