@@ -1,6 +1,7 @@
 """Which literals of a Python program belong to a secret name: assigned, passed, paired, compared or returned."""
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -25,12 +26,29 @@ _VALUES_OF = ("value", "default", "const", "content", "fallback", "initial", "da
 _LOGIN_FLAGS = {"curl": "-u", "sshpass": "-p", "mysql": "-p", "mysqldump": "-p", "mariadb": "-p", "redis-cli": "-a"}
 
 
+# What signs in by its arguments' places: (host, user, password, …).
+_CONNECTS = {"connect", "connection", "create_connection", "minio", "redis", "strictredis", "ftp", "ftp_tls", "client"}
+_SERVERS = {
+    "smtp", "ftp", "sftp", "pysftp", "ssh", "imap", "ldap", "pymysql", "mysqldb", "mysql", "mariadb", "aiomysql",
+    "psycopg", "oracledb", "cx_oracle", "pymssql", "minio", "redis", "snowflake", "telnet", "mqtt", "vertica_python",
+}  # fmt: skip
+
+
 def marked_literals(tree: ast.AST) -> Marked:
     """Return the literals of a tree that a name calls secret, each with the highest level."""
     marked: Marked = {}
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(tree)]
+    handed: set[str] = set()  # variables whose values become secrets: wandb.login(key=k)
+    for node in nodes:
         for value, level in _bound(node):
             _mark(value, level, marked)
+            is_handed = not isinstance(node, ast.Call) or _name_of(node.func).lower() in _SIGN_IN
+            if isinstance(value, ast.Name) and level >= Level.LIKELY and is_handed:
+                handed.add(value.id)
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            _mark(node.value, Level.LIKELY if names & handed else Level.NONE, marked)
     return marked
 
 
@@ -81,7 +99,7 @@ def _parts(value: ast.AST) -> Iterator[ast.AST | None]:
     elif isinstance(value, ast.MatchOr):
         yield from value.patterns
     elif isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
-        yield value.elt
+        yield from (value.elt, *(one.iter for one in value.generators))
 
 
 def _bound(node: ast.AST) -> Iterator[tuple[ast.AST | None, Level]]:
@@ -138,8 +156,11 @@ def _called(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
     if name.lower() in _SIGN_IN or (level_of(name) >= Level.LIKELY and name.lower() not in _READERS):
         yield from ((argument, Level.LIKELY) for argument in node.args[:1])
         yield from ((argument, Level.CERTAIN) for argument in node.args[1:])
+        yield from ((keyword.value, Level.CERTAIN) for keyword in node.keywords if keyword.arg in ("key", "token"))
     elif name in ("encode", "decode") and _name_of(getattr(node.func, "value", node.func)).lower() == "jwt":
         yield from ((argument, Level.CERTAIN) for argument in node.args[1:2])
+    elif (name.lower() in _CONNECTS or name.endswith("Client")) and len(node.args) > 1:
+        yield from _signed_in_by_place(node)
     elif name == "new" and _name_of(getattr(node.func, "value", node.func)).lower() == "hmac":
         yield from ((argument, Level.CERTAIN) for argument in node.args[:1])
         yield from ((keyword.value, Level.CERTAIN) for keyword in node.keywords if keyword.arg == "key")
@@ -156,6 +177,18 @@ def _called(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
     for keyword in node.keywords:
         if keyword.arg == "env" and isinstance(keyword.value, ast.Dict):
             yield from _environment(keyword.value)
+
+
+def _signed_in_by_place(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+    is_server = _name_of(owner).lower().rstrip("0123456789") in _SERVERS
+    for argument in node.args[1:]:
+        if re.fullmatch("[0-9a-fA-F]{20,}", _text(argument)):
+            yield argument, Level.CERTAIN
+    texts = [argument for argument in node.args[1:] if _text(argument)]
+    yield from ((argument, Level.PERHAPS) for argument in texts[1:])
+    if is_server:
+        yield from ((argument, Level.CERTAIN) for argument in node.args[2:4])
 
 
 def _described(node: ast.Call) -> Iterator[tuple[ast.AST | None, Level]]:
@@ -236,4 +269,8 @@ def _name_of(node: ast.AST | None) -> str:
 def _text(node: ast.AST | None) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
         return node.value.decode("latin-1")
+    if isinstance(node, ast.JoinedStr):  # f"{name}_TOKEN"
+        return "".join(map(_text, node.values))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):  # name + "_TOKEN"
+        return _text(node.left) + _text(node.right)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -123,6 +123,8 @@ def _level_of_word(words: tuple[str, ...], place: int) -> Level:
         return Level.NONE if word.removesuffix("token") in _MARKS else Level.LIKELY
     if word in ("key", "keys") and before in _KEYS:
         return Level.CERTAIN
+    if word == "hash" and before == "api":  # Telegram's
+        return Level.CERTAIN
     if word in ("string", "str", "uri", "url") and before in ("connection", "conn", "connect", "database", "db"):
         return Level.LIKELY
     if word == "phrase" and before in ("pass", "seed", "recovery", "mnemonic"):

@@ -41,6 +41,8 @@ def redact_python(source: str, clean: Clean = lambda text: text) -> str:
     mark = "\ufeff" * source.startswith("\ufeff")
     source = source.removeprefix(mark)
     tree = _parsed(source)
+    if tree is None and _SHELL.search(source):
+        return mark + _with_commands(source, clean)
     if tree is None:
         source = redact_text(source, "code")
     levels, numbers = _levels(source, tree) if tree else ({}, [])
@@ -48,6 +50,26 @@ def redact_python(source: str, clean: Clean = lambda text: text) -> str:
     if tree is not None and _parsed(whole) is None:
         whole = _rewritten(source, levels, numbers, clean, harsh=True)
     return mark + whole
+
+
+# Lines of a notebook's cell that are no Python: `!wandb login …`, `%env HF_TOKEN=…`; cells that are none: `%%bash`.
+_SHELL = re.compile(r"^[ \t]*(?:!|%%?(?=[A-Za-z]))", re.M)
+_ALL_SHELL = re.compile(r"\s*%%(?:bash|sh|script|cmd|writefile|file|perl|ruby|system|sx|html|javascript|js)\b")
+
+
+def _with_commands(source: str, clean: Clean) -> str:
+    """Return a cell of a notebook, whose lines for the shell are judged as comments are."""
+    if _ALL_SHELL.match(source):
+        return clean(redact_text(source, "settings"))
+    lines = source.split("\n")
+    marks = {number: found.end() - 1 for number, line in enumerate(lines) if (found := _SHELL.match(line))}
+    for number, at in marks.items():
+        lines[number] = lines[number][:at] + "#" + lines[number][at + 1 :]
+    kept = redact_python("\n".join(lines), clean).split("\n")
+    for number, at in marks.items():
+        if kept[number][at : at + 1] == "#":
+            kept[number] = kept[number][:at] + source.split("\n")[number][at] + kept[number][at + 1 :]
+    return "\n".join(kept)
 
 
 def _parsed(source: str) -> ast.Module | None:

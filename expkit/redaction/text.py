@@ -22,13 +22,35 @@ _LOGIN_FLAG = re.compile(
     r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,200}?\s-p"
     r"(?=\S)|\bredis-cli\b[^\n|;]{0,200}?\s-a|\b(?:docker|podman|helm|az|oc)\b[^\n|;]{0,200}?\blogin\b[^\n|;]{0,200}?\s-p"
     r"|\b(?:mongo|mongosh|sqlcmd|ldapsearch)\b[^\n|;]{0,200}?\s-[pPw]|\bopenssl\b[^\n|;]{0,200}?\s-(?:k|passin|passout)"
-    r"|\bsmbclient\b[^\n|;]{0,200}?\s-U|\bwandb\s+login)[ \t]*)(?![-<>|&])('[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)"
+    r"|\bsmbclient\b[^\n|;]{0,200}?\s-U|\bwandb\s+login|\b(?:zip|unzip|mosquitto_(?:pub|sub))\b[^\n|;]{0,200}?\s-P"
+    r"|\b7za?\b[^\n|;]{0,200}?\s-p|\btwine\b[^\n|;]{0,200}?\s-p|\bhttps?(?=[ \t])[^\n|;]{0,200}?\s-a(?=[ \t])"
+    r"|\bconfig\s+set\s+-n\s+\w*key\s+-v)[ \t]*)(?![-<>|&])('[^'\n]*'|\"[^\"\n]*\"|[^\s'\"]+)"
 )
-_PIPED = re.compile(r"(\becho\s+(?:-\w+\s+)?)([^\n|]+?)(\s*\|[^\n]*(?:--password-stdin|passwd|--token-stdin|-stdin)\b)")
-_SAID = re.compile(r"((?<![\w-])([A-Za-z]\w*)[ \t]+(?:is|was|are)[ \t]+['\"]?)([^\s'\"]+)")
+_PIPED = re.compile(
+    r"(\becho\s+(?:-\w+\s+)?)([^\n|]{1,200}?)"
+    r"(\s*\|[^\n|]{0,200}(?:--password-stdin|passwd|--token-stdin|-stdin|\bsudo\s+(?:-\w+\s+)*-\w*S)\b)"
+)
+_SAID = re.compile(
+    r"((?<![\w-])([A-Za-z]\w{0,60})[ \t]+(?:(?:is|was|are)(?:[ \t]+now)?:?|[-=]+>|:=)[ \t]+['\"`]?)([^\s'\"`]+)"
+)
+# `pw hunter2`, `password \`hunter2\``: what follows upon the word itself, where it is in letters and digits.
+_TOLD = re.compile(
+    r"(\b(?:password|passwd|passphrase|passwort|pwd|pw)[ \t]+['\"`]?)"
+    r"((?=[^\s'\"`]*\d)(?=[^\s'\"`]*[A-Za-z])[^\s'\"`,;()]{5,})", re.I
+)  # fmt: skip
+_LOGIN_SAID = re.compile(
+    r"(\b(?:logins?|users?|username|account|credentials?|creds)[ \t]*[:=][ \t]*[\w.@+-]{1,60}[ \t]*[/|][ \t]*)"
+    r"([^\s'\"`,;]+)",
+    re.I,
+)
+_LOGIN_AT = re.compile(r"(?<![\w./@:-])([A-Za-z][\w.-]{0,60}:)([^\s:@/'\"<>{}$%]{4,80})(?=@(?!sha\d)[\w-]+[.:/])")
 _SPACED = re.compile(
     r"^([ \t]*(?:ENV|ARG|set|setenv|configure set|git config(?: --\w+)?)[ \t]+(?:-\w+[ \t]+)*)([\w.-]+)([ \t]+)(\S+)",
     re.M,
+)
+_SET = re.compile(
+    r"(\b(?:configure set|config (?:set|create|update|add)\b[^\n|;]{0,80}?)[ \t]+"
+    r"([\w.-]{0,40}(?:key|token|pass|secret|auth)[\w.-]{0,40})[ \t]+)([^\s'\"]+)"
 )
 _TAG = re.compile(r"(<([\w.:-]+)(?:\s[^<>]*)?>)([^<>]+)(?=</\2>)")
 _ATTRIBUTE = re.compile(r"(<[^<>]*\b(?:name|key|id)=(['\"])([\w.:-]+)\2[^<>]*\bvalue=(['\"]))([^'\"<>]+)")
@@ -40,10 +62,11 @@ _PREFIX = r"[fFbBrRuU]{0,2}"
 _LINE = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 _QUOTED = rf"\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|{_LINE}"
 _SIGN = rf"=>|:=|\|=|==|!=|=|:(?!//|=)|,(?=[ \t]*{_PREFIX}['\"])"
-_BARE = r"[^\s'\",;{}\[\]()&<>|][^\s'\",;}()\]&]*"
+_BARE = r"[^\s'\",;{}\[\]()&<>|][^\s'\",;}()\]&]{0,400}"
 _ASSIGNED = re.compile(
     rf"{_NAME}((?:\\*['\"])?[ \t]*\]?[ \t]*(?:{_SIGN})[ \t]*(?:{_PREFIX}(?=['\"])|\\+(?=\")|))({_QUOTED}|{_BARE})"
 )
+_REST = re.compile(r"[^\s'\",;}()\]&]*")  # of a value that is longer than those which are looked at
 _WITHIN = re.compile(rf"(?<!\\)(['\"]|\A){_NAME}(\s*[=:]\s*)((?:(?!\1)[^\n])+)(?:\1|\Z)")
 _ANNOTATED = re.compile(rf"{_NAME}(\s*:\s*[\w.\[\], |]{{1,60}}=\s*{_PREFIX})({_LINE})")
 
@@ -64,6 +87,9 @@ def redact_text(text: str, kind: Kind = "prose") -> str:
     text = _PGPASS.sub(rf"\1{SECRET}", text)
     text = _QUERY.sub(lambda found: _replaced(found[0], found[1], found[2], Level.LIKELY), text)
     text = _SAID.sub(lambda found: _replaced(found[0], found[1], found[3], min(_level(found[2]), Level.LIKELY)), text)
+    for pattern in (_TOLD, _LOGIN_SAID, _LOGIN_AT):
+        text = pattern.sub(lambda found: _replaced(found[0], found[1], found[2], Level.LIKELY), text)
+    text = _SET.sub(lambda found: _replaced(found[0], found[1], found[3], _level(found[2])), text)
     text = _SPACED.sub(
         lambda found: _replaced(found[0], found[1] + found[2] + found[3], found[4], _level(found[2])), text
     )
@@ -119,7 +145,7 @@ def _without_values(text: str, kind: Kind) -> str:
         at = found.start(3)
         if kept != found[0]:
             parts += [text[last : found.start()], kept]
-            at = last = found.end()
+            at = last = found.end() if found[3][0] in "'\"" else _REST.match(text, found.end()).end()  # type: ignore[union-attr]
     return "".join([*parts, text[last:]])
 
 

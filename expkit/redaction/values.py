@@ -23,7 +23,7 @@ TOKENS = re.compile(
     r"|pplx-\w{16,}|xai-\w{16,}|fw_\w{16,}|CFPAT-[\w-]{16,}|AT[AC]TT3[\w=-]{16,}|ops_eyJ[\w-]{16,}|EZ[AT]K\w{16,}"
     r"|LTAI\w{12,}|AKCp\w{10,}|glc_eyJ[\w=-]{16,}|glsa_\w{16,}|dapi[0-9a-f]{32}|phc_\w{16,}|sntrys_[\w=+/-]{16,}"
     r"|shippo_\w+_[0-9a-f]{16,}|wandb_v1_\w{16,}|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{16,}|sbp_[0-9a-f]{16,}|vercel_\w{16,}"
-    r"|[MNO][A-Za-z\d_-]{23,25}\.[\w-]{6}\.[\w-]{27,})"
+    r"|xkeysib-[\w-]{16,}|SK[0-9a-f]{32}(?![0-9a-f])|[MNO][A-Za-z\d_-]{23,25}\.[\w-]{6}\.[\w-]{27,})"
 )
 # A text that is only such a name says where a secret lies, and is none.
 _NAMES = {"password", "passwd", "passphrase", "secret", "secrets", "token", "api_key", "apikey", "api-key", "x-api-key",

@@ -5,7 +5,7 @@ import ast
 
 import pytest
 
-from expkit.redaction import redact_source
+from expkit.redaction import redact_source, redact_text
 from tests.redaction import written
 
 # Names and texts of ordinary programs, with the words that secrets have too.
@@ -22,6 +22,9 @@ KEPT = [
     "author = 'Ada Lovelace'", "keys = ['loss', 'accuracy']", "primary_key = 'image_id'", "forward_pass = 'half precision'",
     "headers = {'Authorization': f'Bearer {token}'}", "url = f'https://{user}:{password}@{host}/'", "x['token'] = next(stream)",
     "print('the password is read from the environment')", "# the token is the first of the row", "batch_key = 'image'",
+    "db.connect('train.sqlite', 'rw', 'utf8')", "button.connect('clicked', 'handler', 'data')", "# login: see the README / wiki",
+    "x = '12:30:45'", "# the pwd of the job", "run(['tar', '-p', '-xf', 'a.tar'])", "os.system('echo done | tee log.txt')",
+    "if is_secret(text): text = f'{a}{b}'", "image = 'repo/image:tag@sha256:abc'", "s3.download_file('my-bucket', 'a/train.tar', 'b')",
 ]  # fmt: skip
 
 
@@ -44,3 +47,9 @@ def test_settings(name: str, text: str, secret: str) -> None:
 @pytest.mark.parametrize("source", KEPT)
 def test_ordinary_code_stays(source: str) -> None:
     assert redact_source("a.py", source) == source
+
+
+@pytest.mark.parametrize("piece", ["a://b:", "password=", "echo a ", "x is ", "login: a / ", "a:bcde@"])
+def test_long_lines_take_no_longer_for_each_character(piece: str) -> None:
+    """No time is asserted: what would take minutes by the square of the length ends at the suite's limit."""
+    redact_text(piece * (100_000 // len(piece)), "code")
