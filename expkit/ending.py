@@ -35,7 +35,7 @@ def ending_of(error: BaseException, job: Job) -> Ending:
     if isinstance(error, KeyboardInterrupt):
         return Ending("interrupted", 130, "Ctrl+C, twice")
     if isinstance(error, BadImage):
-        remedy = "mend or remove the file, or set dataset.on_bad=skip or replace"
+        remedy = "repair or remove the file, or set dataset.on_bad=skip or replace"
         advice = f"{remedy} (python -m expkit.doctor finds all such files)"
         return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
     if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):

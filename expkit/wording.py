@@ -3,7 +3,7 @@
 
 def counted(number: int, one: str, many: str = "") -> str:
     """Return `1 file`, `2,000 files` or `2 classes`. many: where neither s nor es makes the plural."""
-    ending = "es" if one.endswith(("s", "x", "ch", "sh")) else "s"
+    ending = "es" if one.endswith(("s", "x", "tch", "nch", "sh")) else "s"  # batches and branches, but epochs
     return f"{number:,} {one if number == 1 else many or one + ending}"
 
 

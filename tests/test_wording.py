@@ -49,6 +49,7 @@ def test_no_message_prints_a_count_by_itself() -> None:
         (2000, ["step"], "2,000 steps"),
         (2, ["class"], "2 classes"),
         (3, ["batch"], "3 batches"),
+        (2, ["epoch"], "2 epochs"),
         (1, ["file is", "files are"], "1 file is"),
         (2, ["file is", "files are"], "2 files are"),
     ],

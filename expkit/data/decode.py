@@ -89,6 +89,8 @@ class Decoder:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of metadata, and of size, which is judged here
                 with Image.open(io.BytesIO(data)) as image:
+                    if image.format == "EPS":  # Pillow would start Ghostscript on it, whatever its name ends with
+                        raise BadImage(location, "is PostScript, a program and no image; save it as a PNG")
                     self._refuse_large(*image.size, location)
                     return self.pixels(image, data)
         except BadImage:

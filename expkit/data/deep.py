@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from expkit.data import deep_colours
+
 if TYPE_CHECKING:
     from expkit.data.dataset import ImageDataset
 
@@ -46,7 +48,7 @@ def may_be_deep(head: bytes) -> bool:
 
 def is_deep(image: Image.Image, data: bytes = b"") -> bool:
     """Return True if an opened image holds more than 8 bits a value. data: the file, for what Pillow does not tell."""
-    return image.mode.startswith(("I", "F")) or _is_coloured_png(data)
+    return image.mode.startswith(("I", "F")) or _is_coloured_png(data) or deep_colours.is_one(image, data)
 
 
 def _is_coloured_png(data: bytes) -> bool:
@@ -61,6 +63,8 @@ def values_of(image: Image.Image, data: bytes = b"") -> Values:
         pixels = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
         channels = pixels.permute(1, 2, 0).numpy()
         return np.repeat(channels[..., :1], 3, axis=2) if channels.shape[2] == 2 else channels[..., :3]
+    if deep_colours.is_one(image, data):
+        return deep_colours.values_of(image, data)
     most = _maxval(image)
     values: Values = np.asarray(image)
     if most is not None and most != SIXTEEN_BITS[1]:  # Pillow stretches those of a PGM to 16 bits

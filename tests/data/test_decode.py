@@ -181,3 +181,10 @@ def test_every_damaged_file_is_refused_or_read_never_worse(real_data: Path) -> N
         except BadImage:
             outcomes["refused"] += 1
     assert outcomes["refused"] > outcomes["read"] > 0
+
+
+def test_postscript_is_refused_and_never_run() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "EPS")
+    with pytest.raises(BadImage, match="is PostScript, a program and no image"):
+        Decoder().decode(file.getvalue(), "a.png")

@@ -51,6 +51,34 @@ def coloured_png(values: "np.ndarray[Any, Any]", channels: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def coloured_ppm(values: "np.ndarray[Any, Any]", most: int, plain: bool = False) -> bytes:
+    height, width = values.shape
+    rows = np.repeat(values[..., None], 3, axis=2)
+    body = " ".join(map(str, rows.ravel().tolist())).encode() if plain else rows.astype(">u2").tobytes()
+    return b"P%d\n%d %d\n%d\n" % (3 if plain else 6, width, height, most) + body
+
+
+def coloured_tiff(values: "np.ndarray[Any, Any]", channels: int, order: str, predictor: int) -> bytes:
+    """A TIFF of 16 bits and several channels, which Pillow does not write. predictor 2: of deflated differences."""
+    height, width = values.shape
+    rows = np.repeat(values[..., None], channels, axis=2)
+    if predictor == 2:
+        rows = np.diff(rows, axis=1, prepend=np.zeros_like(rows[:, :1]))
+    raw = rows.astype(order + "u2").tobytes()
+    body = zlib.compress(raw) if predictor == 2 else raw
+    bits = struct.pack(order + "4H", 16, 16, 16, 16)
+    numbers = [
+        (256, width), (257, height), (258, 8), (259, 8 if predictor == 2 else 1), (262, 2), (273, 16), (277, channels),
+        (278, height), (279, len(body)), (317, predictor), *[(338, 2)] * (channels == 4),
+    ]  # fmt: skip
+    entries = [
+        struct.pack(order + "HHLL", tag, 3, channels, number) if tag == 258 else
+        struct.pack(order + "HHLL", tag, 4, 1, number) for tag, number in numbers
+    ]  # fmt: skip
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", 16 + len(body))
+    return head + bits + body + struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4)
+
+
 @pytest.mark.parametrize(("values", "span"), [(TWELVE_BITS, (0, 4095)), (SIXTEEN_BITS, (0, 65535))])
 def test_the_same_values_in_any_file_are_the_same_pixels(
     values: "np.ndarray[Any, Any]", span: tuple[float, float]
@@ -60,6 +88,9 @@ def test_the_same_values_in_any_file_are_the_same_pixels(
         "png": encoded(values, "PNG"), "tiff": encoded(values, "TIFF"), "pgm": pgm(values, 65535),
         "pgm of its own maximum": pgm(values, int(span[1])), "big-endian tiff": encoded(values.astype(">u2"), "TIFF"),
         "colour": coloured_png(values, 3), "colour and alpha": coloured_png(values, 4),
+        "colour ppm": coloured_ppm(values, 65535), "plain colour ppm": coloured_ppm(values, int(span[1]), True),
+        "colour tiff": coloured_tiff(values, 3, "<", 1), "deflated colour tiff": coloured_tiff(values, 3, ">", 2),
+        "colour and alpha tiff": coloured_tiff(values, 4, "<", 2),
         "grey and alpha": coloured_png(values, 2), "int32 tiff": encoded(values.astype(np.int32), "TIFF"),
     }  # fmt: skip
     for name, data in files.items():

@@ -49,7 +49,7 @@ class FileTree:
         for entry in self._entries(""):
             if is_leftover(entry.name):
                 self.passed.leftover(entry.name)
-            elif entry.name not in tops and not entry.is_dir():
+            elif entry.name not in tops and not leads_to_folder(entry):
                 if self._wanted(entry.name):
                     self.passed.loose[entry.name] += 1
                 else:
@@ -71,7 +71,7 @@ class FileTree:
                     self.passed.leftover(entry.name)
                 elif entry.is_symlink():
                     self._links.append((name, real))
-                elif entry.is_dir():
+                elif leads_to_folder(entry):
                     below.append((name, os.path.join(real, entry.name)))
                 elif self._wanted(entry.name):
                     self._add(name, entry.inode())
@@ -153,6 +153,14 @@ class FileTree:
             shown = ", ".join(self.unreadable[:3])
             found.append(f"warning: no permission to read {len(self.unreadable):,} folder(s), passed over: {shown}")
         return found + self.passed.notes()
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _holds(folder: str, other: str) -> bool:

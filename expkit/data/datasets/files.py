@@ -9,7 +9,7 @@ import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from expkit.data.dataset import ImageDataset
-from expkit.data.datasets.file_tree import FileTree
+from expkit.data.datasets.file_tree import FileTree, leads_to_folder
 from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.decode import read_file
 from expkit.registry import ConfigError
@@ -75,7 +75,8 @@ def image_paths(folder: Path) -> list[str]:
 
 def visible_folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, sorted, without hidden ones and leftovers of other programs."""
-    return sorted(place.name for place in folder.iterdir() if not is_leftover(place.name) and place.is_dir())
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not is_leftover(entry.name) and leads_to_folder(entry))
 
 
 def has_images(folder: Path) -> bool:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.file_tree import FileTree
 from expkit.data.datasets.files import existing_folder
 from expkit.data.datasets.split_names import Role, by_role
 from expkit.data.decode import BadImage, read_file
@@ -25,14 +27,15 @@ def huggingface(
     "auto": the one called validation, valid, val or dev, else that called test; null: a share of train is held out.
     """
     folder = existing_folder(root, "dataset.root")
-    parts = _opened(folder)
+    parts, passed = _opened(folder)
     roles = by_role(parts)
     trained_on = ["train"] if "train" in parts else roles.get("train", [])
     if len(trained_on) != 1:
         raise ConfigError(f"dataset.root: '{root}' has no one split 'train', it has {', '.join(parts)}")
-    notes: list[str] = []
+    notes = passed
     if val_split == "auto":
-        val_split, notes = _for_validation(roles)
+        val_split, more = _for_validation(roles)
+        notes = [*notes, *more]
     if val_split is not None and val_split not in parts:
         raise ConfigError(f"dataset.val_split: there is no split '{val_split}'; there is {', '.join(parts)}")
     (train,) = trained_on
@@ -66,23 +69,37 @@ def _for_validation(roles: Mapping[Role, list[str]]) -> tuple[str | None, list[s
     return test[0], [f"validates on the split {test[0]}, as there is none for validation; {remedy}"]
 
 
-def _opened(folder: Path) -> Mapping[str, Any]:
-    """Return the splits by name. Raises ConfigError."""
+def _opened(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the splits by name, and notes on what was passed over. Raises ConfigError."""
     try:
         import datasets as library
     except ImportError as error:
         remedy = "install expkit[huggingface]"
         raise ConfigError(f"dataset.name: huggingface needs the package datasets; {remedy}") from error
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json"))
-    if not saved and not any(folder.rglob("*.parquet")):
+    tree = FileTree(folder, lambda name: name.endswith(".parquet"))
+    if not saved and not tree.paths:
         raise ConfigError(f"dataset.root: '{folder}' holds neither what save_to_disk wrote nor parquet files")
     try:
         with _no_bars(library):
-            place = str(folder)
-            found = library.load_from_disk(place) if saved else library.load_dataset("parquet", data_dir=place)
+            found = library.load_from_disk(str(folder)) if saved else _parquet(library, tree)
     except Exception as error:  # the library has no list of what a damaged file makes it raise
-        raise ConfigError(f"dataset.root: '{folder}' cannot be opened: {' '.join(str(error).split())}") from error
-    return found if isinstance(found, dict) else {"train": found}
+        reason = error.__cause__ or error  # it wraps what is wrong in a sentence that does not say it
+        raise ConfigError(f"dataset.root: '{folder}' cannot be opened: {' '.join(str(reason).split())}") from error
+    return found if isinstance(found, dict) else {"train": found}, [] if saved else tree.notes()
+
+
+def _parquet(library: Any, tree: FileTree) -> Any:
+    """Return the parquet files by the splits that the library finds; leftovers and other files are no part of them."""
+    place = str(tree.root)
+    if not tree.passed.leftovers and not tree.passed.endings:
+        return library.load_dataset("parquet", data_dir=place)
+    patterns = library.data_files.get_data_patterns(place)
+    found = library.data_files.DataFilesDict.from_patterns(patterns, base_path=place)
+    kept = {str(tree.root.resolve() / path) for path in tree.paths}
+    by_split = {split: [path for path in paths if str(Path(path).resolve()) in kept] for split, paths in found.items()}
+    files = {split: [escape(path) for path in paths] for split, paths in by_split.items() if paths}
+    return library.load_dataset("parquet", data_files=files)
 
 
 @contextmanager
@@ -128,7 +145,7 @@ class Rows(ImageDataset):
         self.targets = np.array(numbers, dtype=np.int64)
         if len(self.targets) and not (self.targets.min() >= 0 and self.targets.max() < len(names)):
             problem = f"'{label_column}' of split {split} holds labels that train has not"
-            raise ConfigError(f"dataset.label_column: {problem}; mend it, or take another split")
+            raise ConfigError(f"dataset.label_column: {problem}; correct it, or take another split")
         self._images = rows.select_columns([image_column]).cast_column(image_column, Image(decode=False))
         self._column = image_column
 

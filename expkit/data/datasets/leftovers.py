@@ -1,27 +1,30 @@
 """What other programs leave among images, and files of other kinds: passed over, and counted."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 # As systems and programs call what they write beside a person's files. What begins with a dot is left over, too.
 _NAMES = frozenset(
     {
-        "__macosx", "icon\r", "network trash folder", "temporary items",  # macOS
-        "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "recycled",  # Windows
-        "system volume information", "found.000",
-        "lost+found", "__pycache__", "cvs",  # Linux, Python, version control
-        "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "@sharebin",  # NAS
+        "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",  # macOS
+        "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "recycler", "recycled", "picasa.ini",  # Windows
+        "system volume information", "_vti_cnf", "lost.dir",  # Windows, Android
+        "lost+found", "__pycache__", "cvs", "node_modules",  # Linux, programming
+        "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "~snapshot", "@sharebin", "@tmp",  # NAS
     }
 )  # fmt: skip
-_BEGINNINGS = (".", "~$", "._")
+_BEGINNINGS = (".", "~$", "$recycle.bin", "$windows.~", "$extend", "@eadir", "@syno", "thumbs.db:")
+_NUMBERED = re.compile(r"found\.\d{3}")  # of Windows' disk check
 _SHOWN = 5
 _LONGEST_ENDING = 12
 
 
 def is_leftover(name: str) -> bool:
     """Return True for the name of a file or folder that a system or program has left: __MACOSX, ._cat.jpg, @eaDir."""
-    return name.startswith(_BEGINNINGS) or name.lower() in _NAMES
+    name = name.lower()
+    return name.startswith(_BEGINNINGS) or name in _NAMES or _NUMBERED.fullmatch(name) is not None
 
 
 @dataclass

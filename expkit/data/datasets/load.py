@@ -195,7 +195,7 @@ def _kept(splits: Splits, split: str, data: ImageDataset, listed: Mapping[str, s
     own = splits if splits.val is not None else replace(splits, held_out=True)
     keep = [index for index in range(len(data)) if own.listed_name(split, data.sample_name(index)) not in listed]
     if not keep:
-        raise ConfigError(f"dataset.exclude: the list leaves no sample of {split}; shorten it, or mend the files")
+        raise ConfigError(f"dataset.exclude: the list leaves no sample of {split}; shorten it, or repair the files")
     return (data if len(keep) == len(data) else Subset(data, np.array(keep))), len(data) - len(keep)
 
 

@@ -20,6 +20,10 @@ _ROLES: dict[str, Role] = {
     "test": "test", "testing": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
 _FURTHER = re.compile(r"(set|data|images|imgs|split|folder)$")
+# Names of splits only where folders hold the same classes.
+_SHORT: dict[str, Role] = {"tr": "train", "trn": "train", "va": "val", "vl": "val", "vld": "val", "minival": "val",
+                           "te": "test", "tst": "test", "tests": "test"}  # fmt: skip
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def role_of(name: str) -> Role | None:
@@ -58,13 +62,14 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
     whether a validation split is looked for.
     """
     tops = visible_folders(folder)
-    roles = by_role(tops) or _by_part_of_name(folder, tops)
-    if not roles and len(tops) == 1 and len(by_role(inner := visible_folders(folder / tops[0]))) > 1:
-        problem = f"'{folder}' holds the folder {tops[0]}, which holds {', '.join(inner[:5])}"
-        raise ConfigError(f"{option}: {problem}; set {as_override(option, folder / tops[0])}")
+    roles: Mapping[Role, list[str]] = by_role(tops)
+    if not ("train" in roles and len(roles) > 1):
+        roles = _by_part_of_name(folder, tops, roles)
+    if not roles and len(tops) == 1:
+        _refuse_one_folder(folder, option)
     named = [name for names in roles.values() for name in names]
     siblings = [name for name in tops if name not in named]
-    inside = {name: set(visible_folders(_innermost(folder / name))) for name in named}
+    inside = {name: _inside(folder / name) for name in named}
     if "train" in roles and (len(roles) > 1 or (not siblings and all(inside.values()))):
         return _with_train_folder(folder, roles, siblings, inside, option, needs_val)
     beside = {role: [name for name in names if inside[name] & set(siblings)] for role, names in roles.items()}
@@ -73,6 +78,7 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
             f"{option}: '{folder}' holds {', '.join(named)} but no training folder; set {option} to the folder that"
             " holds the training images' classes"
         )
+    _refuse_unknown_splits(folder, roles, siblings, option)
     if beside.get("train"):
         raise ConfigError(
             f"{option}: '{folder}' holds classes, and a folder {beside['train'][0]} with the same ones; set"
@@ -85,17 +91,57 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
     return SplitFolders(folder, [name for name in tops if name not in apart], val, _tests(folder, beside), notes)
 
 
-def _by_part_of_name(folder: Path, tops: Collection[str]) -> dict[Role, list[str]]:
-    """Return the folders whose names hold that of a split (seg_train, cifar-test), where two splits hold one class."""
-    parts = {name: by_role(re.split(r"[^A-Za-z]+", name)) for name in tops}
-    roles: dict[Role, list[str]] = {}
-    for name, found in parts.items():
-        if len(found) == 1:
-            roles.setdefault(next(iter(found)), []).append(name)
-    if len(roles) < 2:
-        return {}
-    inside = [{one for name in names for one in visible_folders(_innermost(folder / name))} for names in roles.values()]
-    return roles if any(one & other for one, other in combinations(inside, 2)) else {}
+def _inside(folder: Path) -> set[str]:
+    """Return the folders that a split's folder holds, none where it may not be read."""
+    try:
+        return set(visible_folders(_innermost(folder)))
+    except PermissionError:
+        return set()
+
+
+def _by_part_of_name(folder: Path, tops: Collection[str], roles: Mapping[Role, list[str]]) -> Mapping[Role, list[str]]:
+    """Add the folders whose names hold that of a split (seg_train, PublicTest), where two splits hold one class."""
+    found = {role: list(names) for role, names in roles.items()}
+    for name in tops:
+        if role_of(name):
+            continue
+        words = _PARTS.findall(name)
+        own = {role for word in words if (role := role_of(word) or _SHORT.get(word.lower()))}
+        if len(own) == 1:
+            found.setdefault(own.pop(), []).append(name)
+    if len(found) < 2:
+        return roles
+    inside = [{one for name in names for one in _inside(folder / name)} for names in found.values()]
+    return found if any(one & other for one, other in combinations(inside, 2)) else roles
+
+
+def _refuse_one_folder(folder: Path, option: str) -> None:
+    """Raise ConfigError where an archive's one folder lies around that of the classes or splits."""
+    place = folder
+    while len(tops := visible_folders(place)) == 1 and not (place / tops[0]).is_symlink():
+        place /= tops[0]
+    if place != folder and len(tops) > 1:
+        inner = place.relative_to(folder).as_posix()
+        shown = ", ".join(tops[:5]) + ", …" * (len(tops) > 5)
+        problem = f"'{folder}' holds the folder {inner}, which holds {shown}"
+        raise ConfigError(f"{option}: {problem}; set {as_override(option, place)}")
+
+
+def _refuse_unknown_splits(folder: Path, roles: Mapping[Role, list[str]], siblings: Sequence[str], option: str) -> None:
+    """Raise ConfigError where other folders hold the same classes as that of a split: they are splits, too."""
+    named = [name for names in roles.values() for name in names]
+    classes = {one for name in named for one in _inside(folder / name)}
+    alike = {name: both for name in siblings if (both := _inside(folder / name) & classes)}
+    if not alike:
+        return
+    names = ", ".join(sorted([*named, *alike]))
+    same = ", ".join(sorted(set.union(*alike.values()))[:3])
+    train = roles["train"][0] if "train" in roles else next(iter(alike))
+    remedy = f"set {as_override(option, folder / train)} to train on that one"
+    raise ConfigError(
+        f"{option}: the folders {names} of '{folder}' hold the same folders ({same}), so they look like splits;"
+        f" {remedy}, or rename {', '.join(named)} if these are classes"
+    )
 
 
 def _of_same_folders(folder: Path, tops: Sequence[str]) -> list[str]:

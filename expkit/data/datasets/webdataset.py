@@ -3,6 +3,7 @@
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import EXTENSIONS, existing_folder
-from expkit.data.datasets.leftovers import is_leftover
+from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.datasets.split_names import Role, role_of
 from expkit.data.decode import BadImage
 from expkit.registry import ConfigError, datasets
+from expkit.wording import counted
 
 _LONGEST_LABEL = 200  # characters of a .cls file
 _ALL = "*.tar"
@@ -38,11 +40,16 @@ def webdataset(
     files = [path for path in files if path not in val_files]
     if not files:
         raise ConfigError(f"dataset.shards: all that '{shards}' names are for validation; name others to train on")
-    train, val = ([sample for path in some for sample in read_index(path)] for some in (files, val_files))
+    passed = Unread()
+    train, val = ([sample for path in some for sample in read_index(path, passed)] for some in (files, val_files))
     if not train:
         raise ConfigError(f"dataset.shards: no image with a .cls file is in '{files[0]}'; is it a WebDataset shard?")
     names = classes or _names([*train, *val])
-    return Splits(ShardImages(folder, train, names), ShardImages(folder, val, names) if val else None, notes)
+    return Splits(
+        ShardImages(folder, train, names),
+        ShardImages(folder, val, names) if val else None,
+        [*notes, *passed.all_notes()],
+    )
 
 
 class Sample(NamedTuple):
@@ -53,6 +60,30 @@ class Sample(NamedTuple):
     size: int
     key: str
     label: str
+
+
+@dataclass
+class Unread(PassedOver):
+    """What lies in shards besides samples. unlabelled: images without a .cls file; pictureless: .cls
+    files without an image; cut: shards that end too early."""
+
+    unlabelled: list[str] = field(default_factory=list)
+    pictureless: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+
+    def all_notes(self) -> list[str]:
+        """Return a sentence for each kind."""
+        notes = self.notes()
+        if self.unlabelled:
+            found = counted(len(self.unlabelled), "image")
+            notes.append(f"passed over {found} without a .cls file (e.g. {self.unlabelled[0]})")
+        if self.pictureless:
+            found = counted(len(self.pictureless), ".cls file")
+            notes.append(f"passed over {found} without an image that can be read (e.g. {self.pictureless[0]})")
+        if self.cut:
+            found = counted(len(self.cut), "shard")
+            notes.append(f"warning: {found} without a tar file's end, perhaps cut off in a copy: {self.cut[0]}")
+        return notes
 
 
 def _shards(folder: Path, pattern: str, option: str) -> list[Path]:
@@ -95,7 +126,7 @@ def _role(path: Path) -> Role | None:
     return next((role for word in words if (role := role_of(word))), None)
 
 
-def read_index(path: Path) -> Iterator[Sample]:
+def read_index(path: Path, passed: Unread) -> Iterator[Sample]:
     """Yield a shard's samples in their order; only headers and labels are read. Raises ConfigError."""
     places: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
@@ -103,7 +134,8 @@ def read_index(path: Path) -> Iterator[Sample]:
         with tarfile.open(path, "r:") as shard:  # compressed ones cannot be read by position
             for member in shard:
                 place = Path(member.name)
-                if any(map(is_leftover, place.parts)):
+                if left := next(filter(is_leftover, place.parts), ""):
+                    passed.leftover(left)
                     continue
                 key, _, ending = place.name.partition(".")
                 key = (place.parent / key).as_posix()
@@ -111,12 +143,24 @@ def read_index(path: Path) -> Iterator[Sample]:
                     places.setdefault(key, (member.offset_data, member.size))
                 elif ending == "cls" and member.size <= 4 * _LONGEST_LABEL and (file := shard.extractfile(member)):
                     labels[key] = _label(file.read(), f"{path}: {member.name}")
+            if not _has_end(path, shard.offset):
+                passed.cut.append(str(path))
     except (OSError, tarfile.TarError, ValueError) as error:  # numbers in headers that are none
         problem = f"'{path}' is no plain tar file: {error}; unpack a compressed one"
         raise ConfigError(f"dataset.root: {problem}") from error
+    passed.pictureless += [f"{path}: {key}" for key in labels if key not in places]
     for key, (offset, size) in places.items():
         if key in labels:
             yield Sample(path, offset, size, key, labels[key])
+        else:
+            passed.unlabelled.append(f"{path}: {key}")
+
+
+def _has_end(path: Path, offset: int) -> bool:
+    """Return True if a tar file has its closing block of zeros behind its last file."""
+    with open(path, "rb") as file:
+        file.seek(max(offset - tarfile.BLOCKSIZE, 0))
+        return tarfile.NUL * tarfile.BLOCKSIZE in (file.read(tarfile.BLOCKSIZE), file.read(tarfile.BLOCKSIZE))
 
 
 def _label(content: bytes, place: str) -> str:

@@ -80,3 +80,17 @@ def test_a_mistake_is_told(
     table(images).save_to_disk(tmp_path / "data")
     with pytest.raises(ConfigError, match=says):
         datasets.build({"name": "huggingface", "root": str(tmp_path / "data"), **change})
+
+
+def test_leftovers_among_parquet_files_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: list[Path]
+) -> None:
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "data"
+    for name in ("data/train-0.parquet", "data/test-0.parquet", "$RECYCLE.BIN/train-0.parquet", "@eaDir/x.parquet"):
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        table(images[:10]).to_parquet(root / name)
+    (root / "data/train-1.parquet.part").write_bytes(b"x")
+    splits = load({"name": "huggingface", "root": str(root)})
+    assert (len(splits.train), len(splits.val or [])) == (10, 10)
+    assert "passed over 2 leftovers of other programs ($RECYCLE.BIN, @eaDir)" in splits.notes

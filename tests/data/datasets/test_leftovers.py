@@ -17,7 +17,8 @@ from expkit.trained import collect_images
 from tests.forks import Forks
 
 FOLDERS = ["__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trash-1000",
-           "lost+found", "#recycle", ".git", "__pycache__", ".AppleDouble", ".thumbnails"]  # fmt: skip
+           "lost+found", "#recycle", ".git", "__pycache__", ".AppleDouble", ".thumbnails",
+           "LOST.DIR", "FOUND.001", "$WINDOWS.~BT", "~snapshot", "@SynoResource"]  # fmt: skip
 FILES = ["._1.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r", ".hidden.png", "~$1.jpg"]
 
 

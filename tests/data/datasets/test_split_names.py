@@ -46,6 +46,8 @@ def test_names_in_use(word: str, role: str | None) -> None:
         (("Training", "Testing"), None, 1), (("TRAIN", "VALIDATION"), "VALIDATION", 0),
         (("train", "dev", "test", "holdout"), "dev", 2), (("training_set", "test_set"), None, 1),
         (("train", "test", "extra"), None, 1), (("train",), None, 0), (("seg_train", "seg_test", "seg_pred"), None, 1),
+        (("Training", "PublicTest", "PrivateTest"), None, 2), (("trn", "tst"), None, 1),
+        (("train", "minival"), "minival", 0),
         (("pets-Train", "pets-Valid"), "pets-Valid", 0), (("train", "Hold_Out"), None, 1),
     ],
 )  # fmt: skip
@@ -113,6 +115,9 @@ def test_unlabelled_test_images_are_kept_apart(image_files: Write) -> None:
             "hold splits themselves .a/test, a/train, b/train.; arrange",
         ),
         (("images/train/a/1.jpg", "images/val/a/1.jpg"), "set dataset.root=.*/x/images"),
+        (("one/two/train/a/1.jpg", "one/two/test/a/1.jpg"), "set dataset.root=.*/x/one/two"),
+        (("train/a/1.jpg", "query/a/1.jpg", "gallery/a/1.jpg"), "look like splits; set dataset.root=.*/x/train to"),
+        (("train_clean/a/1.jpg", "train_noisy/a/1.jpg", "val/a/1.jpg"), "only one folder can be the training split"),
         (("a/1.jpg", "b/1.jpg", "train/a/1.jpg"), "holds classes, and a folder train with the same ones"),
     ],
 )

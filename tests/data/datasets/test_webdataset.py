@@ -9,7 +9,7 @@ from torch import Tensor
 
 import expkit
 from expkit.data.datasets import load
-from expkit.data.datasets.webdataset import read_index
+from expkit.data.datasets.webdataset import Unread, read_index
 from expkit.data.decode import decode_file
 from expkit.registry import ConfigError, datasets
 
@@ -83,7 +83,30 @@ def test_the_library_reads_the_same(tmp_path: Path, images: list[Path]) -> None:
     expected = [
         (sample["__key__"], sample["cls"].decode()) for sample in library.WebDataset(str(path), shardshuffle=False)
     ]
-    assert [(sample.key, sample.label) for sample in read_index(path)] == expected
+    assert [(sample.key, sample.label) for sample in read_index(path, Unread())] == expected
+
+
+def test_what_is_no_sample_is_counted(tmp_path: Path, images: list[Path]) -> None:
+    files = {f"{n}.{ending}": data for n in range(6)
+             for ending, data in (("jpg", images[n].read_bytes()), ("cls", b"%d" % (n % 2)))}  # fmt: skip
+    more = {
+        "._1.jpg": b"x",
+        "__MACOSX/._1.cls": b"9",
+        "@eaDir/1.jpg": b"x",
+        "7.jpg": b"x",
+        "8.heic": b"x",
+        "8.cls": b"1",
+    }
+    shard(tmp_path / "a.tar", files | more)
+    whole = shard(tmp_path / "b.tar", files).read_bytes()
+    shard(tmp_path / "empty.tar", {})
+    (tmp_path / "b.tar").write_bytes(whole[: whole.index(b"4.jpg")])
+    splits = load({"name": "webdataset", "root": str(tmp_path), "val_fraction": 0.0})
+    notes = "\n".join(splits.notes)
+    assert len(splits.train) == 10
+    for said in ("passed over 3 leftovers", "1 image without a .cls file", "1 .cls file without an image",
+                 f"warning: 1 shard without a tar file's end, perhaps cut off in a copy: {tmp_path}/b"):  # fmt: skip
+        assert said in notes
 
 
 def test_a_run_trains_on_shards(tmp_path: Path, images: list[Path]) -> None:
