@@ -46,7 +46,7 @@ def launch(
     """Compose and check every job first, and only then start them: job(config, overrides).
 
     sweep: runs the jobs of a sweep whose launcher is our pool; without one they run here, one after the other. dry:
-    hands a plan to it in any case. Raises ConfigError for whatever a user can mend; nothing has been acted upon then.
+    hands a plan to it in any case. Raises ConfigError for whatever a user can fix; nothing has been acted upon then.
     """
     arguments, parsed = _parsed(arguments)
     if parsed.shell_completion and _answered(parsed.overrides):

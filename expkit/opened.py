@@ -76,7 +76,7 @@ class Opened:
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
 
     def train(self, began: float) -> Ending:
-        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to mend."""
+        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
         lines = {"run": self.folder.name, **self.job.lines}
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.runner.step))

@@ -76,7 +76,7 @@ def train_as_rank(
     """Do this rank's part of a run; returns (how it ended, the run folder).
 
     opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
-    once signals are answered. Raises ConfigError, and what is not a user's to mend.
+    once signals are answered. Raises ConfigError, and what is not a user's to fix.
     """
     began = time.perf_counter()
     layout = layout_of(config)
@@ -132,7 +132,7 @@ class Follower:
             loader.report = lambda bad: print(json.dumps({"cannot be read": bad.location, "reason": bad.reason}))
 
     def train(self, began: float) -> Ending:
-        """Run the job; returns how it ended, unless what ended it is not a user's to mend."""
+        """Run the job; returns how it ended, unless what ended it is not a user's to fix."""
         with self.job.parts.interruption.heard():
             try:
                 self.job.runner.run()

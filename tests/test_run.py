@@ -259,7 +259,7 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
         ("model.name=own", "model.name: no model is called 'own'; mine.py registers it: add --plugin mine.py"),
     ],
 )
-def test_a_newcomers_line_is_answered_with_the_cure(commands: Forks, words: str, told: str, tmp_path: Path) -> None:
+def test_a_newcomers_line_is_answered_with_the_fix(commands: Forks, words: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text('@models.register("own")\ndef own(): ...\n')
     done = commands.run(tmp_path, *words.split(" "))
     assert done.returncode == 2

@@ -74,7 +74,7 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
     def __getitems__(self, places: Places) -> Batch | Exception:
         """Return a whole batch, stacked as uint8 by the worker itself.
 
-        What a user can mend comes back as a value: raised in a worker, it would lose its type on the way.
+        What a user can fix comes back as a value: raised in a worker, it would lose its type on the way.
         """
         whole = self.dataset.images(places.indices) if self.in_batches and len(places.indices) else None
         try:

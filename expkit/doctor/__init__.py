@@ -1,1 +1,1 @@
-"""The doctor: looks at a data set and at the machine before training, and says what cures what is wrong."""
+"""The doctor: looks at a data set and at the machine before training, and says what fixes what is wrong."""

@@ -1,4 +1,4 @@
-"""python -m expkit.doctor: examines a data set and this machine before training, and says what cures what is wrong."""
+"""python -m expkit.doctor: examines a data set and this machine before training, and says what fixes what is wrong."""
 
 import argparse
 import shlex
@@ -16,14 +16,14 @@ python -m expkit.doctor [--plugin FILE.py] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
 Takes the overrides of python -m expkit.run, reads every image once, and looks at the machine. Reports unreadable and
 equal images, leaks between train and val, the classes, sizes, mean and std, and draws samples and transforms.
-Exit code: 0 all well, 1 something should be cured, 2 a mistake in the command.
+Exit code: 0 all well, 1 something should be fixed, 2 a mistake in the command.
 
   python -m expkit.doctor dataset=dogcat dataset.root=FOLDER
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 all well, 1 something should be cured, 2 a user's mistake, 130 Ctrl+C."""
+    """Run the command line. Exit codes: 0 all well, 1 something should be fixed, 2 a user's mistake, 130 Ctrl+C."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE")

@@ -14,7 +14,7 @@ from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
 from expkit.doctor.duplicates import judge as judge_duplicates
 from expkit.doctor.finding import Finding, listed
-from expkit.doctor.lists import Cures, write_duplicates, write_lists
+from expkit.doctor.lists import Fixes, write_duplicates, write_lists
 from expkit.doctor.machine import judge_machine
 from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
 from expkit.doctor.pictures import choose, draw_samples, draw_transforms
@@ -37,7 +37,7 @@ _EVENING_OUT = ("class_balanced", "weighted", "WeightedRandomSampler")
 def examine(config: Config, console: Console, run_command: str) -> bool:
     """Examine a checked config's data and this machine; return whether all is well. Raises ConfigError.
 
-    run_command: what would train on this config, to be shown with the cures.
+    run_command: what would train on this config, to be shown with the fixes.
     """
     options: DataOptions = datasets.shared(config["dataset"])
     device: torch.device = devices.build(config["device"])
@@ -49,7 +49,7 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
             found = scan(collection, usable_cores(), options.timeout, on_read)
         set_unfit_aside(config, found)
         report.print_scan(console, found)
-        findings, cures = judge_scan(config, found, folder)
+        findings, fixes = judge_scan(config, found, folder)
         statistics = collect(found) if len(found.readable("train")) else None
         size = _NO_IMAGE
         if statistics:
@@ -57,7 +57,7 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
         needs = measure_needs(config, splits.train, *size)
         findings += judge_machine(needs, measure_machine(config["output_dir"], device))
         report.write_findings(folder, config["dataset"], found, findings, statistics)
-        report.print_all(console, folder, findings, statistics, f"{run_command} {cures.best}" if cures.best else "")
+        report.print_all(console, folder, findings, statistics, f"{run_command} {fixes.best}" if fixes.best else "")
     return not any(finding.level == "problem" for finding in findings)
 
 
@@ -84,12 +84,12 @@ def set_unfit_aside(config: Config, found: Scan) -> None:
                 del found.readings[number]
 
 
-def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding], Cures]:
+def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding], Fixes]:
     """Write the lists of unreadable and of equal images; return what they mean, and what leaves them out."""
     groups = find_groups(found.collection, found.readings, found.processes)
-    cures = write_lists(folder, found, groups, config["dataset"].get("exclude"))
+    fixes = write_lists(folder, found, groups, config["dataset"].get("exclude"))
     write_duplicates(folder, groups, found.collection)
-    findings = judge_duplicates(groups, found.collection, cures.surplus)
+    findings = judge_duplicates(groups, found.collection, fixes.surplus)
     for numbers, about, what in (
         (found.unfit, "images", "too thin for the transforms"),
         (found.bad.keys() - found.unfit, "files", "cannot be read"),
@@ -97,9 +97,9 @@ def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding]
         if numbers:
             names = listed([found.collection.name(number) for number in sorted(numbers)])
             says = f"{counted(len(numbers), 'image')} {what}: {names}"
-            remedy = cures.bad or "replace them, or remove their class: without them a class or a split has no image"
+            remedy = fixes.bad or "replace them, or remove their class: without them a class or a split has no image"
             findings.insert(0, Finding("problem", about, says, remedy))
-    return findings, cures
+    return findings, fixes
 
 
 def try_config(

@@ -1,4 +1,4 @@
-"""What the doctor says: a finding, how grave it is, and what cures it."""
+"""What the doctor says: a finding, how grave it is, and what fixes it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,8 @@ Level = Literal["problem", "note"]
 class Finding:
     """One thing worth saying.
 
-    level: a "problem" should be cured before training and makes the exit code 1, a "note" is only worth knowing.
-    about: files, duplicates, classes, images, transforms or machine. remedy: an override, or what else cures it.
+    level: a "problem" should be fixed before training and makes the exit code 1, a "note" is only worth knowing.
+    about: files, duplicates, classes, images, transforms or machine. remedy: an override, or what else fixes it.
     """
 
     level: Level

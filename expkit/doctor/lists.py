@@ -18,7 +18,7 @@ SURPLUS_NAME = "exclude.json"
 
 
 @dataclass(frozen=True)
-class Cures:
+class Fixes:
     """Overrides: `bad` leaves out what cannot be read; `surplus` also the images that leak or contradict each other.
 
     One that would leave no image of a split or a class is "": no run could begin with it.
@@ -33,7 +33,7 @@ class Cures:
         return self.surplus or self.bad
 
 
-def write_lists(folder: Path, found: Scan, groups: Sequence[Group], earlier: str | None) -> Cures:
+def write_lists(folder: Path, found: Scan, groups: Sequence[Group], earlier: str | None) -> Fixes:
     """Write the lists that are not empty. earlier: a list that the config excludes already, which stays part of them.
 
     Raises ConfigError when the earlier list cannot be read.
@@ -45,7 +45,7 @@ def write_lists(folder: Path, found: Scan, groups: Sequence[Group], earlier: str
     without_bad = _write(folder / LIST_NAME, known | bad) if bad else ""
     without_surplus = _write(folder / SURPLUS_NAME, known | surplus | bad) if surplus else ""
     left_out = {*found.bad, *(number for _, number in doubled)}
-    return Cures(
+    return Fixes(
         without_bad if _leaves_enough(found.collection, found.bad) else "",
         without_surplus if _leaves_enough(found.collection, left_out) else "",
     )

@@ -81,14 +81,14 @@ def print_scan(console: Console, found: Scan) -> None:
 def print_all(
     console: Console, folder: Path, findings: list[Finding], statistics: Statistics | None, next_command: str
 ) -> None:
-    """Print the statistics, the findings with their cures, what to type next, and where everything lies."""
+    """Print the statistics, the findings with their fixes, what to type next, and where everything lies."""
     if statistics:
         _print_statistics(console, statistics)
     console.print()
     for finding in sorted(findings, key=lambda finding: finding.level == "note"):
         say(console, finding.level, f"{finding.about}: {finding.sentence}", _COLOURS[finding.level])
         if finding.remedy:
-            say(console, "", f"cure: {finding.remedy}")
+            say(console, "", f"fix: {finding.remedy}")
     _print_verdict(console, findings)
     if next_command:
         say(console, "then", next_command)
@@ -100,9 +100,9 @@ def _print_verdict(console: Console, findings: Sequence[Finding]) -> None:
     problems = sum(finding.level == "problem" for finding in findings)
     notes = counted(len(findings) - problems, "note")
     if problems:
-        say(console, "verdict", f"{counted(problems, 'problem')} to cure before training, {notes}", "bold red")
+        say(console, "verdict", f"{counted(problems, 'problem')} to fix before training, {notes}", "bold red")
     else:
-        say(console, "verdict", f"nothing to cure, {notes}", "bold green")
+        say(console, "verdict", f"nothing to fix, {notes}", "bold green")
 
 
 def _print_statistics(console: Console, statistics: Statistics) -> None:

@@ -92,7 +92,7 @@ def test_good_data_ends_with_0_and_says_where_everything_lies(pets: Path, capsys
     }  # fmt: skip
     for path in folder.iterdir():
         assert f"see      {path}\n" in printed
-    assert "verdict  nothing to cure, 0 notes" in printed
+    assert "verdict  nothing to fix, 0 notes" in printed
     assert "10 images (8 train, 2 val), 2 classes" in printed
     assert json.loads((folder / "duplicates.json").read_text()) == []
     assert json.loads((folder / "findings.json").read_text())["findings"] == []
@@ -106,7 +106,7 @@ def test_notes_alone_end_with_0(pets: Path, capsys: pytest.CaptureFixture[str]) 
         (pets / f"dog/{number}.jpg").unlink()
     assert doctor("dataset=image_folder", "dataset.root=pets", "dataset.num_workers=1") == 0
     printed = capsys.readouterr().out
-    assert "note     classes: 4 images of cat, 2 of dog: 2.0 to 1\n         cure: sampler=class_balanced" in printed
+    assert "note     classes: 4 images of cat, 2 of dog: 2.0 to 1\n         fix: sampler=class_balanced" in printed
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_files_that_hang_or_kill_are_named_and_the_rest_is_examined(hostile: lis
     }
     assert {"cat/1.jpg", "dog/torn.jpg"} < set(read_bad_files(f"{folder}/exclude.json"))
     assert (
-        f"problem  files: 2 images cannot be read: cat/hangs.jpg, dog/kills.jpg\n         cure: {bad}\n" in done.stdout
+        f"problem  files: 2 images cannot be read: cat/hangs.jpg, dog/kills.jpg\n         fix: {bad}\n" in done.stdout
     )
     assert f"then     python -m expkit.run --plugin mine.py dataset=hostile {more}\n" in done.stdout
     assert json.loads((folder / "findings.json").read_text())["unreadable"] == 2
@@ -203,7 +203,7 @@ def test_real_files_one_of_them_empty(
     monkeypatch.chdir(tmp_path)
     assert doctor("dataset=dogcat", f"dataset.root={real_data}/dogcat_book/dogcat_wrong", "dataset.num_workers=1") == 1
     assert read_bad_files(str(only_folder())) == {"dog.wrong.jpg": "the file is empty"}
-    assert "verdict  1 problem to cure" in capsys.readouterr().out
+    assert "verdict  1 problem to fix" in capsys.readouterr().out
 
 
 def test_hostile_real_files_do_not_stop_it(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

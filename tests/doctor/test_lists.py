@@ -26,9 +26,9 @@ def pets(tmp_path: Path) -> Scan:
 def test_both_lists_can_be_read_by_a_run(pets: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
-    cures = write_lists(Path("out"), pets, find_groups(pets.collection, pets.readings), None)
-    assert (cures.bad, cures.surplus) == ("dataset.exclude=out/bad_files.json", "dataset.exclude=out/exclude.json")
-    assert cures.best == cures.surplus
+    fixes = write_lists(Path("out"), pets, find_groups(pets.collection, pets.readings), None)
+    assert (fixes.bad, fixes.surplus) == ("dataset.exclude=out/bad_files.json", "dataset.exclude=out/exclude.json")
+    assert fixes.best == fixes.surplus
     assert read_bad_files("out/bad_files.json") == {"cat/1.jpg": "the file is empty"}
     assert read_bad_files("out/exclude.json") == {
         "cat/1.jpg": "the file is empty",
@@ -44,8 +44,8 @@ def test_what_was_excluded_before_stays_excluded(pets: Scan, tmp_path: Path) -> 
 
 def test_no_list_is_written_for_nothing(pets: Scan, tmp_path: Path) -> None:
     pets.bad.clear()
-    cures = write_lists(tmp_path, pets, [], None)
-    assert cures.best == ""
+    fixes = write_lists(tmp_path, pets, [], None)
+    assert fixes.best == ""
     assert not list(tmp_path.glob("*.json"))
 
 

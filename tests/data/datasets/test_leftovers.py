@@ -134,8 +134,8 @@ def test_the_doctor_gives_no_remedy_that_a_run_refuses(tmp_path: Path, image_fil
     Image.effect_noise((40, 36), 70).convert("RGB").save(root / "eel/0.jpg")
     Image.effect_noise((40, 36), 70).convert("RGB").save(root / "eel/1.jpg")
     found = scan(Collection(load({"name": "image_folder", "root": str(root)})), 1, 30)
-    cures = write_lists(tmp_path / "out", found, find_groups(found.collection, found.readings), None)
-    load({"name": "image_folder", "root": str(root), "exclude": cures.best.partition("=")[2]})
+    fixes = write_lists(tmp_path / "out", found, find_groups(found.collection, found.readings), None)
+    load({"name": "image_folder", "root": str(root), "exclude": fixes.best.partition("=")[2]})
 
 
 def test_the_doctor_s_last_line_works(tmp_path: Path, image_files: Callable[..., Path], commands: Forks) -> None:
