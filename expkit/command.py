@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+import expkit
 from expkit.disk import disk_fault
 from expkit.escaping import escape_output, escaped_output, one_line
 from expkit.registry import ConfigError
@@ -90,6 +91,9 @@ def run_as_program(main: Callable[[], object]) -> None:
     code is that of sys.exit. mypy ends like this too. An exception ends as ever, and so does everything where a
     debugger or a profiler has called this, or python -i, for they go on afterwards.
     """
+    if "--version" in sys.argv[1:]:
+        print(f"expkit {expkit.__version__}")
+        return
     if _is_called_by_others():
         with escaped_output():
             main()

@@ -147,4 +147,5 @@ def as_override(key: str, text: object) -> str:
     is_plain = re.fullmatch(r"[A-Za-z_./][\w./@+-]*", str(text), re.ASCII) and not re.fullmatch(
         r"(?i)true|false|null|nan|inf", str(text)
     )
-    return shlex.quote(f"{key}={text if is_plain else quoted(str(text))}")
+    value = text if is_plain else quoted(str(text).replace("${", "\\${"))  # ${ would be a reference
+    return shlex.quote(f"{key}={value}")

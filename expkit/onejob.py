@@ -129,7 +129,9 @@ def plain(config: DictConfig) -> Config:
             raise ConfigError(*(f"{key}: is needed; give it as {key}=…" for key in missing))
         return to_plain(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {first_lines(error)}") from error
+        hint = "; where ${ is part of a text, write \\${" if "Interpolation" in type(error).__name__ else ""
+        key = getattr(error, "full_key", None) or "config"
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}{hint}") from error
 
 
 _EXTRAS = {
@@ -151,6 +153,8 @@ def in_our_words(error: Exception) -> str:
         whole = as_override(key, values)
         single = f"{whole} for one text" if takes_text(key) else f"{key}=[{values}] for a list"
         return f"{key}: {values} are several values; add -m to run each of them, or write {single}"
+    if made := re.match(r"Sweep parameters '([^=]+)=(.*)' requires --multirun$", text):
+        return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
     if "Could not override '" in text:
         key = text.split("Could not override '", 1)[1].split("'", 1)[0]
         return _unknown_key(key)

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class Registry:
 
         variable = next((word for word, value in globals().items() if value is self), "")
         file = file_with(variable, name, Path.cwd())
-        return f"; {file} registers it: add --plugin {file}" if file else ""
+        return f"; {file} registers it: add --plugin {shlex.quote(str(file))}" if file else ""
 
     def _see(self) -> str:
         return f"see `python -m expkit.run --list {self.group}`"

@@ -42,6 +42,8 @@ def as_meant(words: list[str], several: bool = False, typed_only: bool = False) 
 
 
 def _as_meant(word: str, several: bool, typed_only: bool) -> str:
+    if word.startswith("="):
+        raise ConfigError(f"command line: '{word}' names no key; an override is KEY=VALUE")
     if not (match := _WORD.fullmatch(word)) or match[2].startswith("sweep."):
         return word
     sign, key, text = match.groups()
@@ -74,7 +76,12 @@ def _unreadable(key: str, text: str) -> str:
 
 def _choice(group: str, text: str) -> str:
     """Return the choice of a group that `null` asks for. Raises ConfigError where there must be one."""
-    if text.strip().lower() != "null":
+    inner = text.strip()
+    if group in _NONE and inner[:1] == "[" and inner[-1:] == "]":
+        named = split(inner[1:-1])
+        kept = [one for one in named if one.strip().lower() not in ("null", "")]
+        return (text if kept == named else f"[{','.join(kept)}]") if kept else _NONE[group]
+    if inner.lower() != "null":
         return text if _parsed(f"key={text}") or re.match(r"\W*\w*\(|[\[{]", text) else quoted(text)
     if group not in _NONE:
         raise ConfigError(f"{group}: null chooses nothing, and there must be a choice; leave it out, or name one")

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+import expkit
 from expkit.user_folders import cache_folder, expanded
 from expkit.visdom_server import install_command, listen, own_names, serve, without_slow_imports
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--host", action="append", default=[], metavar="NAME", help="a name by which a proxy or others reach the server"
     )
     parser.add_argument("--page", default=str(cache_folder() / "visdom"), help="where the page's scripts are kept")
+    parser.add_argument("--version", action="version", version=f"expkit {expkit.__version__}")
     given = parser.parse_args(arguments)
     try:
         _start(given)

@@ -43,6 +43,7 @@ def test_asking_for_the_version_imports_little() -> None:
     assert done.stdout == f"{version('expkit')} []\n"
 
 
-def test_the_package_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "expkit", "--version"], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("module", ["expkit", "expkit.doctor", "expkit.visdom", "expkit.predict"])
+def test_every_command_knows_its_version(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"expkit {version('expkit')}\n"

@@ -12,11 +12,12 @@ from expkit.assembly import check
 from expkit.composing import guarded
 from expkit.config import launch
 from expkit.data.datasets import load
+from expkit.escaping import as_override, quoted
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import plan_jobs
 from expkit.onejob import Place, compose_one, plain
 from expkit.registry import ConfigError
-from expkit.texts import as_meant, quoted, split
+from expkit.texts import as_meant, split
 from expkit.training.options import RunOptions
 
 
@@ -77,6 +78,17 @@ def test_folders_of_any_name_are_found(
 def test_the_line_of_a_message_works_in_a_shell(name: str) -> None:
     word = f"hydra.sweep.dir={quoted(name)}"
     assert config(*shlex.split(shlex.quote(word).replace("hydra.sweep.dir", "name")))["name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", [*ODD, "a,b", "x,(y", "choice(1", "[a", "a\\", 'q"\\', "${x}", "a${b}c", " a", "it's, {x}"]
+)
+def test_what_a_message_says_as_override_is_the_text(name: str) -> None:
+    (word,) = shlex.split(as_override("checkpoint.resume", name))
+    with guarded():
+        assert config(word)["checkpoint"]["resume"] == name
+        (word,) = as_meant([word], several=True)
+        assert config(word)["checkpoint"]["resume"] == name
 
 
 @pytest.mark.parametrize("word", ["dataset.root=a,b", "dataset.root=x,[y]", "hydra.run.dir=a(b", "hydra.run.dir=[a"])
@@ -156,6 +168,14 @@ def test_null_is_one_value_of_a_sweep() -> None:
         words = as_meant(["experiment=debug,null", "model=glob(small*)"], several=True)
         jobs = list(plan_jobs(words, True, Place()).jobs or ())
     assert [job.overrides[0] for job in jobs] == ["experiment=debug"] * 2 + ["experiment=none"] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "chosen"),
+    [("[tensorboard,null]", ["tensorboard"]), ("[null]", []), ("[null,null]", []), ("[Null, visdom]", ["visdom"])],
+)
+def test_null_in_a_list_chooses_nothing_more(word: str, chosen: list[str]) -> None:
+    assert [*(config(f"logger={word}")["logger"] or {})] == chosen
 
 
 @pytest.mark.parametrize(

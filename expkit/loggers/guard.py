@@ -1,5 +1,6 @@
 """The one place where the runner hands over what happens: no logger behind it can end or slow a run."""
 
+import shlex
 import sys
 import threading
 import time
@@ -129,7 +130,8 @@ class LoggerGuard:
         return [(backend.title, backend.where()) for backend in backends if backend.where()]
 
     def _left(self, name: str) -> str:
-        return f"warning: {name} has not got everything; python -m expkit.replay {self._folder} logger={name} fills it"
+        command = f"python -m expkit.replay {shlex.quote(str(self._folder))} logger={name}"
+        return f"warning: {name} has not got everything; {command} fills it"
 
     def _report(self, text: str) -> None:
         """Tell the user something about a backend, from any thread."""

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,8 @@ class MlflowLogger(Logger):
         return "mlflow"
 
     def where(self) -> str:
-        return f"mlflow ui --backend-store-uri {self.store}" if self.store.startswith("sqlite:") else self.store
+        is_file = self.store.startswith("sqlite:")
+        return f"mlflow ui --backend-store-uri {shlex.quote(self.store)}" if is_file else self.store
 
     def start(self, facts: RunFacts) -> None:
         """Begin a run in the place of those that this run folder had before, which are deleted as in MLflow's page."""

@@ -1,6 +1,7 @@
 """TensorBoard's event files, written by tensorboardX."""
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -94,7 +95,7 @@ class TensorBoardLogger(Logger):
     def where(self) -> str:
         parent = self.folder.resolve().parent
         shown = parent.relative_to(Path.cwd()) if parent.is_relative_to(Path.cwd()) else parent
-        return f"tensorboard --logdir {shown}"
+        return f"tensorboard --logdir {shlex.quote(str(shown))}"
 
     def _add_hparams(self) -> None:
         """Add the hyper-parameters with the final scores to this run (tensorboardX's own call makes a run below it)."""

@@ -3,6 +3,7 @@
 import html
 import importlib.util
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +31,7 @@ class WandbLogger(Logger):
         return "wandb"
 
     def where(self) -> str:
-        return f"wandb sync {self.folder / 'wandb'}/offline-run-*" if self.mode == "offline" else ""
+        return f"wandb sync {shlex.quote(str(self.folder / 'wandb'))}/offline-run-*" if self.mode == "offline" else ""
 
     def start(self, facts: RunFacts) -> None:
         """Begin a run; one that went before it in this folder stays, and this one gets a number."""

@@ -1,6 +1,7 @@
 """python -m expkit.new: makes a folder with a data set, a model and choices of one's own, which trains at once."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from expkit.command import mistakes_told, run_as_program
@@ -20,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, content in made.items():
             print(f"  {name:34}{content}")
         print("next")
-        run = f"python -m expkit.run --plugin {folder.name}.py"
-        print(f"  cd {folder}")
+        run = f"python -m expkit.run --plugin {shlex.quote(f'{folder.name}.py')}"
+        print(f"  cd {shlex.quote(str(folder))}")
         print(f"  {run + ' experiment=first':62}  # trains")
         print(f"  {run + ' --list model pattern_net':62}  # shows the options of a word")
         print(f"  {'python -m pytest':62}  # trains for a moment, and looks at the result")

@@ -1,6 +1,7 @@
 """Whether a record is as its run wrote it: every byte, by the digests in record.json and by its own."""
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def _checked(files: Files, facts: Mapping[str, Any], place: Path) -> tuple[list[
         if found is None and not name.startswith(AT_HOME):
             faults.append(f"{name}: is missing")
         elif found is not None and found != digest:
-            remedy = f"; python -m expkit.report {place} makes it anew" if name == REPORT else ""
+            remedy = f"; python -m expkit.report {shlex.quote(str(place))} makes it anew" if name == REPORT else ""
             faults.append(f"{name}: was changed{remedy}")
     added = [name for name in files.names() if name not in known]
     if facts.get("status") == "running":

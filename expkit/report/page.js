@@ -61,7 +61,7 @@ for (const table of document.querySelectorAll("table.sorts")) {
       row.hidden = !words.every(word => text.includes(word));
       kept += !row.hidden;
     }
-    count.textContent = `${kept} of ${body.rows.length} runs`;
+    count.textContent = `${kept} of ${body.rows.length} ${body.rows.length === 1 ? "run" : "runs"}`;
   };
   search?.addEventListener("input", filter);
   document.querySelector("#csv")?.addEventListener("click", () => {

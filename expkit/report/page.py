@@ -13,6 +13,7 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from expkit.user_folders import cache_folder
+from expkit.wording import counted
 
 _HERE = Path(__file__).parent
 
@@ -37,10 +38,12 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 @cache
 def _environment() -> Environment:
     # The page's own script and style are the only text that is not escaped; all else is, by default.
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE), bytecode_cache=_CompiledTemplates(), autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.globals["counted"] = counted
+    return environment
 
 
 def render(template: str, **content: Any) -> str:

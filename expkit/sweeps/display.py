@@ -144,8 +144,8 @@ def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts]
         total, count = total / count * n_trials, n_trials
     longest = max(fact.seconds or 0.0 for fact in facts)
     wall = max(total / n_jobs, longest)
-    what = "trials like these" if n_trials else "jobs"
-    told = f"{count} {what}, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
+    what = f"{counted(count, 'trial')} like these" if n_trials else counted(count, "job")
+    told = f"{what}, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
     console.print(f"{told}, from a few batches of each kind; nothing was started)", soft_wrap=True)
 
 

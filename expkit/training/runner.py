@@ -236,7 +236,7 @@ class Runner:
         checkpoints.wait()
         found = self.parts.first_before_others(lambda: newest_intact(checkpoints.folder))
         if found is None or self.roll_backs > MOST_ROLL_BACKS:
-            raise TrainingDiverged(f"{asked}, after {self.roll_backs - 1} times of going back; {REMEDIES}")
+            raise TrainingDiverged(f"{asked}, after going back {self.roll_backs - 1}×; {REMEDIES}")
         self.load_state_dict(found.state)
         checkpoints.go_on(found.facts)
         self.parts.logger.cut_metrics(found.state["metrics_bytes"], self.step)

@@ -50,7 +50,9 @@ def existing_folder(path: str, option: str) -> Path:
     """Return the folder that an option names. Raises ConfigError when there is none that can be read."""
     folder = expanded(path)
     if not folder.exists():
-        raise ConfigError(f"{option}: there is no folder '{path}' (looked in {Path.cwd()}); give the images' folder")
+        place = f"at {folder}" if folder.is_absolute() else f"in {Path.cwd()}"
+        looked = "" if Path(path).is_absolute() else f" (looked {place})"
+        raise ConfigError(f"{option}: there is no folder '{path}'{looked}; give the images' folder")
     if not folder.is_dir():
         raise ConfigError(f"{option}: '{path}' is a file; give the folder that holds the images")
     if not os.access(folder, os.R_OK | os.X_OK):
