@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from expkit.disk import write_text
+from expkit.escaping import shortened
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -24,8 +25,8 @@ def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str
         read = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{option}: cannot read '{path}': {error.strerror}; give a {LIST_NAME}") from error
-    except ValueError as error:
-        raise ConfigError(f"{option}: '{path}' is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{option}: '{path}' is not JSON: {shortened(str(error))}") from error
     if not isinstance(read, dict) or not all(isinstance(reason, str) for reason in read.values()):
         raise ConfigError(f'{option}: \'{path}\' must map names to reasons, e.g. {{"cat/1.jpg": "the file is empty"}}')
     return read

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -125,6 +127,17 @@ def test_a_list_tells_the_splits_apart(folder: Path, image_files: Callable[..., 
     splits = load(node)
     assert splits.val is not None
     assert (len(splits.train), len(splits.val)) == (12, 2)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_list_of_another_normalisation(image_files: Callable[..., Path], tmp_path: Path, forms: Any) -> None:
+    files, listed = (normalize(form, "é/1.jpg") for form in forms)
+    root = image_files("x", files, files.replace("1", "2"), "b/1.jpg", "b/2.jpg")
+    write_bad_files(tmp_path / "list.json", {listed: "blurred"})
+    splits = load(
+        {"name": "image_folder", "root": str(root), "exclude": str(tmp_path / "list.json"), "val_fraction": 0}
+    )
+    assert len(splits.train) == 3
 
 
 def test_a_list_that_is_none_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from expkit.data import deep, region
 from expkit.data.bad_files import read_bad_files
 from expkit.data.cache import Kind
+from expkit.data.class_names import composed
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets.split_names import role_of
 from expkit.data.decode import MAX_PIXELS, Decoder
@@ -185,18 +186,23 @@ def _without(splits: Splits, exclude: str | None) -> Splits:
     if exclude is None:
         return splits
     listed = read_bad_files(exclude)
-    train, left_out = _kept(splits, "train", splits.train, listed)
-    val, more = _kept(splits, "val", splits.val, listed) if splits.val is not None else (None, 0)
-    note = f"left out {counted(left_out + more, 'sample')} that '{exclude}' lists ({len(listed)} in all)"
-    return replace(splits, train=train, val=val, notes=[*splits.notes, note])
-
-
-def _kept(splits: Splits, split: str, data: ImageDataset, listed: Mapping[str, str]) -> tuple[ImageDataset, int]:
     own = splits if splits.val is not None else replace(splits, held_out=True)
-    keep = [index for index in range(len(data)) if own.listed_name(split, data.sample_name(index)) not in listed]
-    if not keep:
-        raise ConfigError(f"dataset.exclude: the list leaves no sample of {split}; shorten it, or repair the files")
-    return (data if len(keep) == len(data) else Subset(data, np.array(keep))), len(data) - len(keep)
+    parts = {"train": splits.train} | ({"val": splits.val} if splits.val is not None else {})
+    named = {
+        part: [own.listed_name(part, data.sample_name(i)) for i in range(len(data))] for part, data in parts.items()
+    }
+    # A list may have been written where the file system spells é as one letter, and be read where it is two.
+    absent = set(listed).difference(*named.values())
+    respelled = {composed(name) for name in absent}
+    left: dict[str, ImageDataset] = {}
+    for part, data in parts.items():
+        keep = [i for i, name in enumerate(named[part]) if name not in listed and composed(name) not in respelled]
+        if not keep:
+            raise ConfigError(f"dataset.exclude: the list leaves no sample of {part}; shorten it, or repair the files")
+        left[part] = data if len(keep) == len(data) else Subset(data, np.array(keep))
+    count = sum(len(data) - len(left[part]) for part, data in parts.items())
+    note = f"left out {counted(count, 'sample')} that '{exclude}' lists ({len(listed)} in all)"
+    return replace(splits, train=left["train"], val=left.get("val"), notes=[*splits.notes, note])
 
 
 def _absent(data: ImageDataset) -> list[str]:
