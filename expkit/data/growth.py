@@ -10,7 +10,8 @@ MOST_PIXELS = 89_478_485  # as many as an image may have that is read: Pillow's 
 
 
 _TO_A_SIZE = (v2.CenterCrop, v2.RandomResizedCrop)
-_GROWING = (v2.Resize, v2.RandomRotation, v2.RandomZoomOut, v2.Pad, v2.RandomCrop, *_TO_A_SIZE)
+_BY_SHORTER_SIDE = (v2.RandomResize, v2.RandomShortestSize)
+_GROWING = (v2.Resize, *_BY_SHORTER_SIDE, v2.RandomRotation, v2.RandomZoomOut, v2.Pad, v2.RandomCrop, *_TO_A_SIZE)
 
 
 class Unfit(Exception):
@@ -41,6 +42,8 @@ def _made(step: Any, height: int, width: int) -> tuple[int, int]:
     """Return the (height, width) that a step makes, of a random one the largest."""
     if isinstance(step, v2.Resize):
         return _resized(step, height, width)
+    if isinstance(step, _BY_SHORTER_SIDE):
+        return _drawn(step, height, width)
     if isinstance(step, v2.RandomZoomOut):
         return int(height * step.side_range[1]), int(width * step.side_range[1])
     if isinstance(step, _TO_A_SIZE):
@@ -52,6 +55,13 @@ def _made(step: Any, height: int, width: int) -> tuple[int, int]:
         return max(height + most, size[0]), max(width + most, size[1])
     diagonal = math.ceil(math.hypot(height, width)) if step.expand else 0
     return max(diagonal, height), max(diagonal, width)
+
+
+def _drawn(step: Any, height: int, width: int) -> tuple[int, int]:
+    """Return the largest of the sizes that a step draws for the shorter side."""
+    if isinstance(step, v2.RandomResize):
+        return _resized(v2.Resize(step.max_size), height, width)
+    return _resized(v2.Resize(max(step.min_size), max_size=step.max_size), height, width)
 
 
 def _resized(step: v2.Resize, height: int, width: int) -> tuple[int, int]:

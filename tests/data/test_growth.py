@@ -36,6 +36,8 @@ def folder(image_files: Callable[..., Path]) -> Path:
         (v2.Resize(None, max_size=300), 40_000, 1),
         (v2.RandomApply([v2.Resize(256)], p=1.0), 1, 30_000),
         (v2.RandomChoice([v2.Identity(), v2.RandomOrder([v2.Resize(256)])], p=[0.0, 1.0]), 2, 60_000),
+        (v2.RandomShortestSize([200, 256]), 30_000, 1),
+        (v2.RandomResize(100, 256), 1, 30_000),
         (v2.RandomRotation(10, expand=True), 1, 30_000),
         (v2.RandomZoomOut(p=1.0, side_range=(3.9, 4.0)), 3_000, 3_000),
     ],
