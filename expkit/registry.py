@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -176,6 +177,8 @@ class Registry:
         path = path or self.group
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
             remedy = f"write {{name: {node}}}" if isinstance(node, str) else self._see()
+            if isinstance(node, str) and (call := re.match(r"\W*(?:name:\s*)?([\w.]+)\((.*)\)", node)):
+                remedy = f"write {{name: {call[1].rpartition('.')[2]}}}, with its options as name: value beside it"
             return [f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}"]
         try:
             options = self.options(node["name"])

@@ -96,9 +96,10 @@ class Loader:
         persistent: bool = True,
         start_method: StartMethod = "auto",
         max_bad: float | None = None,
-        part: tuple[int, int] = (0, 1),
+        part: tuple[int, int] | None = None,
     ) -> None:
-        self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part)
+        self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part or (0, 1))
+        self._is_of_rank = part is not None
         self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
         self.max_bad, self.bad = max_bad, dict[int, BadSample]()
         self.report: Callable[[BadSample], object] = lambda bad: None
@@ -141,7 +142,7 @@ class Loader:
             batch = read if isinstance(read, Batch) else self._unpacked(*read)
             for bad in batch.bad:
                 self._meet(bad)
-            if self.batches.part[1] > 1:
+            if self._is_of_rank:  # of a single one too: it divides its losses by the whole batch
                 number = self.batches.start + self._due - 1
                 batch = batch._replace(total=len(self.batches.places(number).indices))
             yield batch

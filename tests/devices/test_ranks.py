@@ -208,6 +208,13 @@ def test_torchrun_s_ranks_are_used(tmp_path: Path) -> None:
     assert_same_run(by_one(tmp_path), only_run(tmp_path / "ranks"))
 
 
+def test_a_single_rank_does_the_run_of_one_process(tmp_path: Path) -> None:
+    more = ("model=small_cnn", "model.width=4", "max_steps=2", "logger=none")
+    code, printed = done(small(tmp_path, f"output_dir={tmp_path}/ranks", "device=multi_cpu", "device.count=1", *more))
+    assert code == 0, printed
+    assert_same_run(by_one(tmp_path, *more), only_run(tmp_path / "ranks"))
+
+
 def test_torchrun_with_a_sweep_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[Any]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
