@@ -1,11 +1,13 @@
 """The config of a run that is resumed, which takes the place of the defaults: its overrides need not be repeated."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from expkit.escaping import as_override
 from expkit.portable import ELSEWHERE, Scrubber
 from expkit.redaction import SECRET
 from expkit.registry import ConfigError
@@ -14,6 +16,8 @@ from expkit.user_folders import expanded
 from expkit.vetting import vet_text
 
 Config = dict[str, Any]
+_SERVER = re.compile(r"(?:https?|postgresql|mysql|mssql|databricks)(?:\+\w+)?(?::|$)")
+_FILE_ADDRESS = re.compile(r"^(?:sqlite(?:\+\w+)?:///)?(?:file:(?://[^/]*(?=/))?)?", re.I)
 # How a run was started is no part of what it is.
 _OF_THE_START = {"resume": None, "force": False, "init_from": None}
 
@@ -21,9 +25,9 @@ _OF_THE_START = {"resume": None, "force": False, "init_from": None}
 def config_of_resumed(typed: Mapping[str, Any]) -> Config | None:
     """Return the config of the run that checkpoint.resume names on a command line; None where it names none.
 
-    It may be a stranger's: what it draws, downloads and caches goes below outputs/, and loggers are taken from a run
-    below the working folder only. typed: key -> value of the overrides. Raises ConfigError where the run keeps a value
-    to itself, such as a secret.
+    It may be a stranger's: what it draws, downloads and caches goes below outputs/, loggers are taken from a run below
+    the working folder only, and whether a network is trusted is not taken. typed: key -> value of the overrides. Raises
+    ConfigError where the run keeps a value to itself, such as a secret, or names a file elsewhere to write to.
     """
     from expkit.data.datasets.confined import confined
 
@@ -39,14 +43,35 @@ def config_of_resumed(typed: Mapping[str, Any]) -> Config | None:
     config["output_dir"] = str(place.parent) if is_run_folder(place) else "outputs"
     if not place.resolve().is_relative_to(Path.cwd().resolve()):
         config.pop("logger", None)
+    if isinstance(config.get("device"), dict) and config["device"].get("trust_network"):
+        config["device"] = config["device"] | {"trust_network": False}
     if isinstance(config.get("dataset"), dict):
         given = [key.removeprefix("dataset.") for key in typed if key.startswith("dataset.")]
         config["dataset"] = confined(config["dataset"], given)[0]
+    if elsewhere := [*_written_elsewhere(config.get("logger"), typed)]:
+        raise ConfigError(*elsewhere)
     if unknown := [key for key in _unknown(config) if key not in typed]:
         raise ConfigError(
             *(f"{key}: {place} keeps no secrets and no paths of other folders; give {key}=…" for key in unknown)
         )
     return config
+
+
+def _written_elsewhere(loggers: Any, typed: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each database of a logger that lies outside the working folder, and that nobody typed."""
+    if not isinstance(loggers, Mapping) or "logger" in typed:
+        return
+    for name, node in loggers.items():
+        store = node.get("store") if isinstance(node, Mapping) else None
+        key = f"logger.{name}.store"
+        if not isinstance(store, str) or key in typed or _SERVER.match(store):
+            continue
+        path = expanded(_FILE_ADDRESS.sub("", store).partition("?")[0])
+        if not path.resolve().is_relative_to(Path.cwd().resolve()):
+            yield (
+                f"{key}: the run's config names a file outside the working folder; to write there, add"
+                f" {as_override(key, store)}; logger=none goes on without it"
+            )
 
 
 def _config_of(place: Path) -> Config | None:

@@ -109,7 +109,8 @@ def tried(config: Config) -> None:
         ("config.model.width", -1), ("config.model.width", 0.5), ("config.model.stem_stride", HUGE),
         ("transforms.image_size", HUGE), ("transforms.resize_size", HUGE), ("transforms.image_size", 0),
         ("transforms.eval", [{"name": "Resize", "size": HUGE}]), ("class_names", [{}, 1, None]), ("class_names", []),
-        ("class_names", ["a"] * 100_000), ("deep_range", [1, "x"]), ("deep_range", [1e400, 2]), ("deep_range", 5),
+        ("class_names", ["a"] * 100_000), ("deep_range", [1, "x"]), ("deep_range", [1e400, 2]),
+        ("deep_range", [0, 10**400]), ("deep_range", 5),
         ("task", ["single_label"]), ("config", None), ("config.dataset", 5), ("transforms.normalize.std", [0, HUGE]),
     ],
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """Images of more than 8 bits a value: their numbers as they lie in the file, and the range that becomes 0 to 255."""
 
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -164,12 +163,15 @@ def span_of(content: bytes) -> Span | None:
     return Span(float(finite.min()), float(finite.max()), plain) if finite.size else None
 
 
+_LARGEST = 1e30  # a whole number of a manifest may be too large for a float
+
+
 def checked_range(value: object) -> Range | None:
     """Return a range that a config or a manifest gives, None for null. Raises ValueError."""
     if value is None:
         return None
     numbers = value if isinstance(value, list | tuple) else ()
-    if len(numbers) != 2 or not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+    if len(numbers) != 2 or not all(type(one) in (int, float) and abs(one) < _LARGEST for one in numbers):
         raise ValueError("takes [LOWEST, HIGHEST]")
     low, high = map(float, numbers)
     if not low < high:

@@ -1,5 +1,6 @@
 """A stranger's record writes nowhere but below outputs/, whatever paths it names."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from expkit.evaluate.data import dataset_node
 from expkit.records import Record, read_record
 from expkit.registry import ConfigError
 from expkit.reproduce import prepared_config
+from expkit.run_config import config_of_resumed
 from tests.forks import Forks
 
 SHAPES = {"name": "shapes", "size": 16, "train_images": 10, "val_images": 10, "draw_seed": 0}
 LINK = "outputs/data/link/shapes"  # outputs/data/link leads out
+DATABASES = ["sqlite:////evil/m.db", "sqlite:///../m.db", "sqlite+pysqlite:////e/m", "sqlite:///file:/e/m?uri=true"]
 OUTSIDE = [
     "/tmp/evil/shapes", "../evil/shapes", "outputs/data/../../evil", "~/evil", "outputs", "outputs/data",
     "outputs/r/x", LINK,
@@ -60,6 +63,28 @@ def test_no_path_of_a_record_is_written_to(record: Record, tmp_path: Path) -> No
     config = prepared_config(shared, [])
     assert evil not in str(config)
     assert config["checkpoint"]["resume"] is None
+
+
+def test_a_run_that_is_resumed_writes_nowhere_else_and_trusts_no_network(work: Path) -> None:
+    run = Path("outputs/stranger")
+    run.mkdir()
+    (run / "record.json").write_text("{}")
+
+    def resumed(typed: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        (run / "config.yaml").write_text(json.dumps({"output_dir": "/evil", "dataset": SHAPES, **more}))
+        return config_of_resumed({"checkpoint.resume": str(run), **(typed or {})}) or {}
+
+    assert resumed(dataset={**SHAPES, "root": "/evil"})["dataset"]["root"] == "outputs/data/shapes"
+    assert resumed()["output_dir"] == "outputs"
+    device = {"name": "multi_node", "nodes": 2, "endpoint": "evil:29400", "trust_network": True}
+    assert resumed(device=device)["device"]["trust_network"] is False
+    for store in (*DATABASES, "/evil", "file:///evil", "file:/evil"):
+        logger = {"mlflow": {"name": "mlflow", "store": store}}
+        with pytest.raises(ConfigError, match="outside the working folder"):
+            resumed(logger=logger)
+        assert resumed({"logger.mlflow.store": store}, logger=logger)["logger"] == logger
+    for store in (None, "sqlite:///m.db", "http://localhost:5000", "outputs/mlruns"):
+        assert resumed(logger={"mlflow": {"name": "mlflow", "store": store}})
 
 
 def test_a_record_draws_below_outputs(commands: Forks, tmp_path: Path) -> None:
