@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -144,8 +144,16 @@ def quoted(text: str) -> str:
 
 def as_override(key: str, text: object) -> str:
     """Return the override that gives an option a text, as a shell takes it: dataset.root=pics, 'dataset.root="a b"'."""
-    is_plain = re.fullmatch(r"[A-Za-z_./][\w./@+-]*", str(text), re.ASCII) and not re.fullmatch(
-        r"(?i)true|false|null|nan|inf", str(text)
-    )
-    value = text if is_plain else quoted(str(text).replace("${", "\\${"))  # ${ would be a reference
-    return shlex.quote(f"{key}={value}")
+    return shlex.quote(f"{key}={_as_value(str(text))}")
+
+
+def as_list(key: str, texts: Iterable[str]) -> str:
+    """Return the override that gives an option a list of texts, as a shell takes it."""
+    return shlex.quote(f"{key}=[{','.join(map(_as_value, texts))}]")
+
+
+def _as_value(text: str) -> str:
+    is_plain = re.fullmatch(r"[A-Za-z_./][\w./@+-]*", text, re.ASCII)
+    if is_plain and text.lower() not in ("true", "false", "null", "nan", "inf"):
+        return text
+    return quoted(text.replace("${", "\\${"))  # ${ would be a reference

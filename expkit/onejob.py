@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> Dic
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(in_our_words(error)) from error
+        raise ConfigError(in_our_words(error, lambda group: _options_of_chosen(group, overrides, place))) from error
 
 
 def _values(overrides: list[str]) -> dict[str, Any]:
@@ -140,8 +141,19 @@ _EXTRAS = {
 }  # fmt: skip
 
 
-def in_our_words(error: Exception) -> str:
-    """Return an error of composing in a sentence that names the override and the nearest right one."""
+def _options_of_chosen(group: str, overrides: list[str], place: Place) -> Collection[str]:
+    """Return the options of what is chosen in a group; nothing where the other overrides cannot be composed either."""
+    others = [word for word in overrides if not word.lstrip("+~").startswith(f"{group}.")]
+    with suppress(ConfigError, HydraException, OmegaConfBaseException, KeyError, TypeError):
+        return GROUPS[group].options(compose_all(others, place, resumes=False)[group]["name"])
+    return ()
+
+
+def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = lambda group: ()) -> str:
+    """Return an error of composing in a sentence that names the override and the nearest right one.
+
+    chosen: gives the options of what is chosen in a group.
+    """
     text = first_lines(error)
     if "Error parsing override '" in text:
         return _unreadable(text.split("Error parsing override '", 1)[1].split("' ")[0], text)
@@ -157,7 +169,7 @@ def in_our_words(error: Exception) -> str:
         return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
     if "Could not override '" in text:
         key = text.split("Could not override '", 1)[1].split("'", 1)[0]
-        return _unknown_key(key)
+        return _unknown_key(key, chosen)
     if "Could not find '" in text:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
         group, _, word = choice.rpartition("/")
@@ -180,22 +192,27 @@ def _unreadable(word: str, text: str) -> str:
     return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
 
 
-def _unknown_key(key: str) -> str:
+def _unknown_key(key: str, chosen: Callable[[str], Collection[str]]) -> str:
     group, _, option = key.partition(".")
     if not option:
         return f"{key}: the config has no such key{_nearest_key(key)}"
     told = instead_of_option(key)
     if told and option not in _options_of(group):
         return f"{key}: the chosen conf/{group} lists no such option{told}"
+    if option in chosen(group):
+        return f"{key}: the chosen conf/{group} lists no such option; +{key}=… adds it"
     if having := _choices_having(group, option):
-        chosen = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
-        remedy = f"in {chosen} there is one; +{key}=… adds it if the word has it"
-        return f"{key}: the chosen conf/{group} lists no such option; {remedy}"
+        choices = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
+        return f"{key}: the chosen conf/{group} lists no such option; in {choices} there is one"
     known = _options_of(group)
-    hint = nearest(option, known - {option})
-    if not hint and option not in known and group != "model":  # torchvision's and timm's models take more
-        return f"{key}: no {group} has such an option; see `python -m expkit.run --list {group}`"
-    return f"{key}: the chosen conf/{group} lists no such option{hint}{'' if hint else f'; +{key}=… adds one'}"
+    if option in known:
+        takers = [name for name in GROUPS[group].names() if option in GROUPS[group].options(name)]
+        shown = ", ".join(takers[:3]) + (", …" if takers[3:] else "")
+        return f"{key}: what is chosen in {group} has no such option; there is one in {shown}"
+    hint, see = nearest(option, known), f"; see `python -m expkit.run --list {group}`"
+    if not hint and group != "model":  # torchvision's and timm's models take more
+        return f"{key}: no {group} has such an option{see}"
+    return f"{key}: the chosen conf/{group} lists no such option{hint or see}"
 
 
 def _options_of(group: str) -> set[str]:
@@ -209,8 +226,9 @@ def _nearest_key(key: str) -> str:
         return meant(key, words)
     if begun := [word for word in words if word.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"
-    groups = [group for group in GROUPS if _choices_having(group, key)]
-    return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}" if groups else nearest(key, words)
+    if groups := [group for group in GROUPS if _choices_having(group, key)]:
+        return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}"
+    return nearest(key, words) or "; python -m expkit.run --cfg job shows all keys"
 
 
 def _choices_having(group: str, option: str) -> list[str]:

@@ -70,8 +70,23 @@ def _unreadable(key: str, text: str) -> str:
         problem = "cannot be read"
     except HydraException as error:
         problem = str(error).splitlines()[0]
+    if re.fullmatch(r"\s*\{.*\}\s*", text, re.S) and not takes_text(key):
+        return _unreadable_mapping(key.lstrip("+"), text, problem)
     as_text = as_override(key, text)
     return f"{key.lstrip('+')}: {problem}; close what is open, or, if this is a text, write {as_text}"
+
+
+def _unreadable_mapping(key: str, text: str, problem: str) -> str:
+    """Return how to give a mapping that the command line cannot read: its keys are no quoted texts there."""
+    group, _, option = key.partition(".")
+    members = [member for annotation in annotations(key) for member in _members(annotation)]
+    as_list = f"{key}=[1.0,2.0,…] with a number for each class, in the order of the classes"
+    if group not in GROUPS or not any(get_origin(member) in (dict, Mapping) for member in members):
+        takes_list = any(get_origin(member) in _LISTS for member in members)
+        return f"{key}: {problem}; " + (f"write {as_list}" if takes_list else "close what is open")
+    names = [name for name in GROUPS[group].names() if option in GROUPS[group].options(name)]
+    file = f"`name: {names[0]}` and `{option}: {text.strip()}` into conf/{group}/mine.yaml and give {group}=mine"
+    return f"{key}: {problem}; a key on the command line is of plain letters: write {as_list}, or {file}"
 
 
 def _choice(group: str, text: str) -> str:

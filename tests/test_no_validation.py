@@ -78,3 +78,18 @@ def test_classes_of_one_image_point_to_it(image_files: Write) -> None:
     ):
         load({"name": "image_folder", "root": str(root)})
     assert len(load({"name": "image_folder", "root": str(root), "val_fraction": 0}).train) == 2
+
+
+def test_without_validation_images_nothing_is_searched_or_ranked(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from expkit.run import main
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([*words, "-m", "hydra/sweeper=search", "optimizer.lr=interval(0.001,0.1)"])
+    assert end.value.code == 2
+    assert "no trial has a score; set dataset.val_fraction=0.2" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+    main([*words, "epochs=1", "-m", "seed=0,1"])
+    assert "nothing is ranked: without validation images (dataset.val_fraction=0)" in capsys.readouterr().out

@@ -121,9 +121,8 @@ def _evenly(fraction: float | None, length: int) -> Indices:
 def _weights_by_class(given: dict[str, float] | list[float], class_names: Sequence[str]) -> NDArray[np.float64]:
     if isinstance(given, list):
         if len(given) != len(class_names):
-            problem = (
-                f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')} ({', '.join(class_names)})"
-            )
+            problem = f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')}"
+            problem += f"; give one for each, in this order: {', '.join(class_names)}"
             raise ConfigError(f"sampler.class_weights: {problem}")
         given = dict(zip(class_names, given, strict=True))
     given = {by_known([name], class_names)[name]: weight for name, weight in given.items()}

@@ -16,6 +16,7 @@ from expkit.report.best import monitored
 from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.rehearsal import Facts
+from expkit.sweeps.scales import is_measured
 from expkit.terminal import Console
 from expkit.wording import counted
 
@@ -166,6 +167,10 @@ def show_results(
         console.print(Text(told, style="yellow"), soft_wrap=True)
     for ranking in ranked:
         _show_ranking(console, folder, ranking, outcomes)
+    if not all(is_measured(job.scale) for job in jobs if outcomes[job.number].status == "finished"):
+        what = "these jobs are not ranked" if ranked else "nothing is ranked"
+        told = f"{what}: without validation images (dataset.val_fraction=0) no score says which is best"
+        console.print(Text(told, style="yellow"), soft_wrap=True)
     console.print(f"table    {relative(folder / 'results.csv')}, results.json", soft_wrap=True)
     if page:
         console.print(f"see      {relative(page)}", soft_wrap=True)

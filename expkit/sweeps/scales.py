@@ -8,6 +8,7 @@ from typing import Any
 from expkit.data.dataset import ImageDataset, Splits
 
 Config = Mapping[str, Any]
+_NO_IMAGES = "none"
 
 
 def scale_of(config: Config, images: str, monitor: str) -> str:
@@ -26,6 +27,8 @@ def scale_of(config: Config, images: str, monitor: str) -> str:
 def images_of(splits: Splits, dataset: Config) -> str:
     """Return a text that names the validation images, and is equal for all folds, or held out shares, of one set."""
     assert splits.val is not None
+    if not len(splits.val):
+        return _NO_IMAGES
     if not splits.held_out:
         whole, how = _sum_of_names(splits.val), ""
     else:
@@ -34,6 +37,11 @@ def images_of(splits: Splits, dataset: Config) -> str:
         whole = _sum_of_names(splits.train) + _sum_of_names(splits.val)
     classes = hashlib.blake2b(json.dumps(list(splits.val.class_names)).encode(), digest_size=8).hexdigest()
     return f"{dataset['name']} {classes} {whole % 2**64:016x} {how}".strip()
+
+
+def is_measured(scale: str) -> bool:
+    """Return whether jobs of this scale are evaluated: without validation images no score says which is best."""
+    return not scale or json.loads(scale).get("images") != _NO_IMAGES
 
 
 def _sum_of_names(data: ImageDataset) -> int:

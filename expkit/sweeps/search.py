@@ -22,6 +22,7 @@ from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.rehearsal import Facts
 from expkit.sweeps.results import last_epoch, read_run
+from expkit.sweeps.scales import is_measured
 from expkit.sweeps.shares import threads_of
 from expkit.sweeps.study import Study
 from expkit.sweeps.watch import Watch
@@ -31,7 +32,12 @@ _LOOK = 0.2  # seconds between two looks at the scores of the running trials
 
 
 def refuse_scales(probes: Sequence[SweepJob]) -> None:
-    """Raise ConfigError where two values of a search are measured by different scores, or on different images."""
+    """Raise ConfigError where two values of a search are measured by different scores or images, or by none."""
+    if not all(is_measured(probe.scale) for probe in probes):
+        raise ConfigError(
+            "hydra/sweeper=search: without validation images (dataset.val_fraction=0) no trial has a score; set"
+            " dataset.val_fraction=0.2"
+        )
     told = what_differs(probes)
     if len(told) < 2:
         return

@@ -109,7 +109,7 @@ def _class_weights(
         return torch.tensor(class_counts.sum() / (len(class_counts) * np.maximum(class_counts, 1)), dtype=torch.float32)
     if len(given) != len(class_names):
         problem = f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')}"
-        raise ConfigError(f"{path}: {problem} ({', '.join(class_names)})")
+        raise ConfigError(f"{path}: {problem}; give one for each, in this order: {', '.join(class_names)}")
     if min(given) < 0:
         raise ConfigError(f"{path}: takes numbers from 0 up, got {given}")
     return torch.tensor(given, dtype=torch.float32)

@@ -61,7 +61,7 @@ class RunOptions:
                 found += _range_fault(key, fit(options[key].annotation, value))
             except Misfit as misfit:
                 if key == "batch_size" and value == "auto":
-                    advice = "it decides the result; device.micro_batch=auto computes it in pieces that fit into memory"
+                    advice = "it decides the result; device.micro_batch=8 computes it in pieces, which take less memory"
                     misfit = Misfit(f"{misfit} ({advice})")
                 found.append(f"{key}: {misfit}, got {value!r}")
         return found

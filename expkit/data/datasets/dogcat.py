@@ -15,6 +15,7 @@ from expkit.data.datasets.files import (
     visible_folders,
 )
 from expkit.data.datasets.split_names import by_role
+from expkit.escaping import as_list
 from expkit.registry import ConfigError, datasets
 from expkit.wording import counted
 
@@ -81,10 +82,30 @@ def _labelled(tree: FileTree, classes: list[str], option: str) -> ImageFiles:
     prefixes = [path.rsplit("/", 1)[-1].split(".", 1)[0] for path in paths]
     called = by_known(set(prefixes), classes)
     prefixes = [called[prefix] for prefix in prefixes]
-    if unknown := sorted(set(prefixes) - set(classes)):
-        example = paths[prefixes.index(unknown[0])]
-        raise ConfigError(
-            f"dataset.classes: '{example}' begins with none of {', '.join(classes)}; name every prefix there is,"
-            f" e.g. dataset.classes=[{','.join(sorted(set(prefixes))[:5])}]"
-        )
+    if unknown := [path for path, prefix in zip(paths, prefixes, strict=True) if prefix not in classes]:
+        raise _unknown_prefix(tree, unknown, option, classes, set(prefixes))
     return ImageFiles(tree.root, paths, map(classes.index, prefixes), classes)
+
+
+_MOST_CLASSES = 100  # that a message offers as the list to type
+
+
+def _unknown_prefix(tree: FileTree, paths: list[str], option: str, classes: list[str], found: set[str]) -> ConfigError:
+    """Return what is wrong with files that begin with no known class: with the class list, or with the folder.
+
+    paths: of these files. found: every prefix there is.
+    """
+    if nameless := [path for path in paths if path.rsplit("/", 1)[-1].count(".") < 2]:
+        count = f"{counted(len(nameless), 'image')} of '{tree.root}' {'has' if len(nameless) == 1 else 'have'}"
+        told = f"{option}: {count} no class in the file name as cat.1.jpg has, e.g. '{nameless[0]}'"
+        if option == "dataset.val_root":
+            return ConfigError(f"{told}; leave {option} out, and a share of the training images is held out")
+        return ConfigError(
+            f"{told}; if these are test images, set {option} to the training images' folder;"
+            " python -m expkit.predict RUN FOLDER classifies them afterwards"
+        )
+    there = sorted(found | (set(classes) if option == "dataset.val_root" else set()))
+    told = f"dataset.classes: '{paths[0]}' begins with none of {', '.join(classes)}"
+    if len(there) > _MOST_CLASSES:
+        return ConfigError(f"{told}; its files begin with {len(there):,} different names, so these are no classes")
+    return ConfigError(f"{told}; name every prefix there is: {as_list('dataset.classes', there)}")
