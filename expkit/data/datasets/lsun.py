@@ -8,7 +8,7 @@ import numpy as np
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import existing_folder
 from expkit.data.datasets.handles import ClosedBeforeForks
-from expkit.data.datasets.leftovers import is_leftover
+from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.decode import BadImage
 from expkit.registry import ConfigError, datasets
 
@@ -24,7 +24,19 @@ def lsun(root: str, classes: list[str] | None = None) -> Splits:
     if missing := [name for name in names if not (folder / f"{name}_train_lmdb").is_dir()]:
         raise ConfigError(f"dataset.classes: no {missing[0]}_train_lmdb lies in '{root}'")
     has_val = all((folder / f"{name}_val_lmdb").is_dir() for name in names)
-    return Splits(LmdbScenes(folder, names, "train"), LmdbScenes(folder, names, "val") if has_val else None)
+    val = LmdbScenes(folder, names, "val") if has_val else None
+    return Splits(LmdbScenes(folder, names, "train"), val, _passed_over(folder).notes())
+
+
+def _passed_over(folder: Path) -> PassedOver:
+    """Return what lies beside the lmdb folders."""
+    passed = PassedOver()
+    for place in sorted(folder.iterdir()):
+        if is_leftover(place.name):
+            passed.leftover(place.name)
+        elif not place.is_dir():
+            passed.file(place.name)
+    return passed
 
 
 class LmdbScenes(ImageDataset):

@@ -9,8 +9,8 @@ import numpy as np
 from torchvision import datasets as tv
 
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.data.datasets.files import ImageFiles
-from expkit.data.datasets.leftovers import is_leftover
+from expkit.data.datasets.files import ImageFiles, image_tree, visible_folders
+from expkit.data.datasets.leftovers import PassedOver
 from expkit.data.datasets.memory import ImageArrays, ReadByLibrary
 from expkit.registry import ConfigError, datasets
 from expkit.user_folders import expanded
@@ -83,19 +83,40 @@ for _word, (_class, _train, _val) in _BY_SPLIT.items():
     _register(_word, _class, {"split": _train}, {"split": _val})
 
 
+class _ImageNet(tv.ImageNet):
+    """torchvision's ImageNet, without what other programs have left among its folders and images."""
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        names = visible_folders(Path(directory))
+        return names, {name: number for number, name in enumerate(names)}
+
+    def make_dataset(  # type: ignore[override]  # it is static there, and called by the object
+        self, directory: str, class_to_idx: dict[str, int], *given: object, **named: object
+    ) -> list[tuple[str, int]]:
+        tree = image_tree(Path(directory), class_to_idx)
+        self.passed = tree.passed
+        return [(path, class_to_idx[path.split("/")[0]]) for path in sorted(tree.paths)]
+
+
 @datasets.register("imagenet")
 def imagenet(root: str) -> Splits:
     """ImageNet (ILSVRC2012): its archives must be fetched by hand into the root."""
-    sets = [opened("imagenet", tv.ImageNet, root, split=split) for split in ("train", "val")]
+    try:
+        sets = [opened("imagenet", _ImageNet, root, split=split) for split in ("train", "val")]
+    except KeyError as error:
+        problem = f"'{root}' holds the folder {error}, which is no class of ImageNet's meta.bin"
+        raise ConfigError(f"dataset.root: {problem}; move it elsewhere") from error
     names = [name[0] for name in sets[0].classes]
-    return Splits(_files(sets[0], names), _files(sets[1], names))
+    passed = PassedOver()
+    for one in sets:
+        passed.add(one.passed)
+    return Splits(_files(sets[0], names), _files(sets[1], names), passed.notes())
 
 
 def _files(opened_set: Any, names: list[str]) -> ImageFiles:
-    root = Path(opened_set.root)
-    samples = [(path, target) for path, target in opened_set.samples if not is_leftover(Path(path).name)]
-    paths = [str(Path(path).relative_to(root)) for path, _ in samples]
-    return ImageFiles(root, paths, (target for _, target in samples), names)
+    paths, targets = zip(*opened_set.samples, strict=True) if opened_set.samples else ((), ())
+    folder = f"{opened_set.split}/"
+    return ImageFiles(Path(opened_set.root), [folder + path for path in paths], targets, names)
 
 
 @datasets.register("fake")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from expkit.data.datasets import load
@@ -152,3 +153,47 @@ def test_the_doctor_s_last_line_works(tmp_path: Path, image_files: Callable[...,
         tmp_path, *line.split("expkit.run ")[1].split(), "logger=none", "transforms.image_size=32", module="expkit.run"
     )
     assert again.returncode == 0, again.stderr
+
+
+@pytest.fixture
+def imagenet(image_files: Callable[..., Path]) -> Path:
+    names = {"n01440764": ("tench", "Tinca tinca"), "n01443537": ("goldfish",), "n02012849": ("crane",)}
+    root = image_files("imagenet", *(f"{s}/{c}/{n}.JPEG" for s in ("train", "val") for c in names for n in "12"))
+    torch.save((names, []), root / "meta.bin")
+    return root
+
+
+def test_imagenet(imagenet: Path) -> None:
+    for place in ("train", "train/n01443537", "val"):
+        strew(imagenet / place)
+    (imagenet / "train/n01440764/notes.txt").touch()
+    splits = load({"name": "imagenet", "root": str(imagenet)})
+    assert splits.val is not None
+    assert splits.train.class_names == ("tench", "goldfish", "crane")
+    assert [splits.train.sample_name(index) for index in range(3)] == [
+        f"train/{one}.JPEG" for one in ("n01440764/1", "n01440764/2", "n01443537/1")
+    ]
+    assert splits.train.targets.tolist() == splits.val.targets.tolist() == [0, 0, 1, 1, 2, 2]
+    assert f"passed over {3 * (len(FOLDERS) + len(FILES))} leftovers of other programs" in counted([*splits.notes])
+    assert "passed over 1 file (.txt 1)" in splits.notes
+
+
+def test_a_folder_of_imagenet_that_is_no_class(imagenet: Path) -> None:
+    (imagenet / "train/mine").mkdir()
+    with pytest.raises(ConfigError, match="'mine', which is no class"):
+        load({"name": "imagenet", "root": str(imagenet)})
+
+
+def test_lsun(image_files: Callable[..., Path]) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    root = image_files("lsun", "x/1.jpg")
+    for scene in ("church", "tower"):
+        with lmdb.open(str(root / f"{scene}_train_lmdb"), map_size=2**20) as database, database.begin(write=True) as to:
+            for number in range(4):
+                to.put(f"{number}".encode(), (root / "x/1.jpg").read_bytes())
+    strew(root)
+    (root / "church_train_lmdb.zip").touch()
+    splits = load({"name": "lsun", "root": str(root)})
+    assert splits.train.class_names == ("church", "tower")
+    assert f"passed over {len(FOLDERS) + len(FILES)} leftovers of other programs" in counted([*splits.notes])
+    assert "passed over 1 file (.zip 1)" in splits.notes
