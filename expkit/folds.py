@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.table import Table
 from expkit.command import mistakes_told, run_as_program
 from expkit.differences import differences
 from expkit.registry import ConfigError
-from expkit.report.best import best_of, monitor_of, read_epochs
+from expkit.report.best import best_of, monitor_of, numbers, read_epochs
 from expkit.terminal import Console
 from expkit.user_folders import expanded
 from expkit.vetting import NOT_PLAIN, vet
@@ -101,9 +101,13 @@ def gather_folds(runs: Iterable[Path]) -> list[Folds]:
         if not same:
             same = [Folds(config)]
             found += same
-        seed = config.get("seed"), config["dataset"].get("split_seed")
+        seed = _hashable(config.get("seed")), _hashable(config["dataset"].get("split_seed"))
         same[0].seeds.setdefault(seed, {})[fold] = _scores(folder, config, result)
     return found
+
+
+def _hashable(seed: Any) -> Any:
+    return seed if isinstance(seed, Hashable) else str(seed)
 
 
 def _scores(folder: Path, config: Config, result: Mapping[str, Any]) -> Scores:
@@ -111,8 +115,8 @@ def _scores(folder: Path, config: Config, result: Mapping[str, Any]) -> Scores:
     best = best_of(epochs, result, *monitor_of(result, config, epochs))
     scores: Scores = {"best epoch": best.number} if best else {}
     scores |= {f"best {name}": value for name, value in (best.scores if best else {}).items() if _is_val(name)}
-    last = result.get("scores") or {}
-    return scores | {f"last {name}": float(value) for name, value in last.items() if _is_val(name)}
+    last = numbers(result.get("scores"))
+    return scores | {f"last {name}": value for name, value in last.items() if _is_val(name)}
 
 
 def _is_val(name: str) -> bool:

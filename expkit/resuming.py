@@ -182,7 +182,7 @@ def _status(folder: Path) -> str:
     """Return the status in a run folder's record, "" where none can be read."""
     try:
         record = json.loads((folder / "record.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(record.get("status", "")) if isinstance(record, dict) else ""
 

@@ -3,8 +3,11 @@
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+from expkit.registry import ConfigError
 
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 10**9, -(10**18), 2**63, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"),
@@ -78,3 +81,16 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
         found += [(one, key) for key in keys]
         waiting += [one[key] for key in keys]
     return found
+
+
+def tried(read: Callable[[], object], content: bytes, path: Path) -> None:
+    """Read; a refusal must be a sentence of bounded length."""
+    path.write_bytes(content)
+    try:
+        read()
+    except ConfigError as error:
+        length = len(str(error)) / max(len(error.faults), 1)
+        if not 0 < length <= 2_000:
+            raise AssertionError(f"a message of {length} characters for {path}") from error
+    except BaseException as error:
+        raise AssertionError(f"{type(error).__name__} for {content[:3000]!r}") from error

@@ -33,24 +33,11 @@ from expkit.reproduce import prepared_config
 from expkit.resuming import find_origin
 from expkit.sweeps.results import last_epoch, status_of
 from expkit.trained import load_trained
-from tests.mutations import mutations
+from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
 COUNT = 500 if IS_LONG else 30  # of readers that take long
 FULL = 500
-
-
-def tried(read: Callable[[], object], content: bytes, path: Path) -> None:
-    """Read; a refusal must be a sentence of bounded length."""
-    path.write_bytes(content)
-    try:
-        read()
-    except ConfigError as error:
-        length = len(str(error)) / max(len(error.faults), 1)
-        if not 0 < length <= 2_000:
-            raise AssertionError(f"a message of {length} characters for {path}") from error
-    except BaseException as error:
-        raise AssertionError(f"{type(error).__name__} for {content[:3000]!r}") from error
 
 
 def jpeg() -> bytes:

@@ -79,7 +79,7 @@ class FolderLock:
         try:
             holder = json.loads(os.pread(self.descriptor, 4096, 0))
             return str(holder["host"]), int(holder["pid"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
 
     def _write(self, text: str) -> None:

@@ -59,7 +59,7 @@ def _values(registry: Registry, name: str) -> dict[str, list[str]]:
 def _kept() -> Vocabulary | None:
     try:
         kept: Vocabulary = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return kept
 

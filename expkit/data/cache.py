@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -166,12 +167,30 @@ def _free_memory() -> int:
 
 def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
     folder = expanded(cache.folder) / reader.digest()
-    if not (folder / "index.json").is_file():
-        _write(reader, cache, split, folder)
-    index = json.loads((folder / "index.json").read_text())
-    reasons = {int(number): reason for number, reason in index["reasons"].items()}
-    with open(folder / "pixels", "rb") as file:
-        return Store(_mapped(file), np.array(index["sizes"], dtype=np.int64).reshape(-1, 2), reasons)
+    if found := _read(folder, len(reader)):
+        return found
+    with suppress(OSError):  # a damaged one, which another run may be removing too
+        shutil.rmtree(folder)
+    _write(reader, cache, split, folder)
+    if found := _read(folder, len(reader)):
+        return found
+    raise ConfigError(f"dataset.cache_dir: '{folder}' is damaged; remove it, and the images are read again")
+
+
+def _read(folder: Path, count: int) -> Store | None:
+    """Return the images of a cache; None where there is none, or it is not as it was written."""
+    try:
+        index = json.loads((folder / "index.json").read_text("utf-8"))
+        reasons = {int(number): str(reason) for number, reason in index["reasons"].items()}
+        sizes = [(height, width) for height, width in index["sizes"]]
+        sound = all(type(side) is int and 0 <= side < 2**31 for size in sizes for side in size)
+        total = sum(height * width * 3 for height, width in sizes) if sound else -1
+        if len(sizes) != count or total != (folder / "pixels").stat().st_size:
+            return None
+        with open(folder / "pixels", "rb") as file:
+            return Store(_mapped(file), np.array(sizes, dtype=np.int64).reshape(-1, 2), reasons)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
 
 
 def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:

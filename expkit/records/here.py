@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import shlex
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -158,7 +159,7 @@ def _listed(data: bytes) -> dict[str, dict[str, str]]:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             text = file.read(_MOST_UNPACKED).decode("utf-8", "surrogateescape")
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error):
         return {}
     found: dict[str, dict[str, str]] = {}
     for line in text.split("\n"):

@@ -44,7 +44,7 @@ def _file(data: Mapping[str, Any]) -> Any:
 def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = json.loads(_file(data).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

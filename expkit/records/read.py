@@ -107,6 +107,13 @@ def _capped(data: bytes, name: str, most: int) -> bytes:
     return data
 
 
+_KINDS: dict[str, dict[str, Any]] = {
+    "data": {"class_names": list, "changes": list, "train": dict, "val": dict},
+    "environment": {"packages": dict, "device": str, "threads": int},
+    "code": {"plugins": dict, "repositories": list},
+}
+
+
 @dataclass
 class Shared:
     """A record as it was read. points: those of metrics.jsonl, in order; facts: of record.json."""
@@ -120,6 +127,14 @@ class Shared:
     result: dict[str, Any] = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)
     data_files: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Leave out what is of another kind than a run writes: it was damaged or edited, and tells nothing."""
+        for part, kinds in _KINDS.items():
+            known = getattr(self, part)
+            setattr(self, part, {key: one for key, one in known.items() if isinstance(one, kinds.get(key, object))})
+        if not all(isinstance(name, str) for name in self.data.get("class_names", ())):
+            del self.data["class_names"]
 
     @property
     def name(self) -> str:
@@ -171,7 +186,8 @@ def _single_file(place: Path) -> Shared:
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise ConfigError(f"{place}: {name}: takes a mapping")
-    points = [point for point in expected.get("points", []) if _is_point(point)]
+    listed = expected.get("points")
+    points = [point for point in listed if _is_point(point)] if isinstance(listed, list) else []
     return Shared(place, config, points=points, **parts)
 
 

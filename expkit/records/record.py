@@ -27,10 +27,11 @@ from expkit.records.facts import DataFacts, data_facts, environment_facts
 from expkit.records.fingerprint import LIST_NAME as LISTED
 from expkit.records.lost import in_sentences, is_fixed, lost_files, put_aside, read_facts, unknown_files
 from expkit.records.packages import package_versions
+from expkit.records.read import json_object
 from expkit.records.seal import CHECKPOINTS, NAME, digests, strangers_in
 from expkit.registry import ConfigError
 from expkit.sealing import sealed
-from expkit.vetting import DUMPER
+from expkit.vetting import DUMPER, NOT_PLAIN
 
 FORMAT = 1
 RESULT = "result.json"
@@ -133,10 +134,11 @@ class Record:
     def _change_config(self, config: Mapping[str, Any]) -> list[str]:
         """Take up a config that is another now, and keep the one before beside it; returns what changed."""
         path = self.folder / "config.yaml"
-        if "config.yaml" not in self._facts["files"]:  # killed before it was written
-            old: dict[str, Any] = {}
-        else:
-            old = yaml.safe_load(path.read_text(encoding="utf-8"))
+        old: dict[str, Any] = {}
+        if "config.yaml" in self._facts["files"]:  # else killed before it was written
+            with suppress(OSError, *NOT_PLAIN):  # damaged since it was checked
+                found = yaml.safe_load(path.read_text(encoding="utf-8"))
+                old = found if isinstance(found, dict) else {}
         new = self.scrubber.value(config)
         if isinstance(
             old.get("checkpoint"), dict
@@ -189,7 +191,7 @@ class Record:
         for name in ("data.json", LISTED):
             self._facts["files"].pop(name, None)
         self._save()
-        found = json.loads(before).get("changes", [])
+        found = json_object(before, "data.json").get("changes")
         return found if isinstance(found, list) else []
 
     def bad_file(self, name: str, reason: str) -> None:

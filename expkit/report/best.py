@@ -54,7 +54,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
         if b'"epoch"' in line[:40]:  # {"kind": "epoch", …: the steps between, which are many, are passed over
             try:
                 points.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return epochs_in(point for point in points if isinstance(point, dict))
 
@@ -85,6 +85,16 @@ def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, hi
 def monitored(scores: Mapping[str, float], monitor: str) -> float | None:
     """Return the monitored one of scores; what a watcher measures has a name of its own."""
     return scores.get(f"val/{monitor}", scores.get(monitor))
+
+
+_LARGEST = 1e308  # of whole numbers, beyond which none is a float
+
+
+def numbers(found: object) -> dict[str, float]:
+    """Return those values of a mapping from a file that are numbers."""
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): float(one) for name, one in found.items() if _is_number(one) and not abs(one) > _LARGEST}
 
 
 def _is_number(value: object) -> bool:

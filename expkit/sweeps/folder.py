@@ -26,6 +26,10 @@ FACTS = "sweep.json"
 JOBS = "jobs.jsonl"
 PROBES = "probes.jsonl"
 LEDGER = "ledger.jsonl"
+_KINDS: dict[str, Any] = {
+    "number": int, "overrides": list, "config": dict, "digest": str, "differs": dict, "monitor": str, "higher": bool,
+    "threads": int, "trial": int | None, "scale": str,
+}  # fmt: skip
 
 
 class SweepFolder:
@@ -105,11 +109,13 @@ class SweepFolder:
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger; one that was cut off by a kill is passed over."""
         path, found = self.path / LEDGER, []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else []:
             try:
-                found.append(json.loads(line))
-            except ValueError:
+                one = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if _is_entry(one):
+                found.append(one)
         return found
 
     def prefix(self, job: SweepJob) -> str:
@@ -167,14 +173,38 @@ def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
     write_whole(path, lambda file: file.write(lines.encode()))
 
 
+def _is_entry(line: Any) -> bool:
+    """Say whether a line of the ledger is one that `note` writes."""
+    if not isinstance(line, dict) or not isinstance(line.get("event"), str) or not isinstance(line.get("job"), int):
+        return False
+    return isinstance(line.get("seconds", 0.0), int | float) and isinstance(line.get("reason", ""), str)
+
+
 def _read_jobs(path: Path) -> list[SweepJob]:
-    return [SweepJob(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the frozen jobs of a sweep. Raises ConfigError where the file is damaged."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        jobs = [SweepJob(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); add --new to begin another sweep") from error
+    for number, job in enumerate(jobs):
+        if wrong := [name for name, kind in _KINDS.items() if not isinstance(getattr(job, name), kind)]:
+            raise ConfigError(f"{path}, line {number + 1}: `{wrong[0]}` is damaged; add --new to begin another sweep")
+        groups = (job.config.get(name) for name in ("dataset", "device", "checkpoint"))
+        texts = (*job.overrides, *job.differs.values())
+        if (
+            job.number != number
+            or not all(isinstance(one, str) for one in texts)
+            or not all(isinstance(one, dict) for one in groups)
+        ):
+            raise ConfigError(f"{path}, line {number + 1}: is damaged; add --new to begin another sweep")
+    return jobs
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from expkit.checkpoints import write_whole
 from expkit.escaping import csv_cell, json_bytes
-from expkit.report.best import best_of, monitored, read_epochs
+from expkit.report.best import best_of, monitored, numbers, read_epochs
 from expkit.sweeps.groups import Ranking, rankings
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.recipe import recipe
@@ -26,13 +26,13 @@ def read_run(folder: Path, outcome: Outcome, monitor: str, higher: bool) -> None
     record, result = _read(folder / "record.json"), _read(folder / "result.json")
     outcome.folder = folder
     outcome.reason = str(record.get("reason", "")) or outcome.reason
-    outcome.scores = {name: float(value) for name, value in (result.get("scores") or {}).items()}
-    outcome.epoch = int(result.get("epochs", outcome.epoch))
+    outcome.scores = numbers(result.get("scores"))
+    outcome.epoch = epochs if isinstance(epochs := result.get("epochs"), int) else outcome.epoch
     best = best_of(read_epochs(folder), result, monitor, higher)
     outcome.best_epoch = best.number if best else None
     outcome.best_scores = {key: value for key, value in best.scores.items() if key.startswith("val/")} if best else {}
-    score = result.get("best_score", monitored(best.scores if best else outcome.scores, monitor))
-    outcome.score = None if score is None else float(score)
+    score = monitored(best.scores if best else outcome.scores, monitor)
+    outcome.score = numbers(result).get("best_score", score)
 
 
 def last_epoch(folder: Path) -> tuple[int, dict[str, float]]:
@@ -46,10 +46,10 @@ def last_epoch(folder: Path) -> tuple[int, dict[str, float]]:
     for line in reversed(lines):
         try:
             point = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(point, dict) and point.get("kind") == "epoch":
-            return int(point["epoch"]) + 1, point
+        if isinstance(point, dict) and point.get("kind") == "epoch" and isinstance(point.get("epoch"), int):
+            return point["epoch"] + 1, point
     return 0, {}
 
 
@@ -112,7 +112,7 @@ def _as_json(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], ranked: 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -156,7 +156,8 @@ class SweepRun:
         folders = self.folder.run_folders()
         self.outcomes = {job.number: Outcome() for job in self.folder.jobs}
         for line in self.folder.ledger():
-            outcome = self.outcomes[line["job"]]
+            if (outcome := self.outcomes.get(line["job"])) is None:  # the ledger was edited
+                continue
             if line["event"] == "started":
                 outcome.earlier += 1
             else:

@@ -68,9 +68,10 @@ class Search:
     def take_up(self) -> None:
         """Learn from the ledger what came of the trials so far, and tell the study what it was not told."""
         for line in self.folder.ledger():
-            outcome = self.outcomes[line["job"]]
-            if line["event"] == "ended" and outcome.status != "finished" and line["status"] in ("failed", "pruned"):
-                outcome.status, outcome.reason = line["status"], line["reason"]
+            if (outcome := self.outcomes.get(line["job"])) is None:  # the ledger was edited
+                continue
+            if line["event"] == "ended" and outcome.status != "finished" and line.get("status") in ("failed", "pruned"):
+                outcome.status, outcome.reason = line["status"], line.get("reason", "")
                 if line.get("folder"):
                     self._read(self.folder.path / line["folder"], outcome)
         for job in self.folder.jobs:

@@ -61,5 +61,5 @@ def _holds(root: Path, node: Mapping[str, Any]) -> bool:
     try:
         kept = json.loads((root / "shapes.json").read_text())
         return all(node.get(key, value) == value for key, value in kept.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False

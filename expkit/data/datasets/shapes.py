@@ -70,7 +70,11 @@ def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
         return False
     if not marker.is_file():
         raise ConfigError(f"dataset.root: '{folder}' exists and was not drawn by expkit; give another dataset.root")
-    return bool(json.loads(marker.read_text()) == options)
+    try:
+        return bool(json.loads(marker.read_text("utf-8")) == options)
+    except (OSError, ValueError, RecursionError) as error:
+        problem = f"'{marker}' is damaged, so which images lie there is not known"
+        raise ConfigError(f"dataset.root: {problem}; remove the folder, and they are drawn again") from error
 
 
 def _draw_all(folder: Path, options: dict[str, int]) -> None:

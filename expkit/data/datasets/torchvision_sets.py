@@ -83,14 +83,14 @@ for _word, (_class, _train, _val) in _BY_SPLIT.items():
     _register(_word, _class, {"split": _train}, {"split": _val})
 
 
-class _ImageNet(tv.ImageNet):
+class _ImageNet(tv.ImageNet):  # type: ignore[misc]  # torchvision has no types
     """torchvision's ImageNet, without what other programs have left among its folders and images."""
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         names = visible_folders(Path(directory))
         return names, {name: number for number, name in enumerate(names)}
 
-    def make_dataset(  # type: ignore[override]  # it is static there, and called by the object
+    def make_dataset(  # static there, and called by the object
         self, directory: str, class_to_idx: dict[str, int], *given: object, **named: object
     ) -> list[tuple[str, int]]:
         tree = image_tree(Path(directory), class_to_idx)
