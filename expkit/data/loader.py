@@ -99,9 +99,8 @@ class Loader:
         part: tuple[int, int] | None = None,
     ) -> None:
         self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part or (0, 1))
-        self._is_of_rank = part is not None
         self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
-        self.max_bad, self.bad = max_bad, dict[int, BadSample]()
+        self.max_bad, self.bad, self._is_of_rank = max_bad, dict[int, BadSample](), part is not None
         self.report: Callable[[BadSample], object] = lambda bad: None
         self._due = 0  # number of the batch that comes next, counted from the epoch's start
         self._waits = False  # whether it is waited for now
