@@ -131,9 +131,18 @@ def once(jobs: list[JobConfig]) -> tuple[list[JobConfig], list[str]]:
     found: dict[str, JobConfig] = {}
     twins = []
     for one in jobs:
-        if found.setdefault(json.dumps(one.config, sort_keys=True, default=str), one) is not one:
+        if found.setdefault(json.dumps(_by_value(one.config), sort_keys=True, default=str), one) is not one:
             twins.append(" ".join(one.overrides))
     return list(found.values()), twins
+
+
+def _by_value(node: Any) -> Any:
+    """Return a config in which 1.0 is written as 1: they are one number."""
+    if isinstance(node, dict):
+        return {key: _by_value(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_by_value(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
 def fault_of_jobs(fault: str, numbers: list[int], total: int) -> str:

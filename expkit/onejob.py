@@ -169,7 +169,8 @@ def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = la
         return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
     if "Could not override '" in text:
         key = text.split("Could not override '", 1)[1].split("'", 1)[0]
-        return _unknown_key(key, chosen)
+        found = re.search(rf"use \+{re.escape(key)}=(\"?)(.*)\1$", str(error), re.M)
+        return _unknown_key(key, chosen, found[2] if found else None)
     if "Could not find '" in text:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
         group, _, word = choice.rpartition("/")
@@ -192,11 +193,11 @@ def _unreadable(word: str, text: str) -> str:
     return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
 
 
-def _unknown_key(key: str, chosen: Callable[[str], Collection[str]]) -> str:
+def _unknown_key(key: str, chosen: Callable[[str], Collection[str]], value: str | None = None) -> str:
     group, _, option = key.partition(".")
     if not option:
-        return f"{key}: the config has no such key{_nearest_key(key)}"
-    told = instead_of_option(key)
+        return f"{key}: the config has no such key{_nearest_key(key, value)}"
+    told = instead_of_option(key, value)
     if told and option not in _options_of(group):
         return f"{key}: the chosen conf/{group} lists no such option{told}"
     if option in chosen(group):
@@ -219,11 +220,11 @@ def _options_of(group: str) -> set[str]:
     return set(GROUPS[group].options_of_all()) if group in GROUPS else set()
 
 
-def _nearest_key(key: str) -> str:
+def _nearest_key(key: str, value: str | None) -> str:
     """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
     words = [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
     if instead_of_option(key):
-        return meant(key, words)
+        return meant(key, words, value)
     if begun := [word for word in words if word.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"
     if groups := [group for group in GROUPS if _choices_having(group, key)]:

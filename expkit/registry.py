@@ -39,9 +39,9 @@ def nearest(word: object, words: Iterable[str]) -> str:
     return f"; did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
 
 
-def meant(key: str, keys: Collection[str]) -> str:
+def meant(key: str, keys: Collection[str], value: object = None) -> str:
     """Return what to type in place of a key that is unknown: what takes its place, and the nearest key, or nothing."""
-    told = instead_of_option(key)
+    told = instead_of_option(key, value)
     name = told.removeprefix("; write ").partition("=")[0]
     if name in keys and (near := nearest(key, [name])):
         return f"{near[:-1]}, e.g. {told.removeprefix('; write ')}?"
@@ -209,7 +209,7 @@ class Registry:
             return f"{path}.{key}: is found out when the run starts; remove it"
         if key not in options:
             told = f"{path}.{key}: {name} has no option '{key}'"
-            return told + meant(str(key), options)
+            return told + meant(str(key), options, value)
         try:
             fit(options[str(key)].annotation, value)
         except Misfit as misfit:

@@ -34,6 +34,23 @@ class Axis:
         return list(self.choices) or list(dict.fromkeys([str(number(self.low)), str(number(self.high))]))
 
     @property
+    def count(self) -> int | None:
+        """How many values there are, None where they are without number."""
+        if self.choices:
+            return len(self.choices)
+        if self.low == self.high:
+            return 1
+        step = self.step or (1 if self.kind == "int" else None)
+        return None if step is None else round((self.high - self.low) / step) + 1
+
+    def at(self, place: int) -> Any:
+        """Return the value with this number, of those that `count` counts."""
+        if self.choices:
+            return self.choices[place]
+        value = self.low + place * (self.step or 1)
+        return int(value) if self.kind == "int" else value
+
+    @property
     def path(self) -> str:
         """The key's path in a config."""
         return self.key.lstrip("+")
@@ -102,8 +119,11 @@ def axis_of(override: Override) -> Axis:
     if any(isinstance(one, Sweep) for one in value.list):
         raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
     plain = replace(value, shuffle=False)  # in a search, order means nothing: as typed, so that a study is known again
-    texts = replace(override, _value=plain).sweep_string_iterator()
-    return Axis(key, "choice", choices=tuple(dict.fromkeys(map(str, texts))))
+    found: dict[object, str] = {}
+    for one, text in zip(plain.list, replace(override, _value=plain).sweep_string_iterator(), strict=True):
+        is_number = isinstance(one, int | float) and not isinstance(one, bool)
+        found.setdefault(one if is_number else str(text), str(text))  # 0.1 and 1e-1 are one value
+    return Axis(key, "choice", choices=tuple(found.values()))
 
 
 def _is_log(key: str, override: Override) -> bool:

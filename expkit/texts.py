@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from expkit.escaping import as_override, quoted
-from expkit.registry import GROUPS, ConfigError
+from expkit.registry import GROUPS, ConfigError, nearest
 from expkit.signature import Misfit, fit, options_of
 
 _WORD = re.compile(r"(\+{0,2})([A-Za-z_][\w./]*(?:@[\w./:]*)?)=(.*)", re.DOTALL)
@@ -65,15 +65,44 @@ def _as_meant(word: str, several: bool, typed_only: bool) -> str:
 
 
 def _unreadable(key: str, text: str) -> str:
+    """Return what is wrong with a value that Hydra cannot read, and what to write."""
+    name, problem = key.lstrip("+"), "cannot be read"
     try:
         OverridesParser.create().parse_override(f"key={text}")
-        problem = "cannot be read"
     except HydraException as error:
         problem = str(error).splitlines()[0]
+        if found := re.search(r"while evaluating '((\w+)\(.*?)': ", str(error), re.DOTALL):
+            return f"{name}: {_misuse(found[2], found[1], 'Unknown function' in str(error))}"
     if re.fullmatch(r"\s*\{.*\}\s*", text, re.S) and not takes_text(key):
-        return _unreadable_mapping(key.lstrip("+"), text, problem)
+        return _unreadable_mapping(name, text, problem)
     as_text = as_override(key, text)
-    return f"{key.lstrip('+')}: {problem}; close what is open, or, if this is a text, write {as_text}"
+    return f"{name}: {problem}; close what is open, or, if this is a text, write {as_text}"
+
+
+# Hydra's functions of several values, as they are written, and what others call them.
+_FUNCTIONS = {
+    "interval": "interval(LOW,HIGH)", "range": "range(START,STOP,STEP)", "choice": "choice(A,B,…)",
+    "tag": "tag(log,interval(LOW,HIGH))", "int": "int(interval(LOW,HIGH))", "float": "float(range(START,STOP))",
+    "shuffle": "shuffle(A,B,…)", "sort": "sort(A,B,…)", "glob": "glob(PATTERN)", "str": "str(A,B,…)",
+    "bool": "bool(A,B,…)",
+}  # fmt: skip
+_OF_OTHERS = {
+    **dict.fromkeys(("log", "loguniform", "log_uniform", "logspace", "geomspace", "qloguniform"), "tag"),
+    **dict.fromkeys(("uniform", "linspace", "between", "suggest_float"), "interval"),
+    **dict.fromkeys(("randint", "quniform", "integers", "integer", "suggest_int"), "int"),
+    **dict.fromkeys(("arange",), "range"),
+    **dict.fromkeys(("list", "grid", "grid_search", "values", "categorical", "suggest_categorical"), "choice"),
+}
+
+
+def _misuse(function: str, call: str, is_unknown: bool) -> str:
+    """Return what is wrong with a function of several values, and how it is written."""
+    if not is_unknown:
+        return f"{call} cannot be read; write {_FUNCTIONS.get(function, _FUNCTIONS['interval'])}"
+    if other := _OF_OTHERS.get(function.lower()):
+        return f"there is no function '{function}'; write {_FUNCTIONS[other]}"
+    hint = nearest(function, _FUNCTIONS) or f"; there is {', '.join(_FUNCTIONS)}"
+    return f"there is no function '{function}'{hint}"
 
 
 def _unreadable_mapping(key: str, text: str, problem: str) -> str:

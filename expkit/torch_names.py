@@ -2,11 +2,15 @@
 
 import re
 
+from expkit.escaping import as_override
+
 _TENSORS = "images are uint8 tensors until the batch is normalised, on the device; leave it out"
 _SEVERAL = "it makes several images of one; python -m expkit.predict RUN IMAGES --views five_crop averages over crops"
 _OWN = "register a function of yours, @transforms.register('NAME'), and add --plugin FILE.py"
 _SHARED_OUT = "device=multi_gpu shares the samples out by itself; leave it out"
 
+_PLACES = ("FOLDER", "RUN")  # stand for what is typed
+_FREE = ("checkpoint.monitor", "output_dir")  # take any text
 _OVERRIDES = re.compile(r"(?:(?:^| )(?:'[^']+'|\+?[\w.]+=\S+))+")
 
 _OF_GROUPS: dict[str, dict[str, str]] = {
@@ -121,10 +125,42 @@ def instead(group: str, name: str) -> str:
     return _told(_OF_GROUPS.get(group, {}).get(_plain(name.rpartition(".")[2]), ""))
 
 
-def instead_of_option(key: str) -> str:
-    """Return `; SENTENCE` on what takes the place of an option (dataset.pin_memory), "" where nothing is known."""
+def instead_of_option(key: str, value: object = None) -> str:
+    """Return `; SENTENCE` on what takes the place of an option (dataset.pin_memory), "" where nothing is known.
+
+    value: what was typed or read for it, which the override that is named takes over where it can.
+    """
     told = _OPTIONS.get(_plain(key.rpartition(".")[2]), "")
-    return "" if told.startswith(f"{key}=") else _told(told)
+    if not told or told.startswith(f"{key}="):
+        return ""
+    typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    if not _OVERRIDES.fullmatch(told) or typed == "none":
+        return _told(told)
+    if typed.lower() in ("false", "null", "no", "off") and _kind(told) != "bool":
+        return "; write device=cpu" if told == "device=gpu" else "; leave it out"
+    return _told(_with(told, typed))
+
+
+def _with(told: str, typed: str) -> str:
+    """Return overrides in which the typed value takes the place of the example of its kind, where there is one."""
+    words = [word.partition("=") for word in told.split(" ")]
+    fit = [place for place, (key, _, example) in enumerate(words) if _takes(key, example, typed)]
+    if not fit or (len(fit) > 1 and words[fit[-1]][2] not in _PLACES):
+        return told
+    key = words[fit[-1]][0]
+    value = f"{key}={typed}" if re.fullmatch(r"[\w./~,+\[\]-]+", typed) else as_override(key, typed)
+    return " ".join(value if place == fit[-1] else "".join(word) for place, word in enumerate(words))
+
+
+def _takes(key: str, example: str, typed: str) -> bool:
+    return example in _PLACES or key in _FREE or _kind(example) == _kind(typed) != "text"
+
+
+def _kind(text: str) -> str:
+    """Return what a value, or that of the last of some overrides, is: bool, number, list or text."""
+    text = text.rpartition("=")[2]
+    kinds = {"bool": r"(?i:true|false)", "number": r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", "list": r"\[.*\]"}
+    return next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, text)), "text")
 
 
 def _told(text: str) -> str:

@@ -247,6 +247,7 @@ def test_a_search_of_whole_numbers_says_what_to_type(tmp_path: Path, monkeypatch
     [
         (["seed=0,0"], 1, "1 job with the same config as another one will run once (e.g. seed=0)"),
         (["optimizer.lr=0.1,1e-1,0.1"], 1, "2 jobs with the same config"),
+        (["optimizer.lr=1,1.0"], 1, "1 job with the same config"),
         (["seed=0,1", "optimizer.lr=0.1,0.10"], 2, "2 jobs with the same config"),
         (["sweep.zip=[seed,epochs]", "seed=0,0,1", "epochs=1,2,1"], 3, ""),
     ],

@@ -28,6 +28,8 @@ def space(*words: str) -> Space:
         ("size=range(0.0,1.0,0.25)", Axis("size", "float", 0.0, 0.75, step=0.25)),
         ("model=small_cnn,resnet18", Axis("model", "choice", choices=("small_cnn", "resnet18"))),
         ("epochs=choice(1,2)", Axis("epochs", "choice", choices=("1", "2"))),
+        ("lr=0.1,1e-1,0.01", Axis("lr", "choice", choices=("0.1", "0.01"))),
+        ("lr=1,1.0,true,'1'", Axis("lr", "choice", choices=("1", "True", "'1'"))),
         ("a=[1,2],[3]", Axis("a", "choice", choices=("[1,2]", "[3]"))),
         ("a=shuffle(3,1,2)", Axis("a", "choice", choices=("3", "1", "2"))),  # order means nothing to a search
         ("a=sort(3,1,2)", Axis("a", "choice", choices=("1", "2", "3"))),

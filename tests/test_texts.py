@@ -222,3 +222,22 @@ def test_the_texts_at_the_top_of_the_config_are_known_without_torch() -> None:
 
     texts = [name for name, option in options_of(RunOptions).items() if "text" in describe(option.annotation)]
     assert tuple(texts) == _TEXT_SCALARS
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tga(log,interval(1,2))", "there is no function 'tga'; did you mean 'tag'?"),
+        ("tag(log,intervall(1,2))", "there is no function 'intervall'; did you mean 'interval'?"),
+        ("choise(1,2)", "there is no function 'choise'; did you mean 'choice'?"),
+        ("loguniform(1e-4,1e-1)", "there is no function 'loguniform'; write tag(log,interval(LOW,HIGH))"),
+        ("randint(1,8)", "there is no function 'randint'; write int(interval(LOW,HIGH))"),
+        ("quux(1,2)", "there is no function 'quux'; there is interval, range, choice, tag,"),
+        ("interval(1)", "interval(1) cannot be read; write interval(LOW,HIGH)"),
+        ("tag(log,0.1,0.01)", "tag(log,0.1,0.01) cannot be read; write tag(log,interval(LOW,HIGH))"),
+    ],
+)
+def test_a_function_that_is_misspelt_or_misused_is_named(text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        as_meant([f"optimizer.lr={text}"], several=True)
+    assert str(refused.value).startswith(f"optimizer.lr: {told}")

@@ -111,3 +111,8 @@ def test_an_epoch_says_the_course_of_its_rate() -> None:
         progress.used(rate)
     values = {"lr": 1.2e-8, "seconds": 1.0, "images_per_second": 3.0, "data_wait": 0.0, "train/loss": 1.0}
     assert "lr 4e-05 to 0.001 to 1.2e-08 " in epoch_line(Point("epoch", 0, 3, values), progress)
+
+
+def test_an_epochs_plural() -> None:
+    assert counted(3, "epoch") == "3 epochs"
+    assert counted(2, "batch") == "2 batches"

@@ -31,6 +31,8 @@ class Interval(NamedTuple):
     method: Method
 
     def __str__(self) -> str:
+        if self.low == self.high:  # as a rule because all is right: that is no proof that it always is
+            return f"no confidence interval ({self.method}): all resamples score the same"
         return f"95 % confidence interval ({self.method}): {self.low:.4f} to {self.high:.4f}"
 
 

@@ -35,8 +35,8 @@ _KINDS: dict[str, Any] = {
 class SweepFolder:
     """What one sweep leaves behind; locked while it runs, so that a job cannot be run twice at once."""
 
-    def __init__(self, path: Path, jobs: list[SweepJob]) -> None:
-        self.path, self.jobs = path, jobs
+    def __init__(self, path: Path, jobs: list[SweepJob], is_new: bool = True) -> None:
+        self.path, self.jobs, self.is_new = path, jobs, is_new
         self.most = len(jobs)  # that there may be, which a search knows from the start
         self.lock = FolderLock(path)
 
@@ -47,7 +47,8 @@ class SweepFolder:
     ) -> "SweepFolder":  # fmt: skip
         """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError.
 
-        probes: of a search; again: also while the same command runs.
+        probes: of a search; again: also where the same command has made one. Where it has done so since this one looked
+        for it, that folder is opened in place of a new one: is_new is False.
         mkdir makes one of ours, so that no two commands share it; the lock decides between two that typed the same.
         """
         if typed:
@@ -55,9 +56,8 @@ class SweepFolder:
             path.mkdir(parents=True, exist_ok=True)
             return cls._freeze(path, words, command, jobs, probes)
         with _alone(expanded(parent) / "sweeps"):
-            # Another command of these words may have made its folder since this one looked for it.
             if not again and (twin := cls.find(parent, None, words)):
-                cls.open(twin).lock.release()
+                return cls.open(twin)
             return cls._freeze(make_run_folder(f"{parent}/sweeps", "sweep"), words, command, jobs, probes)
 
     @classmethod
@@ -90,7 +90,7 @@ class SweepFolder:
     @classmethod
     def open(cls, path: Path) -> "SweepFolder":
         """Take up a sweep of before, with its frozen jobs. Raises FolderInUse where it is running."""
-        return cls(path, _read_jobs(path / JOBS))
+        return cls(path, _read_jobs(path / JOBS), is_new=False)
 
     def probes(self) -> list[SweepJob]:
         """Return what a search tried out before its first trial."""

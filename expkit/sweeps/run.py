@@ -20,7 +20,7 @@ from expkit.sweeps.rehearsal import Facts, rehearse
 from expkit.sweeps.results import read_run, status_of, write_results
 from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
 from expkit.sweeps.shares import share_out, threads_of
-from expkit.sweeps.study import Settings, Study, settings_of
+from expkit.sweeps.study import Settings, Study, fewer_trials, settings_of, trials_of
 from expkit.sweeps.watch import Watch
 from expkit.sweeps.worker import Share, Train
 from expkit.terminal import Console
@@ -57,7 +57,7 @@ class SweepRun:
             for number, one in enumerate(plan.jobs or ())
         ]
         settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
-        for note in plan.notes:
+        for note in [*plan.notes, *(fewer_trials(settings, plan.space.axes) if plan.space and settings else [])]:
             self.console.print(note, soft_wrap=True, markup=False)
         if self.flags.dry:
             self._dry(plan, jobs, settings)
@@ -87,7 +87,7 @@ class SweepRun:
     def _dry(self, plan: Plan, jobs: list[SweepJob], settings: Settings | None) -> None:
         shares = self._shares(plan, jobs, 0)
         facts, gpus = self._check(jobs, shares[0].cores, measure=True)
-        n_trials = settings.n_trials if settings else None
+        n_trials = trials_of(settings, plan.space.axes) if plan.space and settings else None
         show_plan(self.console, jobs, facts, len(self._shares(plan, jobs, gpus)), n_trials)
 
     def _shares(self, plan: Plan, jobs: Sequence[SweepJob], gpus: int) -> list[Share]:
@@ -114,11 +114,18 @@ class SweepRun:
         self._freeze(plan, jobs)
         self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs, again=self.flags.new)
         self.outcomes = {job.number: Outcome() for job in jobs}
+        if not self.folder.is_new:
+            self._go_on(plan, jobs)
 
     def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
         """Open the sweep that the same command began, if there is one. Raises ConfigError where its base changed."""
         if not self._open(plan, jobs):
             return False
+        self._go_on(plan, jobs)
+        return True
+
+    def _go_on(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Learn what is left of the sweep whose folder is open. Raises ConfigError where its base changed."""
         assert self.folder is not None
         changed = changes(self.folder.jobs, jobs)
         if changed and not self.flags.frozen:
@@ -132,7 +139,6 @@ class SweepRun:
         self._tell_progress(len(left), len(self.folder.jobs))
         if left:
             _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
-        return True
 
     def _open(self, plan: Plan, jobs: list[SweepJob]) -> bool:
         """Open the folder that the same command made, if there is one and no new one is wanted. Raises ConfigError."""
@@ -200,6 +206,7 @@ class SweepRun:
             self.folder = SweepFolder.make(
                 str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes, self.flags.new
             )
+            is_old = not self.folder.is_new
         assert self.folder is not None
         if is_old and (changed := changes(self.folder.probes(), probes)):
             advice = "undo it, or add --new to begin another search"

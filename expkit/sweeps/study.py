@@ -1,5 +1,6 @@
 """Optuna's part of a search: a study in the sweep's folder, samplers and pruners by name, draws keyed by the trial."""
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,12 @@ from expkit.keys import key
 from expkit.registry import ConfigError, nearest
 from expkit.spaces import Axis
 from expkit.sweeps.groups import REPLICATES
+from expkit.wording import counted
 
 SAMPLERS = ("tpe", "random", "cmaes", "grid")
 PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
 NAME = "study.db"
+_DRAWS = 8  # of a sampler that draws what was tried already, before another setting is taken
 End = Literal["finished", "pruned", "failed"]
 
 
@@ -78,6 +81,7 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._axes, self._settings, self._optuna = axes, settings, optuna
+        self._given_up: set[int] = set()
         self._distributions = {axis.key: _distribution(axis) for axis in axes}
         with _quiet():
             self._study = optuna.create_study(
@@ -87,17 +91,41 @@ class Study:
 
     @property
     def most(self) -> int:
-        """How many trials there can be: as many as were asked for, or the points of the grid."""
-        if self._settings.sampler != "grid":
-            return self._settings.n_trials
-        return min(self._settings.n_trials, math.prod(len(_values(axis)) for axis in self._axes))
+        """How many trials there can be."""
+        return trials_of(self._settings, self._axes)
 
     def ask(self, job: int) -> tuple[int, dict[str, Any]]:
-        """Return the number of a new trial and its values by key. job: the number of the job that will run it."""
+        """Return the number of a new trial and its values by key. job: the number of the job that will run it.
+
+        A setting that was tried is not tried again, for its run would be the same: another one is drawn, and of a small
+        space one of those that are left.
+        """
         with _quiet():
-            self._study.sampler = self._sampler(key(self._settings.seed, "trial", job) % 2**32)
+            trials = self._study.get_trials(deepcopy=False)
+            tried = {_place(one.params) for one in trials if one.number not in self._given_up}
+            for draw in range(_DRAWS):
+                drawn = (draw,) if draw else ()
+                self._study.sampler = self._sampler(key(self._settings.seed, "trial", job, *drawn) % 2**32)
+                trial = self._study.ask(self._distributions)
+                if _place(trial.params) not in tried:
+                    return trial.number, dict(trial.params)
+                self.tell(trial.number, "failed", None)
+            if left := self._untried(tried, key(self._settings.seed, "left", job)):
+                self._study.enqueue_trial(left)
             trial = self._study.ask(self._distributions)
         return trial.number, dict(trial.params)
+
+    def _untried(self, tried: set[str], number: int) -> dict[str, Any]:
+        """Return one of the settings that no trial had, {} where there is none."""
+        total = _settings_in(self._axes) or 0
+        for skipped in range(total):
+            place, values = (number + skipped) % total, {}
+            for axis in self._axes:
+                place, own = divmod(place, axis.count or 1)
+                values[axis.key] = axis.at(own)
+            if _place(values) not in tried:
+                return values
+        return {}
 
     def report(self, trial: int, epoch: int, score: float) -> bool:
         """Note an epoch's score; returns whether the trial is bad enough to be pruned."""
@@ -129,9 +157,9 @@ class Study:
 
     def drop_unknown(self, known: set[int]) -> None:
         """Give up the trials that a kill came upon before they had a job."""
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.number not in known:
-                self.tell(trial.number, "failed", None)
+        self._given_up = {one.number for one in self._study.get_trials(deepcopy=False)} - known
+        for trial in self._given_up:
+            self.tell(trial, "failed", None)
 
     def importances(self) -> dict[str, float]:
         """Return each key's share in the differences of the scores (PED-ANOVA), the greatest first; {} of too few."""
@@ -171,6 +199,31 @@ class Study:
         return pruners.NopPruner()
 
 
+def trials_of(settings: Settings, axes: Sequence[Axis]) -> int:
+    """Return how many trials a search has: as many as were asked for, or one for each setting where those are fewer."""
+    return min(settings.n_trials, _settings_in(axes) or settings.n_trials)
+
+
+def fewer_trials(settings: Settings, axes: Sequence[Axis]) -> list[str]:
+    """Return a note where there are fewer settings than trials that were asked for."""
+    if (most := trials_of(settings, axes)) == settings.n_trials:
+        return []
+    return [f"note: there are {counted(most, 'setting')} to try, so that the search has {counted(most, 'trial')}, not"
+            f" {settings.n_trials}"]  # fmt: skip
+
+
+def _settings_in(axes: Sequence[Axis]) -> int | None:
+    """Return how many settings a space holds, None where they are without number."""
+    counts = [axis.count for axis in axes]
+    return None if None in counts else math.prod(count for count in counts if count)
+
+
+def _place(values: Mapping[str, Any]) -> str:
+    """Return a text that two trials of one setting share."""
+    shown = {name: f"{value:.12g}" if isinstance(value, float) else value for name, value in values.items()}
+    return json.dumps(shown, sort_keys=True)
+
+
 def _distribution(axis: Axis) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -183,12 +236,7 @@ def _distribution(axis: Axis) -> Any:
 
 def _values(axis: Axis) -> list[Any]:
     """Return all values of an axis that has so many."""
-    if axis.kind == "choice":
-        return list(axis.choices)
-    assert axis.step
-    count = round((axis.high - axis.low) / axis.step) + 1
-    values = [axis.low + number * axis.step for number in range(count)]
-    return [int(value) for value in values] if axis.kind == "int" else values
+    return [axis.at(place) for place in range(axis.count or 0)]
 
 
 @contextmanager

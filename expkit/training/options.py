@@ -55,7 +55,7 @@ class RunOptions:
         found = []
         for key, value in given.items():
             if key not in options:
-                found.append(f"{key}: the config has no such key{meant(key, options)}")
+                found.append(f"{key}: the config has no such key{meant(key, options, value)}")
                 continue
             try:
                 found += _range_fault(key, fit(options[key].annotation, value))

@@ -96,6 +96,16 @@ def test_a_score_that_is_no_number_fails_and_the_study_goes_on(tmp_path: Path) -
     drawn(made, 4, 8)
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_setting_is_tried_twice(sampler: str, tmp_path: Path) -> None:
+    made = study(tmp_path, WIDTH, MODEL, sampler=sampler, n_trials=20)
+    assert made.most == 8
+    values = drawn(made, 0, 8)
+    assert len({tuple(one.items()) for one in values}) == 8
+    for one in values:
+        assert one["width"] in (4, 8, 12, 16)
+
+
 def test_a_trial_that_never_had_a_job_is_given_up(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
