@@ -21,6 +21,7 @@ from expkit.registry import ConfigError, checkpoints
 from expkit.run_folder import check_kinds, is_run_folder
 from expkit.user_folders import expanded
 from expkit.vetting import load_vetted, vet
+from expkit.wording import counted
 
 Config = Mapping[str, Any]
 
@@ -225,7 +226,7 @@ def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rat
     name = config["schedule"]["name"]
     return [
         f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} is spread over all"
-        f" {last_step:,} steps now"
+        f" {counted(last_step, 'step')} now"
     ]
 
 

@@ -143,6 +143,6 @@ def test_what_a_setting_is_only_tried_again_with_is_not_searched(key: str) -> No
 def test_a_search_has_one_scale() -> None:
     jobs = [SweepJob(0, [], {}, "", {"model": "a"}), SweepJob(1, [], {}, "", {"model": "b"})]
     refuse_scales(jobs)
-    jobs.append(SweepJob(2, [], {}, "", {"model": "a", "dataset": "mnist"}, scale="mnist"))
+    jobs.append(SweepJob(2, [], {}, "", {"model": "a", "dataset": "mnist"}, scale='{"images": "mnist"}'))
     with pytest.raises(ConfigError, match=r"measured apart: .*dataset=mnist"):
         refuse_scales(jobs)
