@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from expkit.checkpoints import Checkpoints, newest_intact, whole
+from expkit import disk
+from expkit.checkpoints import Checkpoints, newest_intact
 
 SCORES = {1: 0.9, 2: 0.5, 3: 0.95}  # the third takes the places of both others
 
@@ -93,7 +94,7 @@ def die_at(number: int) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    whole.open = around(Torn)  # type: ignore[attr-defined]
+    disk.open = around(Torn)  # type: ignore[attr-defined]
     for name in ("fsync", "replace", "unlink"):
         setattr(os, name, around(getattr(os, name)))
 
