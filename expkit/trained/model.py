@@ -191,9 +191,10 @@ def _unresolved(node: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _device(trained_on: Mapping[str, Any], name: str, precision: str | None) -> Device:
+def _device(trained_on: object, name: str, precision: str | None) -> Device:
     """Return the device, with the run's precision and layout as far as nothing else was asked for."""
-    kept = {word: trained_on[word] for word in ("precision", "channels_last") if word in trained_on}
+    known = trained_on if isinstance(trained_on, Mapping) else {}  # a manifest may hold anything
+    kept = {word: known[word] for word in ("precision", "channels_last") if word in known}
     if kept.get("precision") not in ("fp32", "tf32", "bf16"):
         kept.pop("precision", None)
     node = {"name": name, **kept, **({"precision": precision} if precision else {})}

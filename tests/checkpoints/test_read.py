@@ -156,8 +156,8 @@ def test_a_forged_manifest_is_refused(change: dict[str, Any], sentence: str, two
 
 @pytest.mark.parametrize("content", [b'{"a": ' * 100_000, b"[1]", b"\xff\xfe", b"{}"])
 def test_a_sealed_manifest_that_is_no_json_object_is_refused(content: bytes, two: tuple[Path, Path]) -> None:
-    from expkit.checkpoints.manifest import _seal
+    from expkit.sealing import seal_of
 
-    manifest_path(two[1]).write_bytes(content + _seal(content))
+    manifest_path(two[1]).write_bytes(content + seal_of(content))
     with pytest.raises(CheckpointDamaged, match="not a checkpoint's manifest"):
         read_checkpoint(two[1])

@@ -76,7 +76,7 @@ def test_a_number_is_the_whole_batch_too_where_images_are_apart(tmp_path: Path) 
 def test_a_resumed_run_knows_what_fits(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", "schedule=constant")
     begun = trained(tmp_path / "cut", "schedule=constant", AUTO, "model.most=5", "max_steps=2")
-    trained(tmp_path / "cut", "schedule=constant", AUTO, "model.most=5", f"checkpoint.resume={begun}")
+    trained(tmp_path / "cut", "schedule=constant", AUTO, "model.most=5", "max_steps=null", f"checkpoint.resume={begun}")
     assert (begun / "log.txt").read_text().count("memory ran out") == 2
     assert_same_run(whole, begun)
 
