@@ -106,7 +106,7 @@ def measured(*jobs: tuple[dict[str, str], str, float]) -> tuple[list[SweepJob], 
     for number, (differs, monitor, score) in enumerate(jobs):
         one = job(number, monitor != "loss", **differs)
         one.monitor = monitor
-        one.scale = differs.get("dataset", "")
+        one.scale = json.dumps({"images": differs["dataset"]}) if "dataset" in differs else ""
         made.append(one)
         scores = {f"val/{monitor}": score, "val/f1": score / 2}
         outcomes[number] = Outcome("finished", score=score, scores={"val/f1": 0.1}, best_scores=scores, best_epoch=3)
