@@ -29,10 +29,10 @@ def config_of_resumed(typed: Mapping[str, Any]) -> Config | None:
     the working folder only, and whether a network is trusted is not taken. typed: key -> value of the overrides. Raises
     ConfigError where the run keeps a value to itself, such as a secret, or names a file elsewhere to write to.
     """
-    from expkit.data.datasets.confined import confined
-
     if (named := typed.get("checkpoint.resume")) in (None, "", "auto"):
         return None
+    from expkit.data.datasets.confined import confined  # torch comes with it: not for --help
+
     place = expanded(str(named))
     config = _config_of(place)
     if config is not None and isinstance(config.get("checkpoint"), dict):

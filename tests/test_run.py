@@ -305,6 +305,18 @@ def test_help_names_the_groups(tmp_path: Path) -> None:
     assert "--plugin" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["seed=3", "--cfg=job"]], ids=" ".join)
+def test_what_needs_no_torch_does_not_wait_for_its_import(tmp_path: Path, words: list[str]) -> None:
+    code = (
+        "import sys; from expkit.run import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.stderr.splitlines()[-1] == "False", done.stderr
+
+
 def test_out_of_memory_is_told_with_what_helps(tmp_path: Path, image_files: Callable[..., Path]) -> None:
     """The limit lets a small batch through and no large one; what was kept before stays."""
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(40)))
