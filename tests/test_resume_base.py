@@ -68,7 +68,7 @@ def test_the_config_of_the_run_is_the_base(place: Path, capsys: pytest.CaptureFi
     other = plain(compose_one([f"checkpoint.resume={folder}", "optimizer=adamw", "epochs=7"]))
     assert (other["optimizer"]["name"], other["epochs"], other["batch_size"]) == ("adamw", 7, 4)
     assert other["optimizer"]["lr"] != 0.05  # of the file conf/optimizer/adamw.yaml
-    with pytest.raises(ConfigError, match="epoch: the config has no such key; write epochs"):
+    with pytest.raises(ConfigError, match="epoch: the config has no such key; did you mean 'epochs'"):
         compose_one([f"checkpoint.resume={folder}", "epoch=7"])
     assert start([f"checkpoint.resume={folder}"]) == 0
     assert "nothing is left to do" in capsys.readouterr().out
