@@ -177,7 +177,7 @@ def digests_of(job: Job) -> dict[str, str]:
 
 
 def _data_changes(job: Job, data: DataFacts) -> list[str]:
-    """Return how the data differ from those of the run that is gone on with. Raises ConfigError without force."""
+    """Return how the data differ from those of the run that is resumed. Raises ConfigError without force."""
     origin = job.origin
     folder = origin.folder or (origin.path.parent.parent if origin.path and origin.state is not None else None)
     changes = data_changes(folder, *data)

@@ -34,6 +34,8 @@ def main() -> None:
         code, kind, reason = _run(frozen, folder, rank)
     except SystemExit as end:
         code, kind = end.code if isinstance(end.code, int) else 1, "told"
+    except KeyboardInterrupt:  # while torch is imported, which can then not be imported again to explain anything
+        os._exit(130)
     except BaseException as error:
         kind, reason = _explain(error, folder, rank)
     if code:

@@ -44,9 +44,10 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def facts_here(small_run: Run) -> Any:
-    config = read_record(small_run.folder).config
-    return environment_facts(config), *data_facts(load(config["dataset"]))
+def facts_here(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    config = read_record(small_run.folder).config  # its root is left out, for it lies outside the working folder
+    node = config["dataset"] | {"root": str(tmp_path_factory.mktemp("here") / "shapes")}
+    return environment_facts(config), *data_facts(load(node))
 
 
 def reproduced(place: Path, here: Any) -> None:

@@ -58,7 +58,9 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
     for old in [*folder.glob("end_*.json"), *folder.glob("rank_*")]:
         old.unlink()
     (folder / FROZEN).write_text(json.dumps({**frozen, "launcher": os.getpid()}, indent=1))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is said below
+    for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says is said below
     with _as_before(), _passing_on(folder, len(layout.devices)), _meeting_place(layout):
         try:
             elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))

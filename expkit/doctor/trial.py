@@ -53,7 +53,7 @@ def build_eventual_chain(config: Mapping[str, Any], found: Scan, split: str) -> 
     try:
         sizes, _, _ = build_input(config["transforms"], pretrained_input(config["model"]), data)
         return build_chain(config["transforms"][split], *sizes)
-    except (ConfigError, IndexError):  # no image can be read, or the config is told of by its own trial
+    except (ConfigError, IndexError):  # no image can be read, or the config's own trial reports it
         return None
 
 

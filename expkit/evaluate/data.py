@@ -10,6 +10,7 @@ from expkit.data.class_names import by_known
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets import load
 from expkit.data.datasets.confined import confined
+from expkit.portable import ELSEWHERE
 from expkit.registry import ConfigError, datasets
 from expkit.trained import Trained
 from expkit.vetting import parse_value
@@ -30,6 +31,8 @@ def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dic
         given = dict(map(_key_and_value, overrides))
         # The checkpoint may be a stranger's: what it asks to draw or to download goes below the output folder.
         node = confined(own or {}, given)[0] | given
+        if str(node.get("root")).startswith(ELSEWHERE):
+            raise ConfigError("dataset.root: lay outside the folders of who trained it; give dataset.root=PATH")
     if faults := datasets.faults(node):
         raise ConfigError(*faults)
     return dict(node)

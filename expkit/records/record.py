@@ -127,7 +127,7 @@ class Record:
         self._reserve = Reserve(folder)
         self._reserve.take()
         self._unwritten: deque[bytes] = deque()  # lines of events
-        self._events = threading.Lock()  # a checkpoint is told of by the thread that writes it
+        self._events = threading.Lock()  # the thread that writes a checkpoint reports it
         self.notes: list[str] = []  # what the user should know of a folder that the run goes on in
         self._facts: dict[str, Any] = {}
 
@@ -140,9 +140,7 @@ class Record:
                 found = yaml.safe_load(path.read_text(encoding="utf-8"))
                 old = found if isinstance(found, dict) else {}
         new = self.scrubber.value(config)
-        if isinstance(
-            old.get("checkpoint"), dict
-        ):  # what it goes on from is told by the event, and no part of the recipe
+        if isinstance(old.get("checkpoint"), dict):  # the event names what is resumed; it is no part of the recipe
             kept = [key for key in ("resume", "force", "init_from") if key in config["checkpoint"]]
             new["checkpoint"] |= {key: old["checkpoint"].get(key) for key in kept}
         if not (changed := [str(one) for one in differences(old, new)]):
@@ -159,7 +157,7 @@ class Record:
     def data(self, splits: Splits, known: DataFacts | None = None, changes: Sequence[str] = ()) -> None:
         """Write which data the run has: classes, sizes, fingerprints, and the digest of each file.
 
-        known: what data_facts has found already. A record that is gone on with keeps what it has, unless the data are
+        known: what data_facts has found already. A record that is resumed keeps what it has, unless the data are
         others now: changes, in sentences; then what it had stays beside it.
         """
         if "data.json" in self._facts["files"] and LISTED in self._facts["files"] and not changes:

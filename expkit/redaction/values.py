@@ -70,7 +70,7 @@ def _is_mixed(word: str) -> bool:
 
 
 def _is_plain(value: str) -> bool:
-    """Return True for words, numbers, paths, dates, names of models: what a program is told that is no secret."""
+    """Return True for words, numbers, paths, dates, names of models: values that are no secrets."""
     words = _WORDS.split(value)
     return all(_WORD.fullmatch(word) and not is_gibberish(word) for word in words) and not random_runs(value)
 

@@ -88,7 +88,7 @@ class Pieces:
         give_back()
         self.size = math.ceil(self._largest / 2)
         self.tell(
-            f"warning: memory ran out with {counted(self._largest, 'image')} at once: goes on with up to {self.size}"
+            f"warning: memory ran out with {counted(self._largest, 'image')} at once: continues with up to {self.size}"
             f"{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
         )
 

@@ -1,4 +1,4 @@
-"""Class names that look the same are the same, and where lists differ only the difference is told."""
+"""Class names that look the same are the same, and where lists differ, only the difference is named."""
 
 import unicodedata
 from collections.abc import Callable

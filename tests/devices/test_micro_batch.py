@@ -59,7 +59,7 @@ def test_memory_that_runs_out_changes_nothing(hunger: list[str], tmp_path: Path)
     log = (cut / "log.txt").read_text()
     assert "halves batches when memory runs out" in log
     assert log.count("warning: memory ran out with ") == (2 if halved == 4 else 3)
-    assert f"goes on with up to {halved}, and the same batches" in log
+    assert f"continues with up to {halved}, and the same batches" in log
     if "device.precision=fp16" not in hunger:
         assert_same_run(whole, cut)
     ours, theirs = (load_file(last_checkpoint(run)) for run in (whole, cut))

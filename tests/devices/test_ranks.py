@@ -318,3 +318,26 @@ def test_ranks_end_well_where_nothing_can_be_printed(tmp_path: Path) -> None:
     ended = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, timeout=240)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert json.loads((only_run(tmp_path / "runs") / "record.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes of the ranks are read from Linux's /proc")
+def test_ctrl_c_while_ranks_import_torch_is_quiet(tmp_path: Path) -> None:
+    launcher = start(small(tmp_path, f"output_dir={tmp_path}/out", *TWO))
+    try:
+        until = time.monotonic() + 120
+        while not any(b"expkit.rank" in _command(one) for one in family(launcher.pid)):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.5)  # Python has begun, and torch takes seconds
+        os.killpg(launcher.pid, signal.SIGINT)
+        printed, _ = launcher.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+    assert (launcher.returncode, printed) == (130, "")
+
+
+def _command(process: int) -> bytes:
+    with suppress(OSError):  # it has ended meanwhile
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""

@@ -19,7 +19,7 @@ LINK = "outputs/data/link/shapes"  # outputs/data/link leads out
 DATABASES = ["sqlite:////evil/m.db", "sqlite:///../m.db", "sqlite+pysqlite:////e/m", "sqlite:///file:/e/m?uri=true"]
 OUTSIDE = [
     "/tmp/evil/shapes", "../evil/shapes", "outputs/data/../../evil", "~/evil", "outputs", "outputs/data",
-    "outputs/r/x", LINK,
+    "outputs/r/x", "<x>/../../evil", "<>/evil", LINK,
 ]  # fmt: skip
 
 
@@ -41,6 +41,26 @@ def test_data_are_made_below_outputs(work: Path, root: str, node: dict[str, Any]
     assert bool(notes) == (made["root"] != root)
     assert dataset_node({**SHAPES, "root": root}, [])["root"] == "outputs/data/shapes"
     assert dataset_node({**SHAPES, "root": root}, [f"dataset.root={root}"])["root"] == root  # the user's own word
+
+
+@pytest.mark.parametrize("root", ["<elsewhere>/shapes", "<elsewhere>/../../evil"])
+def test_a_place_that_a_record_left_out_is_asked_for(record: Record, work: Path, root: str) -> None:
+    node = {**SHAPES, "root": root}
+    with pytest.raises(ConfigError, match=r"dataset\.root: .*give dataset\.root=PATH"):
+        dataset_node(node, [])
+    assert dataset_node(node, ["dataset.root=here"])["root"] == "here"
+    record.close("finished", {})
+    shared = read_record(record.folder)
+    shared.config["dataset"] |= node
+    shared.data.clear()  # by which this machine would know the place
+    with pytest.raises(ConfigError, match=r"dataset\.root: .*give dataset\.root=PATH"):
+        prepared_config(shared, [])
+    run = Path("outputs/stranger")
+    run.mkdir()
+    (run / "record.json").write_text("{}")
+    (run / "config.yaml").write_text(json.dumps({"dataset": node}))
+    with pytest.raises(ConfigError, match=r"give dataset\.root="):
+        config_of_resumed({"checkpoint.resume": str(run)})
 
 
 def test_data_that_lie_there_are_read_there(work: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.escaping import as_override
+from expkit.portable import ELSEWHERE
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -26,8 +27,8 @@ def confined(node: Mapping[str, Any], typed: Collection[str] = ()) -> tuple[dict
     root = made.get("root")
     if not isinstance(root, str) or "root" in typed or _is_below(root, DATA):
         return made, notes
-    if root.startswith("<"):
-        return made, notes  # it is asked for
+    if root.startswith(ELSEWHERE):
+        return made, notes  # no path: whoever calls this asks for one
     if made.get("name") == "imagenet" and not _is_unpacked(expanded(root)):
         raise ConfigError(
             f"dataset.root: ImageNet's archives in '{root}' would be unpacked there for a record; "
