@@ -31,7 +31,6 @@ from expkit.data.class_names import are_same, differ
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.labels import unique_names
-from expkit.data.limits import subset_of
 from expkit.data.mixing import build_mixing
 from expkit.data.samples import BadSample
 from expkit.data.workers import WorkerFailed
@@ -52,7 +51,7 @@ from expkit.training.schedules import build_schedule
 from expkit.training.watch import Scene, build_watch
 from expkit.training.watch.watch import faults as watch_faults
 from expkit.user_folders import expanded
-from expkit.wording import counted
+from expkit.wording import counted, subset_of
 
 Config = Mapping[str, Any]
 _NOT_SCALARS = {*GROUPS, "experiment"}
@@ -95,6 +94,11 @@ class Job:
     origin: Origin
     lines: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def end_at(self, last_step: int | None) -> None:
+        """End after so many steps; the schedule stays that of the whole run."""
+        if last_step is not None:
+            self.runner.last_step = min(self.runner.last_step, last_step)
 
     def close(self) -> None:
         """End the loaders' workers, and wait for the last checkpoint. Raises CheckpointNotWritten."""

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import expkit
 from expkit.disk import disk_fault
-from expkit.escaping import escape_output, escaped_output, one_line
+from expkit.escaping import escape_output, escaped_output, hide_sign, one_line, show_sign
 from expkit.registry import ConfigError
 
 _MOST_FAULTS = 50  # that are printed
@@ -75,6 +75,17 @@ def mistakes_told() -> Iterator[None]:
             sys.exit(1)
 
 
+def is_under_torchrun() -> bool:
+    """Say whether torchrun has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def refuse_torchrun() -> None:
+    """Raise ConfigError where each of several processes would do all of a command's work again."""
+    if is_under_torchrun():
+        raise ConfigError("command line: torchrun is for python -m expkit.run alone; type this command without it")
+
+
 def refuse(error: ConfigError) -> NoReturn:
     """End the process with a user's mistake, a line for each fault."""
     for fault in error.faults[:_MOST_FAULTS]:
@@ -84,12 +95,14 @@ def refuse(error: ConfigError) -> NoReturn:
     sys.exit(2)
 
 
-def run_as_program(main: Callable[[], object]) -> None:
+def run_as_program(main: Callable[[], object], in_logs: bool = False) -> None:
     """Call main, and end the process at once: to free what torch's import has made takes Python more than a second.
 
     What else belongs to an end is done: threads are waited for, exit handlers called, output is flushed, and the exit
     code is that of sys.exit. mypy ends like this too. An exception ends as ever, and so does everything where a
     debugger or a profiler has called this, or python -i, for they go on afterwards.
+
+    On a terminal a line shows at once that it starts, which importing torch takes seconds for; in_logs: in a file too.
     """
     if "--version" in sys.argv[1:]:
         print(f"expkit {expkit.__version__}")
@@ -98,6 +111,7 @@ def run_as_program(main: Callable[[], object]) -> None:
         with escaped_output():
             main()
         return
+    _say_that_it_starts(in_logs)
     escape_output()  # to the end: a traceback names files and classes too
     try:
         main()
@@ -105,6 +119,20 @@ def run_as_program(main: Callable[[], object]) -> None:
     except SystemExit as end:
         code = end.code
     _end(code)
+
+
+# What only asks for something that is written to the standard output.
+_QUESTIONS = re.compile(r"-h|--help|--hydra-help|--list|--info|-i|--cfg|-c|--shell-completion|-sc")
+
+
+def _say_that_it_starts(in_logs: bool) -> None:
+    text = f"expkit {expkit.__version__} is starting"
+    is_question = any(_QUESTIONS.fullmatch(word.partition("=")[0]) for word in sys.argv[1:])
+    if is_question or int(os.environ.get("LOCAL_RANK", "0")) or sys.stderr is None:
+        return
+    show_sign(text)
+    if in_logs and not sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _is_called_by_others() -> bool:
@@ -119,6 +147,7 @@ def _end(code: object) -> NoReturn:
     """Do what Python does at the end of a program, without freeing anything."""
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
+    hide_sign()
     number = code if isinstance(code, int) else int(code is not None)
     for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
         try:

@@ -1,5 +1,6 @@
 """Text of others (class and file names, manifests, error messages) as a terminal may be given it."""
 
+import os
 import re
 import shlex
 import sys
@@ -86,6 +87,28 @@ def json_bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+_sign: list[tuple[int, str]] = []  # (process, text) of the line that show_sign has left on the terminal
+
+
+def show_sign(text: str) -> None:
+    """Show a line on the terminal until this process prints something else there, or ends; nothing without one."""
+    if sys.stderr is not None and sys.stderr.isatty() and not _sign:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        _sign.append((os.getpid(), text))
+
+
+def hide_sign() -> None:
+    """Take away the line that show_sign has shown."""
+    if not _sign:
+        return
+    process, text = _sign.pop()
+    if process == os.getpid() and sys.__stderr__ is not None:  # a process that was forked leaves it alone
+        with suppress(OSError, ValueError):
+            sys.__stderr__.write(f"\r{' ' * len(text)}\r")
+            sys.__stderr__.flush()
+
+
 class EscapedStream:
     """A text stream that writes everything printable; all else is the stream's own."""
 
@@ -93,6 +116,7 @@ class EscapedStream:
         self.unescaped = stream
 
     def write(self, text: str) -> Any:
+        hide_sign()
         return self.unescaped.write(printable(text))
 
     def writelines(self, lines: Any) -> None:

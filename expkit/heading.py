@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from expkit.data.dataset import Splits
-from expkit.data.limits import subset_of
 from expkit.training.parts import Parts
 from expkit.training.runner import Runner
-from expkit.wording import counted
+from expkit.wording import counted, subset_of
 
 
 def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Runner) -> dict[str, str]:

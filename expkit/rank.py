@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.command import flush, importing
-from expkit.escaping import escape_output, one_line
+from expkit.escaping import escape_output, hide_sign, one_line, show_sign
 from expkit.registry import ConfigError
 
 
@@ -23,6 +23,8 @@ def main() -> None:
     (folder / f"rank_{rank}.pid").unlink(missing_ok=True)  # of the process before a restart
     if rank:
         _print_to(folder / f"rank_{rank}.log")
+    else:
+        show_sign("starting the ranks")
     escape_output()
     if (ended := folder / f"end_{rank}.json").is_file():
         told = json.loads(ended.read_text())
@@ -40,6 +42,7 @@ def main() -> None:
         kind, reason = _explain(error, folder, rank)
     if code:
         _leave(folder, rank, code, kind, reason)
+    hide_sign()
     failed = flush()
     os._exit(code or failed)  # torch's threads may wait for ranks that are gone
 
@@ -61,7 +64,9 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     place = Path(frozen["folder"]) if frozen["folder"] else None
     try:
         told = (frozen["config"], frozen["overrides"], frozen["command"])
-        ending, _ = ranking.train_as_rank(*told, ranks, Opened, place, lambda: announce(folder, rank))
+        ending, _ = ranking.train_as_rank(
+            *told, ranks, Opened, place, lambda: announce(folder, rank), frozen["last_step"]
+        )
     except ConfigError as error:
         for fault in error.faults:
             print(f"error: {one_line(fault)}", file=sys.stderr)

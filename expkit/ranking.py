@@ -40,18 +40,21 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 
 
 def train_with_others(
-    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any]
-) -> Ended:
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any],
+    last_step: int | None = None,
+) -> Ended:  # fmt: skip
     """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
     if ranks:
-        ending, folder = train_as_rank(config, overrides, command, ranks, opened)
+        ending, folder = train_as_rank(config, overrides, command, ranks, opened, last_step=last_step)
         return Ended(ending.code, folder, ending.reason)
     layout = layout_of(config)
     assert layout is not None
-    return launch_ranks(config, overrides, command, layout)
+    return launch_ranks(config, overrides, command, layout, last_step)
 
 
-def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout: Layout) -> Ended:
+def launch_ranks(
+    config: Config, overrides: Sequence[str], command: str, layout: Layout, last_step: int | None = None
+) -> Ended:
     """Freeze the config in the run folder and start this machine's ranks with it."""
     folder, is_new = folder_to_go_on_in(config), False
     if folder:
@@ -63,6 +66,7 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
     place = folder / "ranks" if folder else expanded(config["output_dir"]) / "nodes" / here
     frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
     frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
+    frozen["last_step"] = last_step
     code, reason = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.rank"])
     if is_new and folder and not (folder / "record.json").exists():
         shutil.rmtree(folder)  # it came to nothing: what would have been refused here leaves nothing behind there
@@ -71,12 +75,13 @@ def launch_ranks(config: Config, overrides: Sequence[str], command: str, layout:
 
 def train_as_rank(
     config: Config, overrides: Sequence[str], command: str, ranks: Ranks, opened: Callable[..., Any],
-    folder: Path | None = None,     ready: Callable[[], object] = lambda: None,
+    folder: Path | None = None, ready: Callable[[], object] = lambda: None, last_step: int | None = None,
 ) -> tuple[Ending, Path]:  # fmt: skip
     """Do this rank's part of a run; returns (how it ended, the run folder).
 
     opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
-    once signals are answered. Raises ConfigError, and what is not a user's to fix.
+    once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and what is not a
+    user's to fix.
     """
     began = time.perf_counter()
     layout = layout_of(config)
@@ -94,6 +99,7 @@ def train_as_rank(
     if origin.is_finished:
         return _nothing_left(origin.folder or Path(), ranks)
     job = assembly.assemble(config, origin, ranks=ranks)
+    job.end_at(last_step)
     with job.parts.interruption.heard():
         run = opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
         run.folder = Path(ranks.from_first(str(run.folder)))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.command import mistakes_told, run_as_program
+from expkit.command import mistakes_told, refuse_torchrun, run_as_program
 from expkit.registry import ConfigError
 from expkit.user_folders import expanded
 
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
     given = parser.parse_intermixed_args(arguments)
     with mistakes_told():
+        refuse_torchrun()
         from expkit.plugins import load_plugins
 
         load_plugins(given.plugin)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing, mistakes_told, run_as_program
+from expkit.command import importing, mistakes_told, refuse_torchrun, run_as_program
 from expkit.registry import ConfigError, nearest
 from expkit.user_folders import expanded
 from expkit.vetting import parse_value
@@ -30,7 +30,7 @@ RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, r
 --check      names every file of the record that was edited
 --export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations);
              says which files are in it; passwords and tokens in source code are filtered by pattern: read it first
-KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER
+KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER; device=cpu, device.count=2
 
 Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
 """
@@ -39,7 +39,8 @@ Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a 
 _FREE = (
     "name", "output_dir", "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.val_annotations",
     "dataset.exclude", "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout",
-    "dataset.cache", "dataset.cache_dir", "device.name", "device.index", "checkpoint.resume", "checkpoint.init_from",
+    "dataset.cache", "dataset.cache_dir", "device", "device.name", "device.index", "device.count", "device.indices",
+    "checkpoint.resume", "checkpoint.init_from",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with mistakes_told():
+        refuse_torchrun()
         _run(_parse(given), shlex.join(["python", "-m", "expkit.reproduce", *given]))
 
 
@@ -117,12 +119,7 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
     if asked.dry:
         return
     last_step = _last_step(record.points, asked.steps)
-
-    def shorten(job: Any) -> None:
-        if last_step is not None:  # after the schedule was made for the whole run
-            job.runner.last_step = min(job.runner.last_step, last_step)
-
-    folder = train(config, asked.words[1:], command, shorten)
+    folder = train(config, asked.words[1:], command, last_step)
     if asked.verify:
         sys.exit(_verify(record, read_record(folder), last_step))
 
@@ -152,8 +149,10 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
             _set(config, key, known[key])
     config["dataset"], notes = confined(config["dataset"], [word.split("=")[0].split(".")[-1] for word in words])
     print(*notes, sep="\n", end="\n" * bool(notes))
+    config["device"] |= {"trust_network": False} if "trust_network" in config["device"] else {}
     for word in words:
         _override(config, word)
+    config["device"] = _device(config["device"], words)
     if lost := places.missing(config):
         raise ConfigError(*(f"{key}: lay outside the folders of who ran it; give {key}=PATH" for key in lost))
     if threads := record.environment.get("threads"):
@@ -163,12 +162,13 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
 
 def _override(config: Config, word: str) -> None:
     key, equals, text = word.partition("=")
+    key = "device.name" if key == "device" else key
     if not equals or key not in _FREE:
         hint = nearest(key, _FREE)
         raise ConfigError(
             f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(_FREE)}{hint}"
         )
-    is_number = key.endswith(("num_workers", "prefetch", "timeout", "index"))
+    is_number = key.endswith(("num_workers", "prefetch", "timeout", "index", "count", "indices"))
     _set(config, key, parse_value(text, key) if is_number else text)
 
 
@@ -178,6 +178,36 @@ def _set(config: Config, key: str, value: Any) -> None:
     for group in groups:
         node = node[group]
     node[name] = None if value == "null" else value
+
+
+def _device(node: Config, words: Sequence[str]) -> Config:
+    """Return a device's node without what only the device of the record has. Raises ConfigError for several machines.
+
+    Of what was typed nothing is left out: the check names what does not fit.
+    """
+    typed = {word.partition("=")[0].removeprefix("device.") for word in words if word.startswith("device")}
+    if node.get("name") == "multi_node" and node.get("nodes") != 1:
+        raise ConfigError(
+            "device.name: the run was one of several machines, and reproduce uses this one;"
+            " add device=multi_gpu, multi_cpu, gpu or cpu, and --allow hardware"
+        )
+    if not typed & {"device", "name"} or not isinstance(node.get("name"), str):
+        return node
+    return {key: value for key, value in node.items() if key in {"name", *typed} or _fits(node["name"], key, value)}
+
+
+def _fits(device: str, key: str, value: Any) -> bool:
+    from expkit.registry import devices
+    from expkit.signature import Misfit, fit
+
+    options = devices.options(device)
+    if key not in options:
+        return False
+    try:
+        fit(options[key].annotation, value)
+    except Misfit:
+        return False
+    return True
 
 
 def _allowed(words: Sequence[str]) -> set[str]:
@@ -197,7 +227,8 @@ def _compare_places(place: Path, record: Any, config: Config, allowed: set[str])
     from expkit.records.facts import data_facts, environment_facts
     from expkit.records.here import Apart, apart, apart_data
 
-    found = apart(record, environment_facts(config)) + apart_data(record, *data_facts(load(config["dataset"])))
+    found = apart(record, environment_facts(config), config["device"])
+    found += apart_data(record, *data_facts(load(config["dataset"])))
     edited, _ = check_record(place)
     _show(found)
     by_kind: dict[str, list[Apart]] = {}

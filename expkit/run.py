@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import time
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import expkit
-from expkit.command import importing, mistakes_told, refuse, run_as_program
+from expkit.command import importing, is_under_torchrun, mistakes_told, refuse, run_as_program
 from expkit.registry import ConfigError
 
 if TYPE_CHECKING:
     from expkit.opened import Opened
 
 Config = dict[str, Any]
-Prepare = Callable[[Any], None]  # takes the Job before its run folder is made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +67,7 @@ def _run(own: argparse.Namespace, overrides: list[str], command: str) -> None:
 def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
     """Each rank of torchrun would run the whole sweep, and hang at its second job. Raises ConfigError."""
     is_sweep = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=MULTI") for word in overrides)
-    if is_sweep and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+    if is_sweep and is_under_torchrun():
         raise ConfigError(
             "command line: torchrun does not go with -m: its ranks would each run the whole sweep; leave it out, and"
             " each job starts its own ranks: python -m expkit.run -m device=multi_gpu … (or multi_cpu)"
@@ -120,13 +118,13 @@ def _train_one(
     runs.append(train(config, overrides, command))
 
 
-def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Path:
-    """Assemble, train, and close the record, whatever happens; prepare: takes the Job first. Returns the run folder."""
+def train(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> Path:
+    """Assemble, train, and close the record, whatever happens; last_step: ends there. Returns the run folder."""
     began = time.perf_counter()
     try:
-        if several := _train_with_others(config, overrides, command, prepare):
+        if several := _train_with_others(config, overrides, command, last_step):
             return several
-        run = open_run(config, overrides, command, prepare)
+        run = open_run(config, overrides, command, last_step)
     except ConfigError as error:
         refuse(error)
     if isinstance(run, Path):
@@ -137,7 +135,7 @@ def train(config: Config, overrides: Sequence[str], command: str, prepare: Prepa
     return run.folder
 
 
-def _train_with_others(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None) -> Path | None:
+def _train_with_others(config: Config, overrides: Sequence[str], command: str, last_step: int | None) -> Path | None:
     """Train in as many processes as the device asks for, and return the run folder; None where it is this one alone."""
     from expkit import assembly, ranking
     from expkit.devices.ranks import given_ranks
@@ -147,15 +145,13 @@ def _train_with_others(config: Config, overrides: Sequence[str], command: str, p
     ranks = given_ranks()
     if not ranks and not ranking.layout_of(config):
         return None
-    if prepare:
-        raise ConfigError("device.name: what is prepared here cannot be sent to ranks; use device=cpu or gpu")
-    ended = ranking.train_with_others(config, overrides, command, ranks, Opened)
+    ended = ranking.train_with_others(config, overrides, command, ranks, Opened, last_step)
     if ended.code:
         sys.exit(ended.code)
     return ended.folder
 
 
-def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Prepare | None = None) -> Opened | Path:
+def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> Opened | Path:
     """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
     from expkit import assembly
     from expkit.opened import Opened
@@ -170,8 +166,7 @@ def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Pr
         return origin.folder
     try:
         job = assembly.assemble(config, origin)
-        if prepare:
-            prepare(job)
+        job.end_at(last_step)
         return Opened(job, overrides, command)
     except BaseException:
         origin.release()
@@ -180,7 +175,7 @@ def open_run(config: Config, overrides: Sequence[str], command: str, prepare: Pr
 
 def program() -> None:
     """Be the command `expkit`."""
-    run_as_program(main)
+    run_as_program(main, in_logs=True)
 
 
 if __name__ == "__main__":

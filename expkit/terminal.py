@@ -5,10 +5,11 @@ from typing import IO, Any
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
+from rich.control import Control
 from rich.segment import Segment
 from rich.text import Text
 
-from expkit.escaping import EscapedStream, printable
+from expkit.escaping import EscapedStream, hide_sign, printable
 
 
 class Console(rich.console.Console):
@@ -28,6 +29,14 @@ class Console(rich.console.Console):
     @file.setter
     def file(self, new_file: IO[str]) -> None:
         self._file = new_file
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        hide_sign()
+        super().print(*objects, **options)
+
+    def control(self, *control: Control) -> None:
+        hide_sign()
+        super().control(*control)
 
     def render_str(self, text: str, *more: Any, **options: Any) -> Text:
         return super().render_str(printable(text), *more, **options)

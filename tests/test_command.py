@@ -1,10 +1,15 @@
-"""How a command ends: at once, with everything done that belongs to an end, and as ever for who looks on."""
+"""How a command begins, with a line at once, and how it ends: with all that belongs to an end."""
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+import expkit
 
 PROGRAM = """
 import atexit, ctypes, os, sys, threading, time
@@ -110,3 +115,72 @@ def test_a_module_and_the_command_end_at_once_too(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, *command, *given], **options)  # type: ignore[call-overload]
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout
+
+
+ALONE = ["predict", "evaluate", "export", "doctor", "find_lr", "replay", "reproduce"]
+WORDS = {"predict": ["RUN", "x.png"], "export": ["RUN", "--to", "onnx"], "replay": ["RUN", "logger=visdom"]}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_torchrun_is_refused_where_each_rank_would_do_all_of_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    home = import_module(f"expkit.{name}")
+    with pytest.raises(SystemExit, match="2"):
+        (home if hasattr(home, "main") else import_module(f"expkit.{name}.__main__")).main(WORDS.get(name, ["RUN"]))
+    assert "error: command line: torchrun is for python -m expkit.run alone" in capsys.readouterr().err
+
+
+# A torch that tells when it is imported, and ends.
+EARLY = "import os; os.write(2, b'TORCH'); os._exit(0)"
+STARTING = f"expkit {expkit.__version__} is starting"
+COMMANDS = {
+    "run": ["epochs=1"], "predict": ["RUN", "x.png"], "evaluate": ["RUN"], "export": ["RUN", "--to", "onnx"],
+    "doctor": [], "find_lr": [], "reproduce": ["RUN"], "replay": ["RUN", "logger=none"], "compare": ["RUN"],
+    "folds": ["RUN"], "report": ["RUN"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def early(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("early")
+    (folder / "torch.py").write_text(EARLY)
+    (folder / "RUN").mkdir()
+    (folder / "RUN/metrics.jsonl").touch()
+    return folder
+
+
+def seen(folder: Path, *words: str) -> str:
+    """Return what a terminal was sent by a command, up to the import of torch."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(expkit.__file__).parents[1])])},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        found = b""
+        with suppress(OSError):  # Linux has one where others have an end of the file
+            while read := os.read(ours, 4096):
+                found += read
+        process.wait(60)
+    os.close(ours)
+    return found.decode()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_terminal_has_a_line_before_torch_is_imported(name: str, early: Path) -> None:
+    shown = seen(early, f"expkit.{name}", *COMMANDS[name])
+    assert shown.startswith(STARTING)
+    if not shown.endswith("TORCH"):  # it needs none for this, and has taken its line away
+        assert shown[len(STARTING) :].startswith(f"\r{' ' * len(STARTING)}\r")
+
+
+def test_a_log_has_the_line_of_a_run_and_no_question_has_one(early: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(early), str(Path(expkit.__file__).parents[1])])}
+    for words, told in ((["-m", "seed=0,1"], f"{STARTING}\nTORCH"), (["--help"], ""), (["--cfg", "job"], "")):
+        command = [sys.executable, "-m", "expkit.run", *words]
+        done = subprocess.run(command, cwd=early, env=environment, capture_output=True, text=True)
+        assert done.stderr == told
+    assert STARTING not in seen(early, "expkit.run", "--cfg", "job")

@@ -60,7 +60,7 @@ def reproduced(place: Path, here: Any) -> None:
     record = read_record(place)
     prepared_config(record, [])
     missing_plugins(record)
-    apart(record, environment), apart_data(record, data, lines)
+    apart(record, environment, {"name": "multi_cpu", "count": 2}), apart_data(record, data, lines)
 
 
 @pytest.mark.parametrize("ending", ["yaml", "zip"])

@@ -1,6 +1,5 @@
 """Part of a data set instead of all of it: which samples limit_train_batches and limit_eval_batches leave."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,17 +58,6 @@ def training_order(order: Order, data: ImageDataset, seed: int, size: int, limit
     taken = places[spread_over_classes(data.targets[places], _keys(data, seed, places), limit * size)]
     note = f"trains on {_share(len(taken), len(order), 'training', 'train', limit)}, spread over the classes by key"
     return Order(len(taken), lambda generator: taken, [*order.notes, note])
-
-
-def subset_of(config: Mapping[str, Any], images: object) -> str:
-    """Return of how many of the validation images a run's scores are, an empty text for all of them.
-
-    What is given may come from a record that was changed by hand.
-    """
-    limit, size = config.get("limit_eval_batches"), config.get("eval_batch_size") or config.get("batch_size")
-    if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
-        return ""
-    return f"{limit * size:,} of {images:,} images"
 
 
 def _share(count: int, images: int, what: str, option: str, limit: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from expkit.devices.layout import Layout
 from expkit.devices.ranks import ROUND, STORE, listen_on_loopback
+from expkit.escaping import hide_sign
 
 FROZEN = "frozen.json"
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
@@ -61,6 +62,7 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
     for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says is said below
+    hide_sign()  # the ranks write to the same terminal
     with _as_before(), _passing_on(folder, len(layout.devices)), _meeting_place(layout):
         try:
             elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))

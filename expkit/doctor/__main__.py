@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from expkit.command import importing, mistakes_told, run_as_program
+from expkit.command import importing, mistakes_told, refuse_torchrun, run_as_program
 from expkit.registry import ConfigError
 
 Config = dict[str, Any]
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     healthy: list[bool] = []
     with mistakes_told():
+        refuse_torchrun()
         from expkit.config import flags_of_place, launch
         from expkit.plugins import load_plugins
 

@@ -9,6 +9,7 @@ import torch
 
 from expkit.data.datasets import DataOptions, load
 from expkit.data.growth import reason_against
+from expkit.devices import Layout, Split
 from expkit.disk import writing
 from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
@@ -40,7 +41,8 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
     run_command: what would train on this config, to be shown with the fixes.
     """
     options: DataOptions = datasets.shared(config["dataset"])
-    device: torch.device = devices.build(config["device"])
+    found_device: torch.device | Layout | Split = devices.build(config["device"])
+    used = (found_device,) if isinstance(found_device, torch.device) else found_device.devices
     splits = load(config["dataset"])
     collection = Collection(splits)
     with _folder(config) as folder:
@@ -55,7 +57,7 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
         if statistics:
             size = try_config(config, found, statistics, folder, findings)
         needs = measure_needs(config, splits.train, *size)
-        findings += judge_machine(needs, measure_machine(config["output_dir"], device))
+        findings += judge_machine(needs, measure_machine(config["output_dir"], used))
         report.write_findings(folder, config["dataset"], found, findings, statistics)
         report.print_all(console, folder, findings, statistics, f"{run_command} {fixes.best}" if fixes.best else "")
     return not any(finding.level == "problem" for finding in findings)

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # version 2: `200000 100000`, or
 _ADAM_COPIES = 3  # the weights and the two moments that Adam keeps of each
 
 
-def measure_machine(output_dir: str, device: torch.device) -> Machine:
-    """Look at this machine, as a run on the device with this output_dir would find it."""
+def measure_machine(output_dir: str, used: Collection[torch.device]) -> Machine:
+    """Look at this machine, as a run on the devices with this output_dir would find it."""
     soft, hard = open_file_limits()
     shared = shutil.disk_usage(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
     return Machine(
@@ -34,7 +34,7 @@ def measure_machine(output_dir: str, device: torch.device) -> Machine:
         disk_free=shutil.disk_usage(_existing(expanded(output_dir))).free,
         shared_free=shared.free if shared else None,
         shared_total=shared.total if shared else None,
-        gpus=measure_gpus(device),
+        gpus=measure_gpus(used),
     )
 
 
@@ -65,17 +65,18 @@ def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def measure_gpus(chosen: torch.device) -> tuple[Gpu, ...]:
+def measure_gpus(used: Collection[torch.device]) -> tuple[Gpu, ...]:
     """Return the memory of each visible GPU; none where the config computes on the processor."""
-    if chosen.type != "cuda":
+    chosen = {device.index or 0 for device in used if device.type == "cuda"}
+    if not chosen:
         return ()
-    return tuple(_measure_gpu(index, chosen.index or 0) for index in range(torch.cuda.device_count()))
+    return tuple(_measure_gpu(index, index in chosen) for index in range(torch.cuda.device_count()))
 
 
-def _measure_gpu(index: int, chosen: int) -> Gpu:
+def _measure_gpu(index: int, chosen: bool) -> Gpu:
     free, total = torch.cuda.mem_get_info(index)
     own = torch.cuda.memory_reserved(index)
-    return Gpu(index, torch.cuda.get_device_name(index), free, total, own, index == chosen)
+    return Gpu(index, torch.cuda.get_device_name(index), free, total, own, chosen)
 
 
 def measure_needs(config: Config, data: ImageDataset, height: int, width: int) -> Needs:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
+from expkit.command import importing, mistakes_told, model_options, refuse_torchrun, run_as_program, speed_options
 from expkit.user_folders import expanded
 
 _ABOUT = "Scores runs, or all runs in a folder, on their own validation data or on other data: dataset=CHOICE ..."
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = [word for word, yes in zip(given.words, is_override, strict=True) if not yes]
     overrides = [word for word, yes in zip(given.words, is_override, strict=True) if yes]
     with mistakes_told():
+        refuse_torchrun()
         with importing():
             from expkit.data.workers import WorkerFailed
             from expkit.evaluate.runs import evaluate_all

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from expkit.command import importing, mistakes_told, run_as_program
+from expkit.command import importing, mistakes_told, refuse_torchrun, run_as_program
 from expkit.user_folders import expanded
 
 _ABOUT = "Writes a trained model for other programs, and compares the file with the model on real images."
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 written and equal, 1 its results differ, 2 a user's mistake, 130 Ctrl+C."""
     given = _parser().parse_intermixed_args(arguments)
     with mistakes_told():
+        refuse_torchrun()
         with importing():
             from expkit.export.export import Export, export
             from expkit.plugins import load_plugins

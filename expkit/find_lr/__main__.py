@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.command import importing, mistakes_told, run_as_program
+from expkit.command import importing, mistakes_told, refuse_torchrun, run_as_program
 from expkit.disk import writing
 from expkit.user_folders import expanded
 
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own, overrides = parser.parse_known_args(arguments)
     found: list[bool] = []
     with mistakes_told():
+        refuse_torchrun()
         from expkit.config import flags_of_place, launch
         from expkit.plugins import load_plugins
 

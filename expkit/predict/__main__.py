@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from expkit.command import importing, mistakes_told, model_options, run_as_program, speed_options
+from expkit.command import importing, mistakes_told, model_options, refuse_torchrun, run_as_program, speed_options
 from expkit.user_folders import expanded
 
 _ABOUT = "Says what is on images. The checkpoint knows its classes, transforms and config: nothing is asked again."
@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 some files could not be read, 2 a user's mistake, 130 Ctrl+C."""
     given = _parser().parse_intermixed_args(arguments)
     with mistakes_told():
+        refuse_torchrun()
         with importing():
             from expkit.data.workers import WorkerFailed
             from expkit.plugins import load_plugins

@@ -32,9 +32,14 @@ class Apart(NamedTuple):
     breaks: bool
 
 
-def apart(record: Shared, environment: Mapping[str, Any]) -> list[Apart]:
-    """Return what differs in code, packages and hardware; the data are compared once they are loaded."""
-    return [*_code(record), *_packages(record.environment, environment), *_hardware(record.environment, environment)]
+def apart(record: Shared, environment: Mapping[str, Any], device: Mapping[str, Any]) -> list[Apart]:
+    """Return what differs in code, packages and hardware; the data are compared once they are loaded.
+
+    device: its node in the config here.
+    """
+    packages = _packages(record.environment, environment)
+    hardware = _hardware(record.environment, environment)
+    return [*_code(record), *packages, *hardware, *_processes(record.config.get("device"), device)]
 
 
 def _code(record: Shared) -> Iterator[Apart]:
@@ -81,13 +86,22 @@ def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Ap
 
 
 def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
-    on_gpu = theirs.get("device") != "cpu"
+    on_gpu = theirs.get("device") not in ("cpu", "multi_cpu")
     breaking = {"device": True, "system": True, "cpu_capability": not on_gpu, "gpus": on_gpu, "cuda": on_gpu}
     # Libraries choose kernels by the processor's model too, though mostly by its instruction set.
     for name, breaks in (breaking | {"cpu": False, "cores": False, "threads": False, "variables": False}).items():
         if name in theirs and theirs[name] != here[name]:
             pinned = " (set to that of the record)" if name == "threads" else ""
             yield Apart("hardware", name, _short(theirs[name]), _short(here[name]) + pinned, breaks)
+
+
+def _processes(theirs: Any, here: Mapping[str, Any]) -> Iterator[Apart]:
+    """Yield how the number of ranks differs, on which the last digits of sums depend, and dropout."""
+    if not isinstance(theirs, Mapping) or theirs.get("name") != here["name"]:
+        return  # it is another device, which is told
+    for key in ("count", "indices"):
+        if key in here and theirs.get(key) != here[key]:
+            yield Apart("hardware", f"device.{key}", _short(theirs.get(key)), _short(here[key]), True)
 
 
 def _short(value: Any) -> str:

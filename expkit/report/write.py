@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from expkit.data.limits import subset_of
 from expkit.disk import write_whole
 from expkit.report.best import Epoch, best_of, epochs_in, monitor_of
 from expkit.report.curves import run_charts
@@ -15,7 +14,7 @@ from expkit.report.page import drawn, render
 from expkit.report.read import RunFiles, read_run, shown
 from expkit.sealing import vouch_for
 from expkit.vetting import DUMPER
-from expkit.wording import counted
+from expkit.wording import counted, subset_of
 
 NAME = "report.html"
 Rows = list[tuple[str, str]]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import expkit
-from expkit.data.limits import spread_over_classes, subset_of
+from expkit.data.limits import spread_over_classes
 from expkit.keys import key
+from expkit.wording import subset_of
 from tests.trained.runs import coco_files, overrides
 
 

@@ -101,10 +101,11 @@ def test_good_data_ends_with_0_and_says_where_everything_lies(pets: Path, capsys
     assert {path.name for path in Path.cwd().iterdir()} == {"pets", "outputs"}
 
 
-def test_notes_alone_end_with_0(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("device", ["auto", "multi_cpu"])
+def test_notes_alone_end_with_0(device: str, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (3, 4):
         (pets / f"dog/{number}.jpg").unlink()
-    assert doctor("dataset=image_folder", "dataset.root=pets", "dataset.num_workers=1") == 0
+    assert doctor("dataset=image_folder", "dataset.root=pets", "dataset.num_workers=1", f"device={device}") == 0
     printed = capsys.readouterr().out
     assert "note     classes: 4 images of cat, 2 of dog: 2.0 to 1\n         fix: sampler=class_balanced" in printed
 

@@ -15,7 +15,7 @@ from expkit.doctor.measure import checkpoint_bytes, measure_machine, measure_nee
 
 
 def test_this_machine_is_measured(tmp_path: Path) -> None:
-    machine = measure_machine(str(tmp_path / "not/yet/there"), torch.device("cpu"))
+    machine = measure_machine(str(tmp_path / "not/yet/there"), [torch.device("cpu")] * 2)
     assert 1 <= machine.cores <= available_cores()
     assert machine.open_files == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert machine.disk_free > 0

@@ -42,3 +42,13 @@ def test_a_mistake_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="2"):
         main(["optimizer.lr=fast"])
     assert "error: optimizer.lr: takes a number" in capsys.readouterr().err
+
+
+def test_one_process_tries_what_several_will_train_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(["--steps", "60", *SMALL, "batch_size=16", "device=multi_cpu", "device.count=2"])
+    said = capsys.readouterr().out
+    assert re.search(r"suggestion  python -m expkit\.run .* device=multi_cpu device.count=2 optimizer\.lr=", said)

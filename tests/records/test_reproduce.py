@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from expkit.records import Record, read_record
-from expkit.registry import ConfigError
+from expkit.registry import ConfigError, devices
 from expkit.reproduce import main, prepared_config
 from tests.forks import Forks
 
@@ -72,6 +72,68 @@ def test_a_place_that_is_not_known_is_asked_for(record: Record, cache: Path) -> 
     with pytest.raises(ConfigError, match=r"dataset\.root: lay outside the folders of who ran it"):
         prepared_config(read_record(record.folder), [])
     assert prepared_config(read_record(record.folder), ["dataset.root=there"])["dataset"]["root"] == "there"
+
+
+OF_RANKS = {"strategy": "ddp", "timeout": 60, "max_restarts": 1, "precision": "bf16"}
+OF_NODES = {"name": "multi_node", "nodes": 2, "endpoint": "node1:29400", "trust_network": True, "count": "all"}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "words", "here"),
+    [
+        ({"name": "multi_cpu", "count": 2}, [], {"name": "multi_cpu", "count": 2}),
+        ({"name": "multi_cpu", "count": 2} | OF_RANKS, ["device=cpu"], {"name": "cpu", "precision": "bf16"}),
+        ({"name": "multi_cpu", "count": 4}, ["device.name=multi_gpu"], {"name": "multi_gpu", "count": 4}),
+        ({"name": "multi_cpu", "count": 4}, ["device.count=2"], {"name": "multi_cpu", "count": 2}),
+        ({"name": "multi_gpu", "count": "all", "indices": None}, ["device=multi_cpu"], {"name": "multi_cpu"}),
+        ({"name": "multi_gpu", "count": 2}, ["device.indices=[0,1]"], {"name": "multi_gpu", "indices": [0, 1]}),
+        ({"name": "gpu", "index": 1}, ["device=cpu"], {"name": "cpu"}),
+        ({"name": "gpu", "index": 1}, ["device=gpu", "device.index=0"], {"name": "gpu", "index": 0}),
+        (OF_NODES, ["device=multi_cpu", "device.count=2"], {"name": "multi_cpu", "count": 2}),
+        (OF_NODES | {"nodes": 1}, [], {"name": "multi_node", "trust_network": False}),
+    ],
+)
+def test_the_device_is_that_of_the_record_or_what_is_typed(
+    recorded: dict[str, Any], words: list[str], here: dict[str, Any], record: Record
+) -> None:
+    shared = read_record(record.folder)
+    shared.config["device"] = recorded
+    found = prepared_config(shared, words)["device"]
+    assert {key: found.get(key, 0) for key in here} == here
+    if words and words[0].startswith(("device=", "device.name=")):
+        assert not devices.faults(found)
+
+
+def test_a_run_of_several_machines_is_not_begun_here(record: Record) -> None:
+    shared = read_record(record.folder)
+    shared.config["device"] = OF_NODES
+    with pytest.raises(ConfigError, match="add device=multi_gpu, multi_cpu, gpu or cpu, and --allow hardware"):
+        prepared_config(shared, [])
+
+
+def test_ranks_end_where_they_are_told_to(commands: Forks, tmp_path: Path) -> None:
+    """What one process did is done by ranks too, up to a step in the midst of the schedule."""
+    words = ["dataset.size=32", "dataset.train_images=64", "dataset.val_images=16", "model=small_cnn", "model.width=4"]
+    words += ["batch_size=16", "epochs=2", "log_every=1", "logger=none", "dataset.num_workers=0", "device=cpu"]
+    done = commands.run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
+    more = ["device=multi_cpu", "device.count=1", "--allow", "hardware", "--steps", "3", "--verify"]
+    done = commands.run(tmp_path, str(folder), *more, module="expkit.reproduce")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(3 points, " in done.stdout
+
+
+@LONG
+def test_a_run_of_ranks_is_identical(commands: Forks, tmp_path: Path) -> None:
+    words = ["dataset.size=32", "dataset.train_images=64", "dataset.val_images=16", "model.width=4", "epochs=2"]
+    done = commands.run(tmp_path, *words, "log_every=1", "logger=none", "device=multi_cpu", "device.count=2")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
+    for more in (["--steps", "2"], []):
+        done = commands.run(tmp_path, str(folder), "--verify", *more, module="expkit.reproduce")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ": identical (" in done.stdout
 
 
 @pytest.mark.parametrize(
