@@ -14,6 +14,7 @@ weights   the digests of the weights in result.json
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -161,7 +162,8 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        path = os.pathsep.join([*(str(Path(one).resolve()) for one in given), str(ROOT)])
         self.environment = os.environ | {"PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / "cache")}
 
     def parts(self, name: str) -> Parts:
@@ -243,6 +245,8 @@ def main() -> int:
     parser.add_argument("--against", type=Path, metavar="FILE")
     parser.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS), metavar="NAME")
     given = parser.parse_args()
+    sys.path.append(str(ROOT))
+    print(f"package in {Path(importlib.util.find_spec('expkit').origin).parent}", flush=True)  # type: ignore
     found: dict[str, Parts] = {}
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(Path(folder).resolve())

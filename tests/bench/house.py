@@ -287,6 +287,7 @@ def main() -> None:
     sys.path.append(str(ROOT))
     spec = importlib.util.find_spec(PACKAGE)
     source = Source(Path(spec.origin).resolve().parent)  # type: ignore[union-attr,arg-type]
+    print(f"package in {source.folder}")
     found = of_the_source(source) | of_the_run(measured(source))
     for goal, value in table(found):
         print(f"{goal:44} {value}")
