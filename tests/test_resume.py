@@ -214,7 +214,7 @@ def test_a_signal_to_all_processes_of_a_run(recipe: list[str], tmp_path: Path) -
             with suppress(ProcessLookupError):
                 os.killpg(child, name)
         assert killed.wait(child) == code, (tmp_path / f"{folder.name}.txt").read_text()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         with pytest.raises(ProcessLookupError):  # no worker is left in the group
             os.killpg(child, 0)
         assert killed.wait(killed.start([*overrides, "checkpoint.resume=auto"], folder)) == 0
