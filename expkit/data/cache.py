@@ -31,6 +31,7 @@ from expkit.user_folders import expanded
 from expkit.wording import counted
 
 Kind = Literal["none", "memory", "disk"]
+_ELSEWHERE = "give one on another disk, or dataset.cache=none"
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,15 @@ def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
         raise ConfigError(f"dataset.cache_dir: {problem}; give a folder that you may write to") from error
     try:
         room = shutil.disk_usage(temporary).free * 9 // 10
-        full = f"dataset.cache_dir: no room in '{cache.folder}'; give one on another disk, or dataset.cache=none"
+        full = f"dataset.cache_dir: no room in '{cache.folder}'; {_ELSEWHERE}"
         with open(temporary / "pixels", "w+b") as file:
             sizes, reasons = _fill(file, reader, cache, split, room, full)
         (temporary / "index.json").write_text(json.dumps({"sizes": sizes.tolist(), "reasons": reasons}))
         os.rename(temporary, folder)
     except OSError as error:
         if not (folder / "index.json").is_file():  # else another run was faster: its cache is the same
-            raise ConfigError(f"dataset.cache_dir: cannot write to '{cache.folder}': {error.strerror}") from error
+            problem = f"cannot write to '{cache.folder}': {error.strerror}"
+            raise ConfigError(f"dataset.cache_dir: {problem}; {_ELSEWHERE}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -24,7 +24,7 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
     val_annotations: the file for the images of val_root.
     """
     if (val_root is None) != (val_annotations is None):
-        raise ConfigError("dataset.val_annotations: val_root and val_annotations belong together; give both or neither")
+        raise ConfigError("dataset.val_annotations: goes with dataset.val_root; give both or neither")
     train, notes = _labels(root, annotations, "dataset.root", "dataset.annotations")
     if val_root is None or val_annotations is None:
         return Splits(train, notes=notes)

@@ -105,8 +105,8 @@ def load(node: Mapping[str, Any]) -> Splits:
     classes = splits.train.class_names
     if len({role_of(name) for name in classes} - {None}) > 1 and all(map(role_of, classes)):
         raise ConfigError(
-            f"dataset: its classes are called {', '.join(classes)}, which are names of splits; give the folder of the"
-            " training images alone, or rename the classes"
+            f"dataset: its classes are called {', '.join(classes)}, which are names of splits; set dataset.root to"
+            " the folder of the training images alone, or rename the classes"
         )
     if len(classes) < 2 and splits.train.task == "single_label":
         raise ConfigError(f"dataset: there is only one class ({', '.join(classes)}); training needs two or more")

@@ -9,6 +9,7 @@ import expkit
 from expkit.data.datasets import load
 from expkit.data.decode import decode_file
 from expkit.registry import ConfigError, datasets
+from tests.remedies.followed import checked, follow
 
 library = pytest.importorskip("datasets")
 
@@ -46,6 +47,25 @@ def test_every_row_has_its_pixels_and_its_class(
     for index in (0, 17, 39):
         assert (whole.image(index) == decode_file(images[index])).all()
         assert whole.class_names[whole.targets[index]] == images[index].parent.name
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "then"),
+    [
+        ([], "set dataset.val_split=dev", "dataset.val_split=dev"),
+        (["dataset.val_split=gone"], "there is train, dev, dev2", "dataset.val_split=dev"),
+        (["dataset.val_split=dev", "dataset.label_column=labl"], "did you mean 'label'?", "dataset.label_column=label"),
+        (["dataset.val_split=dev", "dataset.image_column=picture"], "there is image", "dataset.image_column=image"),
+    ],
+)
+def test_the_remedies_work(tmp_path: Path, images: list[Path], typed: list[str], said: str, then: str) -> None:
+    rows = table(images)
+    library.DatasetDict({"train": rows, "dev": rows, "dev2": rows}).save_to_disk(tmp_path / "data")
+    typed = ["dataset=huggingface", f"dataset.root={tmp_path}/data", *typed]
+    with pytest.raises(ConfigError) as error:
+        load(checked(typed))
+    assert said in str(error.value)
+    assert load(checked(follow(typed, then, str(error.value), tmp_path)))
 
 
 def test_words_become_classes(tmp_path: Path, images: list[Path]) -> None:
