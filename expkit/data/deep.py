@@ -116,7 +116,7 @@ def find_range(data: "ImageDataset") -> tuple[Range, int] | None:
             spans += [span for span in found if span is not None]
             if spans and all(span.is_plain for span in spans) and max(s.high for s in spans) > SIXTEEN_BITS[1] / 2:
                 break  # no image can need more bits
-    return (_range_of(spans), len(spans)) if spans else None
+    return (range_of(spans), len(spans)) if spans else None
 
 
 def _spread(indices: Sequence[int], most: int) -> list[int]:
@@ -179,7 +179,7 @@ def checked_range(value: object) -> Range | None:
     return low, high
 
 
-def _range_of(spans: list[Span]) -> Range:
+def range_of(spans: list[Span]) -> Range:
     low, high = min(span.low for span in spans), max(span.high for span in spans)
     if all(span.is_plain for span in spans):
         return 0, 2 ** max(int(high).bit_length(), 8) - 1

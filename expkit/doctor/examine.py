@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
 from expkit.doctor.pictures import choose, draw_samples, draw_transforms
 from expkit.doctor.scan import Collection, Scan, scan
 from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_depth, judge_images
-from expkit.doctor.trial import build_eventual_chain, judge_trial, try_transforms
+from expkit.doctor.trial import build_eventual_chain, fits_model, judge_trial, try_transforms
 from expkit.records import make_run_folder
 from expkit.registry import ConfigError, datasets, devices
 from expkit.terminal import Console
@@ -109,8 +110,8 @@ def try_config(
 ) -> tuple[int, int]:
     """Draw the pictures and add findings on classes, images and transforms; return (height, width) of a batch."""
     data = found.readable("train")
-    evened_out = config["sampler"]["name"] in _EVENING_OUT or bool(config["loss"].get("class_weights"))
-    findings += judge_classes(statistics.counts["train"], data.class_names, evened_out)
+    counts = statistics.counts["train"]
+    findings += judge_classes(counts, data.class_names, is_evened_out(config), data.task == "multilabel")
     with writing(folder / SAMPLES_NAME):
         draw_samples(data, choose(data, _SAMPLES), _COLUMNS).save(folder / SAMPLES_NAME)
     try:
@@ -122,8 +123,16 @@ def try_config(
     with writing(folder / TRANSFORMS_NAME):
         draw_transforms(trial.rows).save(folder / TRANSFORMS_NAME)
     native = config["transforms"].get("image_size") == "native"
-    findings += judge_images(found.readings, trial.image_size, native)
+    findings += judge_images(
+        found.readings, trial.image_size, native, partial(fits_model, config, len(data.class_names))
+    )
     is_auto = datasets.shared(config["dataset"]).deep_range == "auto"
     findings += judge_depth(found.readings, data.decoder.deep_range, is_auto)
     findings += judge_trial(trial)
     return trial.size
+
+
+def is_evened_out(config: Config) -> bool:
+    """Return whether a config's sampler or loss weighs classes that have few images."""
+    weights = config["loss"].get("class_weights") or config["loss"].get("pos_weight")
+    return config["sampler"]["name"] in _EVENING_OUT or bool(weights)

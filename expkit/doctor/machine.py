@@ -21,7 +21,8 @@ class Needs:
     """What a run will ask for.
 
     workers: processes of each loader; batch_bytes: of a batch of uint8 images; checkpoint_bytes: of one checkpoint, 0
-    where none is kept; output_dir: where they go; reads_files: whether reading an image costs anything.
+    where none is kept; output_dir: where they go; reads_files: whether reading an image costs anything;
+    eval_batch_size: where it is larger, batch_bytes are those of its batches.
     """
 
     workers: int
@@ -30,6 +31,7 @@ class Needs:
     checkpoint_bytes: int
     output_dir: str
     reads_files: bool = True
+    eval_batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def judge_shared_memory(needs: Needs, free: int | None, total: int | None) -> li
         f"/dev/shm has {size(free)} free of {size(total)}, and {counted(needs.workers, 'worker')} per loader hold up to"
         f" {size(needs.workers * per_worker)} of batches there"
     )
-    fewer, smaller = free // per_worker, int(needs.batch_size * free / (needs.workers * per_worker))
-    ways = [f"dataset.num_workers={fewer}"] + ([f"batch_size={smaller}"] if smaller else [])
+    sizes = {"batch_size": needs.batch_size, "eval_batch_size": needs.eval_batch_size}
+    fewer, smaller = free // per_worker, int(max(sizes.values()) * free / (needs.workers * per_worker))
+    less = " ".join(f"{key}={smaller}" for key, count in sizes.items() if count > smaller)
+    ways = [f"dataset.num_workers={fewer}"] + ([less] if smaller else [])
     return [Finding("problem", "machine", says, " or ".join(ways) + ", or a container with a larger --shm-size")]
 
 
@@ -117,7 +121,8 @@ def judge_disk(needs: Needs, free: int) -> list[Finding]:
     if wanted <= free:
         return []
     says = f"the disk of '{needs.output_dir}' has {size(free)} free, and a run may write {size(wanted)}"
-    return [Finding("problem", "machine", says, "output_dir=FOLDER on a larger disk, or checkpoint=none")]
+    without = ", or checkpoint=none" * (bool(needs.checkpoint_bytes) and free >= DISK_FLOOR)
+    return [Finding("problem", "machine", says, f"output_dir=FOLDER on a larger disk{without}")]
 
 
 def judge_gpus(gpus: tuple[Gpu, ...]) -> list[Finding]:

@@ -94,6 +94,7 @@ def measure_needs(config: Config, data: ImageDataset, height: int, width: int) -
         checkpoint_bytes=checkpoint_bytes(config["model"], len(data.class_names)) if keeps else 0,
         output_dir=config["output_dir"],
         reads_files=not data.in_memory,
+        eval_batch_size=config["eval_batch_size"] or 0,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.data.dataset import ImageDataset
-from expkit.data.deep import SIXTEEN_BITS, Range
+from expkit.data.deep import SIXTEEN_BITS, Range, range_of
 from expkit.doctor.finding import Finding, Level, listed
 from expkit.doctor.scan import Reading, Scan
 from expkit.wording import counted
@@ -79,8 +79,13 @@ def moments(readings: Iterable[Reading]) -> tuple[tuple[float, ...], tuple[float
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def judge_classes(counts: NDArray[np.int64], class_names: tuple[str, ...], evened_out: bool) -> list[Finding]:
-    """Return what the class counts mean. evened_out: whether the config's sampler or loss weighs classes already."""
+def judge_classes(
+    counts: NDArray[np.int64], class_names: tuple[str, ...], evened_out: bool, several: bool = False
+) -> list[Finding]:
+    """Return what the class counts mean.
+
+    evened_out: whether the config's sampler or loss weighs classes already; several: labels an image may have.
+    """
     if not counts.min():
         absent = listed([name for name, count in zip(class_names, counts, strict=True) if not count])
         return [Finding("problem", "classes", f"no training image of class {absent} can be read", "add some")]
@@ -92,13 +97,17 @@ def judge_classes(counts: NDArray[np.int64], class_names: tuple[str, ...], evene
     if evened_out:
         return [Finding("note", "classes", f"{shown}; the sampler or the loss evens it out")]
     level: Level = "problem" if ratio >= GRAVE_IMBALANCE else "note"
-    return [Finding(level, "classes", f"{shown}: {ratio:.1f} to 1", "sampler=class_balanced")]
+    remedy = "loss=bce loss.pos_weight=balanced" if several else "sampler=class_balanced"
+    return [Finding(level, "classes", f"{shown}: {ratio:.1f} to 1", remedy)]
 
 
-def judge_images(readings: Mapping[int, Reading], image_size: int, native: bool) -> list[Finding]:
+def judge_images(
+    readings: Mapping[int, Reading], image_size: int, native: bool, fits: Callable[[int], bool] = lambda size: True
+) -> list[Finding]:
     """Return what is odd in the images' sizes and kinds, all of it only worth knowing.
 
-    image_size: pixels, what the model sees; native: whether that was taken from the data's first image.
+    image_size: pixels, what the model sees; native: whether that was taken from the data's first image; fits: whether
+    the model takes images of so many pixels.
     """
     images = readings.values()
     short = [min(reading.width, reading.height) for reading in images]
@@ -106,7 +115,7 @@ def judge_images(readings: Mapping[int, Reading], image_size: int, native: bool)
     middle = sorted(short)[len(short) // 2]
     beside_image_size = [] if native else [
         (sum(one < image_size for one in short), f"smaller than the {image_size} pixels that the model sees",
-         f"transforms.image_size={middle}" if middle < image_size else ""),
+         f"transforms.image_size={middle}" if middle < image_size and fits(middle) else ""),
         (sum(one > MUCH_LARGER * image_size for one in short),
          f"more than {MUCH_LARGER:g} times as large as the {image_size} pixels that the model sees: reading them takes"
          " most of the time", f"resize the files to about {2 * image_size} pixels"),
@@ -136,12 +145,20 @@ def judge_depth(readings: Mapping[int, Reading], span: Range | None, is_auto: bo
     found = [Finding("note", "images", says)]
     if outside := sum(one.low < low or one.high > high for one in spans):
         says = f"{counted(outside, 'image')} with more than 8 bits {_has(outside)} values outside {low:g} to {high:g}"
-        wider = f"dataset.deep_range=[{min(low, least):g},{max(high, most):g}]"
+        wider = _range_as_override(min(low, least), max(high, most))
         found.append(Finding("note", "images", f"{says}, which are clipped", wider))
     elif levels := _grey_levels(least, most, low, high):
         says = f"images of more than 8 bits become about {levels} grey levels: they fill little of {low:g} to {high:g}"
-        found.append(Finding("problem", "images", says, "dataset.deep_range=auto"))
+        # What auto comes to may be this very range, or no better.
+        helps = not is_auto and not _grey_levels(least, most, *range_of(spans))
+        fix = "dataset.deep_range=auto" if helps else _range_as_override(least, most)
+        found.append(Finding("problem", "images", says, fix))
     return found
+
+
+def _range_as_override(low: float, high: float) -> str:
+    """Return a range as it is typed, with all digits: one that is rounded would clip what it is to hold."""
+    return f"dataset.deep_range=[{low:.12g},{high:.12g}]"
 
 
 def _has(count: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from expkit.builders import build_input
@@ -13,7 +14,8 @@ from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Scan
 from expkit.keys import key, seed_cpu
 from expkit.models import pretrained_input
-from expkit.registry import ConfigError
+from expkit.models.input_size import check_input
+from expkit.registry import ConfigError, models
 
 DRAWS = 5
 
@@ -55,6 +57,18 @@ def build_eventual_chain(config: Mapping[str, Any], found: Scan, split: str) -> 
         return build_chain(config["transforms"][split], *sizes)
     except (ConfigError, IndexError):  # no image can be read, or the config's own trial reports it
         return None
+
+
+def fits_model(config: Mapping[str, Any], num_classes: int, size: int) -> bool:
+    """Return whether a config's model takes square images of so many pixels."""
+    node = {option: value for option, value in config["model"].items() if option != "weights"}
+    with torch.random.fork_rng(devices=[]):
+        model = models.build(node, num_classes=num_classes)
+    try:
+        check_input(model, node["name"], size, size, num_classes)
+    except ConfigError:
+        return False
+    return True
 
 
 def _draw(chain: Chain, image: Tensor, split: str, seed: int, index: int, draw: int) -> Tensor:
