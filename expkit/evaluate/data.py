@@ -50,8 +50,19 @@ def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = No
         notes += splits.notes
     chosen: ImageDataset | None = getattr(splits, split)
     if not chosen:
-        raise ConfigError(f"--split: this data has no {split} images of its own; name their folder by dataset.val_root")
+        raise ConfigError(f"--split: this data has no {split} images of its own; {_other_way(node, splits)}")
     return chosen
+
+
+def _other_way(node: Mapping[str, Any], splits: Splits) -> str:
+    """Return how other images are named, which are those of validation then; where they cannot be, what there is."""
+    options = datasets.options(node["name"])
+    if "val_root" in options:
+        more = " (and dataset.val_annotations)" if "val_annotations" in options else ""
+        return f"set dataset.val_root to their folder{more} and take --split val"
+    if option := next((one for one in ("val_split", "val_shards") if one in options), None):
+        return f"set dataset.{option} to theirs and take --split val"
+    return f"take --split {' or '.join(part for part in ('val', 'train') if getattr(splits, part))}"
 
 
 def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:

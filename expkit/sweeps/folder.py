@@ -32,6 +32,14 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
+_OTHER = "give another folder"
+
+
+def of_another(typed: str | None) -> str:
+    """Return how another sweep is begun: in a folder that is typed there is one only. typed: hydra.sweep.dir."""
+    return "give another hydra.sweep.dir" if typed else "add --new"
+
+
 class SweepFolder:
     """What one sweep leaves behind; locked while it runs, so that a job cannot be run twice at once."""
 
@@ -67,7 +75,7 @@ class SweepFolder:
         made = cls(path, jobs)
         if (path / FACTS).is_file():
             made.lock.release()
-            raise ConfigError(f"hydra.sweep.dir: {path} was taken by another sweep just now; give another folder")
+            raise ConfigError(f"hydra.sweep.dir: {path} was taken by another sweep just now; {_OTHER}")
         _write_jobs(path / JOBS, jobs)
         if probes is not None:
             _write_jobs(path / PROBES, probes)
@@ -83,18 +91,21 @@ class SweepFolder:
             facts = _facts(path)
             if facts is not None and (typed or facts.get("words") == list(words)):
                 if facts.get("words") != list(words):
-                    raise ConfigError(f"hydra.sweep.dir: {path} holds another sweep ({facts.get('command')})")
+                    raise ConfigError(f"hydra.sweep.dir: {path} holds another sweep ({facts.get('command')}); {_OTHER}")
                 return path
         return None
 
     @classmethod
-    def open(cls, path: Path) -> "SweepFolder":
-        """Take up a sweep of before, with its frozen jobs. Raises FolderInUse where it is running."""
-        return cls(path, _read_jobs(path / JOBS), is_new=False)
+    def open(cls, path: Path, typed: str | None = None) -> "SweepFolder":
+        """Take up a sweep of before, with its frozen jobs. Raises ConfigError, or FolderInUse where it is running.
 
-    def probes(self) -> list[SweepJob]:
-        """Return what a search tried out before its first trial."""
-        return _read_jobs(self.path / PROBES)
+        typed: hydra.sweep.dir, if it is given.
+        """
+        return cls(path, _read_jobs(path / JOBS, typed), is_new=False)
+
+    def probes(self, typed: str | None = None) -> list[SweepJob]:
+        """Return what a search tried out before its first trial. Raises ConfigError."""
+        return _read_jobs(self.path / PROBES, typed)
 
     def add(self, job: SweepJob) -> None:
         """Freeze one more job, of a search, which chooses as it goes."""
@@ -180,16 +191,17 @@ def _is_entry(line: Any) -> bool:
     return isinstance(line.get("seconds", 0.0), int | float) and isinstance(line.get("reason", ""), str)
 
 
-def _read_jobs(path: Path) -> list[SweepJob]:
+def _read_jobs(path: Path, typed: str | None) -> list[SweepJob]:
     """Return the frozen jobs of a sweep. Raises ConfigError where the file is damaged."""
+    advice = f"{of_another(typed)} to begin another sweep"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         jobs = [SweepJob(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); add --new to begin another sweep") from error
+        raise ConfigError(f"{path}: cannot be read ({error}); {advice}") from error
     for number, job in enumerate(jobs):
         if wrong := [name for name, kind in _KINDS.items() if not isinstance(getattr(job, name), kind)]:
-            raise ConfigError(f"{path}, line {number + 1}: `{wrong[0]}` is damaged; add --new to begin another sweep")
+            raise ConfigError(f"{path}, line {number + 1}: `{wrong[0]}` is damaged; {advice}")
         groups = (job.config.get(name) for name in ("dataset", "device", "checkpoint"))
         texts = (*job.overrides, *job.differs.values())
         if (
@@ -197,7 +209,7 @@ def _read_jobs(path: Path) -> list[SweepJob]:
             or not all(isinstance(one, str) for one in texts)
             or not all(isinstance(one, dict) for one in groups)
         ):
-            raise ConfigError(f"{path}, line {number + 1}: is damaged; add --new to begin another sweep")
+            raise ConfigError(f"{path}, line {number + 1}: is damaged; {advice}")
     return jobs
 
 

@@ -12,7 +12,7 @@ from expkit.spaces import Space
 from expkit.sweeps.attempts import attempts, warm
 from expkit.sweeps.cluster import Cluster, cores_of
 from expkit.sweeps.display import Display, show_plan, show_results
-from expkit.sweeps.folder import SweepFolder, changes
+from expkit.sweeps.folder import SweepFolder, changes, of_another
 from expkit.sweeps.job import Outcome, SweepJob, differing
 from expkit.sweeps.page import write_page
 from expkit.sweeps.pool import Pool
@@ -132,7 +132,7 @@ class SweepRun:
             raise ConfigError(
                 f"{self.folder.path}: this command began a sweep there, and its configs are others now:",
                 *changed,
-                "add --frozen to go on with that sweep as it was, or --new to begin another one",
+                f"add --frozen to go on with that sweep as it was, or {of_another(plan.folder)} to begin another one",
             )
         self._look_back()
         left = [job for job in self.folder.jobs if not self._finished(job)]
@@ -148,7 +148,7 @@ class SweepRun:
             return False
         if self.flags.new:
             raise ConfigError(f"--new: {path} holds a sweep already; give another hydra.sweep.dir")
-        self.folder = SweepFolder.open(path)
+        self.folder = SweepFolder.open(path, plan.folder)
         return True
 
     def _tell_progress(self, left: int, total: int) -> None:
@@ -208,8 +208,8 @@ class SweepRun:
             )
             is_old = not self.folder.is_new
         assert self.folder is not None
-        if is_old and (changed := changes(self.folder.probes(), probes)):
-            advice = "undo it, or add --new to begin another search"
+        if is_old and (changed := changes(self.folder.probes(plan.folder), probes)):
+            advice = f"undo it, or {of_another(plan.folder)} to begin another search"
             raise ConfigError(f"{self.folder.path}: what this search began with is another now:", *changed, advice)
         self._look_back()
         facts = Facts(probes[0].monitor, probes[0].higher, scale=probes[0].scale)
