@@ -1,5 +1,7 @@
 """The one place where the runner hands over what happens: no logger behind it can end or slow a run."""
 
+import json
+import os
 import shlex
 import sys
 import threading
@@ -7,14 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from expkit.escaping import one_line
+from expkit.escaping import as_override, one_line
 from expkit.loggers.base import Held, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.courier import Courier, Item, Journal
 from expkit.loggers.exhibits import Exhibit, escaped
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.store import ExhibitStore
+from expkit.plugins import loaded_files
+from expkit.registry import loggers
 
 CLOSING = 5.0  # seconds that all backends together may take to finish
 
@@ -35,10 +40,12 @@ class LoggerGuard:
         self._told: set[str] = set()
         self._lock = threading.RLock()  # messages also come from the couriers' threads
         self._folder = ""
+        self._nodes: Mapping[str, Any] = {}
 
     def start(self, facts: RunFacts) -> None:
         facts = _printable(facts)
         self.progress, self._folder = facts.progress, facts.folder
+        self._nodes = facts.config.get("logger") or {}
         self._each(lambda logger: logger.start(facts))
         folder = Path(facts.folder) if self._metrics and Path(facts.folder).is_dir() else None
         exhibits_to = 0
@@ -130,7 +137,9 @@ class LoggerGuard:
         return [(backend.title, backend.where()) for backend in backends if backend.where()]
 
     def _left(self, name: str) -> str:
-        command = f"python -m expkit.replay {shlex.quote(str(self._folder))} logger={name}"
+        plugins = [word for file in loaded_files() for word in ("--plugin", os.path.relpath(file))]
+        words = ["python", "-m", "expkit.replay", *plugins, str(self._folder), f"logger={name}"]
+        command = " ".join([shlex.join(words), *_options(name, self._nodes.get(name) or {})])
         return f"warning: {name} has not got everything; {command} fills it"
 
     def _report(self, text: str) -> None:
@@ -156,6 +165,20 @@ class LoggerGuard:
                 if isinstance(logger, ConsoleLogger):  # then nobody else would tell the user
                     print(text, file=sys.stderr)
                 self._once(logger.title + " left out", text)
+
+
+def _options(name: str, node: Mapping[str, Any]) -> list[str]:
+    """Return as overrides what a backend was given: a replay begins with the choice as its file has it."""
+    if node.get("name") not in loggers.names():
+        return []
+    known = loggers.options(node["name"])
+    given = {key: value for key, value in node.items() if key in known and value != known[key].default}
+    return [
+        as_override(f"logger.{name}.{key}", value)
+        if isinstance(value, str)
+        else shlex.quote(f"logger.{name}.{key}={json.dumps(value)}")
+        for key, value in given.items()
+    ]
 
 
 def _printable(facts: RunFacts) -> RunFacts:
