@@ -23,7 +23,7 @@ from expkit.disk import disk_fault
 from expkit.escaping import one_line, quoted
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
-from expkit.onejob import Place, compose_one, plain
+from expkit.onejob import Place, Uncomposed, compose_one, plain, without_hydra
 from expkit.registry import ConfigError
 from expkit.spaces import Space
 from expkit.texts import as_meant
@@ -57,10 +57,11 @@ def launch(
     with guarded():
         plan = Plan()
         if not (parsed.hydra_help or parsed.shell_completion):
-            plan = plan_jobs(parsed.overrides, parsed.multirun, place)
+            shows = bool(parsed.help or parsed.cfg or parsed.info)
+            plan = _planned(parsed, place, None if shows else check)
             FileConfigSource.read_all = plan.space is not None  # nobody knows what it will choose later
             jobs = _compose_all(plan, bool(parsed.cfg))
-            if not (parsed.help or parsed.cfg or parsed.info):
+            if not shows:
                 _check_all(jobs, check, plan.space)
                 GuardedLoader.checked = plan.composed
                 launcher = plan.launcher.get("_target_")
@@ -78,6 +79,23 @@ def launch(
             flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
             kept = [*flags, *(jobs[0].overrides if jobs else [])]
         _start([*kept, f"--config-path={folder}"], job)
+
+
+def _planned(parsed: argparse.Namespace, place: Place, check: Callable[[Config], None] | None) -> Plan:
+    """Plan the jobs of a command line. Raises ConfigError with the faults of all overrides, as far as they are known.
+
+    check: of configs; None where a config is only shown.
+    """
+    try:
+        return plan_jobs(parsed.overrides, parsed.multirun, place)
+    except Uncomposed as error:
+        if error.rest is None or check is None:
+            raise
+        try:
+            check(plain(without_hydra(error.rest)))
+        except ConfigError as more:
+            raise ConfigError(*dict.fromkeys([*error.faults, *more.faults])) from error
+        raise
 
 
 def _parsed(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:

@@ -1,7 +1,8 @@
 """--list: every word of a group with its one-line doc, or one word's options."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.table import Table
@@ -80,3 +81,47 @@ def _default(option: Option) -> str:
         return "(needed)"
     empty = repr(option.default) == "<factory>"  # a dataclass field that begins as an empty list or mapping
     return "null" if option.default is None else "(empty)" if empty else str(option.default)
+
+
+def in_catalogue(group: str, word: str, choices: Collection[str]) -> str:
+    """Return `; write …` for a word of a group, or one like it, that has no file in conf/; "" where there is none.
+
+    choices: the files that there are.
+    """
+    if group not in GROUPS:
+        return ""
+    words = [*GROUPS[group].names(), *choices]
+    names = {re.sub("[_-]", "", name).lower(): name for name in words} | {name.lower(): name for name in words}
+    found = names.get(word.lower()) or names.get(re.sub("[_-]", "", word).lower(), "")
+    if not found and group == "model":
+        found = _of_timm(word)
+    asks = "" if found else "; did you mean"
+    if not found and (near := nearest(word, names.values())):
+        found = near.split("'")[1]
+    if not found or found in choices:
+        return f"; did you mean '{found}'?" if found else ""
+    told = _as_typed(group, found, choices)
+    return f"{asks} {told}?" if asks else f"; write {told}"
+
+
+def _as_typed(group: str, name: str, choices: Collection[str]) -> str:
+    """Return what chooses a word that has no file of its own."""
+    if group == "watch":
+        return f"watch.{name}.every=1"
+    if group == "transforms":
+        return f"{{name: {name}}} into the list transforms.train, as in conf/transforms/augment.yaml"
+    wanted = ("timm",) if name.startswith("timm/") else ("torchvision", "torch")
+    general = next((one for one in wanted if one in choices), "")
+    if not general:
+        return f"`name: {name}` into conf/{group}/{name}.yaml"
+    options = GROUPS[group].options(name)
+    more = [f"+{group}.{option}=…" for option, one in options.items() if one.required and option != "root"]
+    root = ["dataset.root=FOLDER"] if group == "dataset" and "root" in options else []
+    return " ".join([f"{group}={general}", f"{group}.name={name}", *root, *more])
+
+
+def _of_timm(word: str) -> str:
+    """Return timm's name for an architecture, "" where it has none, or is not installed."""
+    with suppress(ConfigError, ImportError):
+        return GROUPS["model"].entry(f"timm/{word.removeprefix('timm/')}").name
+    return ""

@@ -70,7 +70,43 @@ def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> Dic
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(in_our_words(error, lambda group: _options_of_chosen(group, overrides, place))) from error
+        told = in_our_words(error, lambda group: _options_of_chosen(group, overrides, place))
+        raise _with_others(Uncomposed(told), error, overrides, place) from error
+
+
+class Uncomposed(ConfigError):
+    """What is wrong with overrides; rest: the config that the others come to, None where there is none or no other."""
+
+    rest: DictConfig | None = None
+
+
+def _with_others(told: Uncomposed, error: Exception, overrides: list[str], place: Place) -> Uncomposed:
+    """Add to a fault those of the overrides beside the one that it is about."""
+    key = _culprit(error)
+    others = [word for word in overrides if not _is_about(word, key)]
+    if not key or len(others) == len(overrides) or not others:
+        return told
+    try:
+        told.rest = compose_all(others, place, resumes=False)
+        return told
+    except ConfigError as more:
+        both = Uncomposed(*dict.fromkeys([*told.faults, *more.faults]))
+        both.rest = getattr(more, "rest", None)
+        return both
+
+
+def _culprit(error: Exception) -> str:
+    """Return the key of the override that Hydra refuses, "" where it does not say which."""
+    found = re.search(r"Could not (?:override|find) '([^']+)'", str(error))
+    if not found:
+        return ""
+    return found[1].rpartition("/")[0] if "Could not find" in found[0] else found[1]
+
+
+def _is_about(word: str, key: str) -> bool:
+    """Say whether an override gives a key, or belongs to what it chooses."""
+    given = word.lstrip("+~").partition("=")[0]
+    return given == key or given.startswith(f"{key}.") or (key.startswith(f"{given}/"))
 
 
 def _values(overrides: list[str]) -> dict[str, Any]:
@@ -173,11 +209,14 @@ def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = la
         return _unknown_key(key, chosen, found[2] if found else None)
     if "Could not find '" in text:
         choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
-        group, _, word = choice.rpartition("/")
+        group, _, word = choice.partition("/") if choice.partition("/")[0] in GROUPS else choice.rpartition("/")
         choices = choices_of(group)
         if group.startswith("hydra/") and not choices:
             return f"{group}: '{word}' is not installed{_EXTRAS.get(word, '')}"
-        hint = instead(group, word) or nearest(word, choices) or f"; there is {', '.join(choices)}"
+        from expkit.listing import in_catalogue  # torch comes with it
+
+        hint = instead(group, word) or in_catalogue(group, word, choices) or nearest(word, choices)
+        hint = hint or f"; there is {', '.join(choices)}"
         return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
     return text
 
@@ -195,7 +234,7 @@ def _unreadable(word: str, text: str) -> str:
 
 def _unknown_key(key: str, chosen: Callable[[str], Collection[str]], value: str | None = None) -> str:
     group, _, option = key.partition(".")
-    if not option:
+    if not option or not (group in GROUPS or _folders(group)):
         return f"{key}: the config has no such key{_nearest_key(key, value)}"
     told = instead_of_option(key, value)
     if told and option not in _options_of(group):

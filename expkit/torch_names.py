@@ -87,7 +87,7 @@ _OPTIONS: dict[str, str] = {
     "maxiter": "max_steps=1000", "iterations": "max_steps=1000", "numsteps": "max_steps=1000",
     "learningrate": "optimizer.lr=0.01", "baselr": "optimizer.lr=0.01", "optim": "optimizer=sgd",
     "criterion": "loss=cross_entropy", "lossfn": "loss=cross_entropy", "net": "model=resnet18",
-    "arch": "model=resnet18", "backbone": "model=resnet18", "scheduler": "schedule=cosine",
+    "backbone": "model=resnet18", "scheduler": "schedule=cosine",
     "lrscheduler": "schedule=cosine", "transform": "transforms=augment", "targettransform":
     "a data set of yours gives the targets: python -m expkit.new my_project shows one",
     "loader": "files are read by themselves, and a data set of yours may read them otherwise: python -m expkit.new"
@@ -96,7 +96,7 @@ _OPTIONS: dict[str, str] = {
     "inputsize": "transforms.image_size=64", "cropsize": "transforms.image_size=64",
     "mean": "transforms.normalize.mean=[0.5,0.5,0.5]", "std": "transforms.normalize.std=[0.5,0.5,0.5]",
     "normalize": "transforms.normalize.mean=[0.5,0.5,0.5] transforms.normalize.std=[0.5,0.5,0.5]",
-    "cuda": "device=gpu", "gpu": "device=gpu", "gpus": "device=multi_gpu", "usecuda": "device=gpu",
+    "cuda": "device=gpu", "gpu": "device=gpu", "gpus": "device=multi_gpu device.count=2", "usecuda": "device=gpu",
     "nocuda": "device=cpu", "gpuid": "device=gpu device.index=0", "deviceids": "device=multi_gpu device.indices=[0,1]",
     "outputdevice": "device=multi_gpu", "worldsize": "device=multi_gpu", "localrank": "device=multi_gpu",
     "distbackend": "device=multi_gpu", "nprocpernode": "device=multi_gpu", "amp": "device.precision=bf16",
@@ -111,8 +111,57 @@ _OPTIONS: dict[str, str] = {
     "logdir": "output_dir=outputs", "savedir": "output_dir=outputs", "outdir": "output_dir=outputs",
     "loginterval": "log_every=20", "printfreq": "log_every=20", "flushsecs": "logger.tensorboard.flush_seconds=30",
     "resume": "checkpoint.resume=RUN", "monitor": "checkpoint.monitor=accuracy",
+    # Lightning's, Keras's and timm's.
+    "lr": "optimizer.lr=0.01", "initiallearningrate": "optimizer.lr=0.01", "weightdecay": "optimizer.weight_decay=0.01",
+    "wd": "optimizer.weight_decay=0.01", "momentum": "optimizer=sgd optimizer.momentum=0.9", "opt": "optimizer=sgd",
+    "sched": "schedule=cosine", "warmupepochs": "schedule.warmup_epochs=1", "warmupsteps": "schedule.warmup_steps=100",
+    "warmuplr": "schedule.warmup_start=0.01", "accelerator": "device=gpu", "devices":
+    "device=multi_gpu device.count=2", "numdevices": "device=multi_gpu device.count=2", "numnodes":
+    "device=multi_node device.nodes=2 device.endpoint=FIRST_HOST:29400", "strategy": "device=multi_gpu",
+    "precision": "device.precision=bf16", "dtype": "device.precision=bf16", "mixedprecision": "device.precision=bf16",
+    "ampdtype": "device.precision=bf16", "syncbatchnorm": "device=multi_gpu device.sync_batchnorm=true",
+    "syncbn": "device=multi_gpu device.sync_batchnorm=true", "channelslast": "device.channels_last=true",
+    "deterministic": "device.deterministic=true", "benchmark": "kernels are chosen by themselves; leave it out",
+    "compile": "device.compile=true", "torchcompile": "device.compile=true",
+    "accumulategradbatches": "accumulate_steps=2", "gradaccumsteps": "accumulate_steps=2",
+    "gradientclipval": "clip_grad_norm=1.0", "gradientclipalgorithm": "clip_grad_norm=1.0", "clipnorm":
+    "clip_grad_norm=1.0", "logeverynsteps": "log_every=20", "verbose": "log_every=20", "fastdevrun":
+    "experiment=debug", "limitvalbatches": "limit_eval_batches=10", "overfitbatches": "limit_train_batches=10",
+    "stepsperepoch": "limit_train_batches=10", "validationsteps": "limit_eval_batches=10",
+    "validationsplit": "dataset.val_fraction=0.2", "valsplit": "dataset.val_fraction=0.2",
+    "defaultrootdir": "output_dir=outputs", "ckptpath": "checkpoint.resume=RUN", "resumefromcheckpoint":
+    "checkpoint.resume=RUN", "initialcheckpoint": "checkpoint.init_from=RUN", "savetopk": "checkpoint.keep_best=1",
+    "checkpointhist": "checkpoint.keep_last=1", "enablecheckpointing": "checkpoint=none",
+    "enableprogressbar": "a bar is drawn on a terminal only; leave it out", "seedeverything": "seed=0",
+    "labelsmoothing": "loss.label_smoothing=0.1", "smoothing": "loss.label_smoothing=0.1", "modelema":
+    "ema_decay=0.999", "modelemadecay": "ema_decay=0.999", "emadecay": "ema_decay=0.999", "swa": "swa_from=0.75",
+    "mixup": "transforms.batch=[{name:mixup}]", "cutmix": "transforms.batch=[{name:cutmix}]", "freezebackbone":
+    "'model.freeze=[\"*\"]'", "numclasses": "the data set knows its classes; leave it out", "metrics":
+    "the scores are those of the task; leave it out", "callbacks": "early_stopping_patience=5 and checkpoint.monitor"
+    " take the place of callbacks", "trainer": "what a trainer is told are keys of their own, e.g. epochs=16", "arch":
+    "model=resnet18", "modelname": "model=resnet18", "imagenet": "dataset=imagenet dataset.root=FOLDER",
     "savebestonly": "checkpoint.keep_last=1 checkpoint.keep_best=1", "evaluate":
     "python -m expkit.evaluate RUN evaluates a run", "testonly": "python -m expkit.evaluate RUN evaluates a run",
+}  # fmt: skip
+
+# What takes the place of a value, where the kind of the value does not tell it.
+_COUNTS = {"0": "device=cpu", "1": "device=gpu", "-1": "device=multi_gpu", "auto": "device=auto", "all":
+           "device=multi_gpu"}  # fmt: skip
+_PRECISIONS = {
+    "16": "fp16", "16-mixed": "fp16", "16-true": "fp16", "float16": "fp16", "half": "fp16", "mixed_float16": "fp16",
+    "fp16": "fp16", "bf16": "bf16", "bf16-mixed": "bf16", "bf16-true": "bf16", "bfloat16": "bf16",
+    "mixed_bfloat16": "bf16", "32": "fp32", "32-true": "fp32", "float32": "fp32", "fp32": "fp32", "tf32": "tf32",
+    "64": "fp32", "auto": "auto", "amp": "bf16", "no": "fp32",
+}  # fmt: skip
+_TO_PRECISION = {word: f"device.precision={name}" for word, name in _PRECISIONS.items()}
+_OF_VALUES: dict[str, dict[str, str]] = {
+    "devices": _COUNTS, "gpus": _COUNTS, "numdevices": _COUNTS,
+    **dict.fromkeys(("precision", "dtype", "mixedprecision", "ampdtype"), _TO_PRECISION),
+    "accelerator": {"cpu": "device=cpu", "mps": "device=mps", "auto": "device=auto", "tpu": "device=auto"},
+    "strategy": {
+        "auto": "device=auto", "fsdp": "device=multi_gpu device.strategy=fsdp",
+        "dp": "device=multi_gpu device.strategy=data_parallel",
+    },
 }  # fmt: skip
 
 
@@ -130,10 +179,15 @@ def instead_of_option(key: str, value: object = None) -> str:
 
     value: what was typed or read for it, which the override that is named takes over where it can.
     """
-    told = _OPTIONS.get(_plain(key.rpartition(".")[2]), "")
+    name = _plain(key.rpartition(".")[2])
+    told = _OPTIONS.get(name, "")
     if not told or told.startswith(f"{key}="):
         return ""
     typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    if by_value := _OF_VALUES.get(name, {}).get(typed.lower()):
+        return _told(by_value)
+    if name in ("devices", "gpus") and _kind(typed) == "list":
+        told = "device=multi_gpu device.indices=[0,1]"
     if not _OVERRIDES.fullmatch(told) or typed == "none":
         return _told(told)
     if typed.lower() in ("false", "null", "no", "off") and _kind(told) != "bool":
