@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import math
-import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.table import Table
 from expkit.command import mistakes_told, run_as_program
 from expkit.differences import differences
 from expkit.registry import ConfigError
-from expkit.report.best import best_of, monitor_of, numbers, read_epochs
+from expkit.report.best import best_of, mean_and_deviation, monitor_of, numbers, read_epochs
 from expkit.terminal import Console
 from expkit.user_folders import expanded
 from expkit.vetting import NOT_PLAIN, vet
@@ -71,18 +69,12 @@ class Folds:
 
     def summary(self, score: str, seed: Seed) -> tuple[float, float]:
         """Return a score's mean over a seed's folds and its standard deviation (of a sample: n - 1), 0 for one fold."""
-        return _summary([scores[score] for scores in self.seeds[seed].values() if score in scores])
+        return mean_and_deviation([scores[score] for scores in self.seeds[seed].values() if score in scores])
 
     def over_seeds(self, score: str) -> tuple[float, float] | None:
         """Return the mean over the seeds whose folds are all finished of their means, and its standard deviation."""
         whole = [seed for seed, folds in self.seeds.items() if len(folds) == self.count]
-        return _summary([self.summary(score, seed)[0] for seed in whole]) if len(whole) > 1 else None
-
-
-def _summary(values: Sequence[float]) -> tuple[float, float]:
-    if not values:
-        return math.nan, math.nan
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        return mean_and_deviation([self.summary(score, seed)[0] for seed in whole]) if len(whole) > 1 else None
 
 
 def gather_folds(runs: Iterable[Path]) -> list[Folds]:

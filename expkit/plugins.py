@@ -21,7 +21,14 @@ def load_plugins(files: Iterable[str]) -> None:
     Raises ConfigError for a file that is not there or does not import.
     """
     for entry in entry_points(group="expkit.plugins"):
-        entry.load()
+        try:
+            entry.load()
+        except ConfigError:
+            raise
+        except Exception as error:  # as of a file, below
+            package = entry.dist.name if entry.dist else entry.value
+            problem = f"plugin {entry.name} of {package} cannot be imported: {type(error).__name__}: {error}"
+            raise ConfigError(f"{problem}; install another version, or uninstall {package}") from error
     for file in files:
         _load_file(expanded(file))
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from expkit.command import mistakes_told, refuse_torchrun, run_as_program
@@ -65,6 +66,8 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
         except Exception as error:  # whatever a backend raises, the next one is filled all the same
             remedy = f"; {logger.remedy}" if logger.remedy else ""
             failures.append(f"{logger.title}: {type(error).__name__}: {error}{remedy}")
+            with suppress(Exception):  # what it has taken so far is kept
+                logger.close({"replayed": str(folder)})
     return failures
 
 

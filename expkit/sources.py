@@ -23,7 +23,7 @@ def words_of(path: Path) -> list[Word]:
         if path.stat().st_size > LARGEST:
             return []
         tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deep
         return []
     return list(_words(tree))
 

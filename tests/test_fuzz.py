@@ -7,6 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ from expkit.folds import show_folds
 from expkit.records.read import read_record
 from expkit.registry import ConfigError
 from expkit.replay import replay
-from expkit.report.read import read_run
-from expkit.report.write import report_of, write_report
+from expkit.report.write import write_report
 from expkit.reproduce import prepared_config
 from expkit.resuming import find_origin
 from expkit.sweeps.results import last_epoch, status_of
@@ -138,22 +138,22 @@ def test_manifests_to_resume_from(checkpoint: Path, small_config: Callable[..., 
 
 @pytest.fixture
 def run_folder(small_run: Run, tmp_path: Path) -> Path:
+    """A copy of the run without what takes long to show, which has tests of its own."""
     folder = tmp_path / "outputs/run"
-    shutil.copytree(small_run.folder, folder, ignore=shutil.ignore_patterns("checkpoints", "*.html", "sources"))
+    left_out = shutil.ignore_patterns("checkpoints", "*.html", "sources", "exhibits.jsonl", "pictures")
+    shutil.copytree(small_run.folder, folder, ignore=left_out)
     return folder
 
 
 def read_in_every_way(folder: Path, config: Config) -> Iterator[Callable[[], object]]:
     """Yield what the commands do with a run folder."""
-    yield lambda: report_of(read_run(folder))
     yield lambda: write_report(folder)
     yield lambda: [row.text("loss") for row in compare(find_runs([folder])[0]).rows]
     yield lambda: prepared_config(read_record(folder), [])
     yield lambda: (status_of(folder), last_epoch(folder))
     yield lambda: show_folds([folder])
-    if IS_LONG:  # both compose a config each time
-        yield lambda: replay(folder, ["logger=tensorboard"])
-        yield lambda: find_origin({**config, "checkpoint": {**config["checkpoint"], "resume": "auto"}})
+    yield lambda: replay(folder, ["logger=tensorboard"])
+    yield lambda: find_origin({**config, "checkpoint": {**config["checkpoint"], "resume": "auto"}})
 
 
 NAMES = ["record.json", "config.yaml", "metrics.jsonl", "result.json", "env.json", "code.json", "data.json",
@@ -165,10 +165,33 @@ def test_files_of_a_run(
     run_folder: Path, name: str, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RichConsole, "print", lambda *given, **named: None)
+    once = cache(lambda *overrides: compose_one([*overrides]))  # the overrides of a replay are always the same
+    monkeypatch.setattr("expkit.config.compose_one", lambda overrides: once(*overrides))
     path, config = run_folder / name, small_config()
     for changed in mutations(path.read_bytes(), 500 if IS_LONG else 6):
         for read in read_in_every_way(run_folder, config):
             tried(read, changed, path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a backend that raised
+@pytest.mark.parametrize("name", ["exhibits.jsonl", "pictures"])
+def test_exhibits_of_a_run(
+    small_run: Run, run_folder: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(small_run.folder / "pictures", run_folder / "pictures")
+    lines = (small_run.folder / "exhibits.jsonl").read_bytes().splitlines(keepends=True)
+    kinds = {json.loads(line)["kind"]: line for line in lines if len(line) < 20_000}  # the last of each
+    path = run_folder / "exhibits.jsonl"
+    if name == "pictures":
+        path.write_bytes(kinds["picture"])
+        path = run_folder / json.loads(kinds["picture"])["file"]
+        kinds = {"picture": path.read_bytes()}
+    once = cache(lambda *overrides: compose_one([*overrides]))
+    monkeypatch.setattr("expkit.config.compose_one", lambda overrides: once(*overrides))
+    for content in kinds.values():
+        for changed in mutations(content, max((500 if IS_LONG else 8) // len(kinds), 1), seed=2):
+            tried(lambda: write_report(run_folder), changed, path)
+            tried(lambda: replay(run_folder, ["logger=tensorboard"]), changed, path)
 
 
 YAML = """\

@@ -24,6 +24,7 @@ ORDER = [
         "disk",
         "run_folder",
         "sealing",
+        "pickles",
         "redaction",
     ),
     ("plugins", "listing", "references", "portable"),

@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from expkit.checkpoints.pack import Packed
 from expkit.checkpoints.read import read_checkpoint, weights_of
 from expkit.checkpoints.whole import write_whole
 from expkit.checkpoints.write import disk_space
+from expkit.pickles import pickle_problem, refusal_of
 from expkit.registry import ConfigError
 
 TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
@@ -102,7 +102,7 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _from_torch(path: Path) -> tuple[dict[str, Tensor], str]:
     try:
-        if problem := _zip_problem(path):
+        if problem := _zip_problem(path) or pickle_problem(path):
             raise ValueError(problem)
         # An open file: of a path torch would know its format by the ending.
         with torch.serialization.safe_globals([(_Nothing, name) for name in _PLAIN]), path.open("rb") as file:
@@ -171,8 +171,7 @@ def _zip_problem(path: Path) -> str:
 def _reason(error: Exception) -> str:
     """Say what is wrong, without torch's own advice to load the file unsafely."""
     if isinstance(error, pickle.UnpicklingError):
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        return f"it asks for {code[1][:200]}, which can execute code" if code else "it is no plain pickle of tensors"
+        return refusal_of(error)
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 

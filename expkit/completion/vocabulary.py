@@ -61,7 +61,14 @@ def _kept() -> Vocabulary | None:
         kept: Vocabulary = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return kept
+    return kept if _is_vocabulary(kept, 3) else None
+
+
+def _is_vocabulary(found: object, depth: int) -> bool:
+    """Return True for mappings in mappings, so many deep, of lists of words."""
+    if depth < 0:
+        return isinstance(found, list) and all(isinstance(word, str) for word in found)
+    return isinstance(found, dict) and all(_is_vocabulary(one, depth - 1) for one in found.values())
 
 
 def _file() -> Path:

@@ -64,14 +64,23 @@ def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]
     for values, end in read_lines(folder / LIST_NAME, start):
         try:
             yield _exhibit(folder, values), end
-        except (LookupError, TypeError, ValueError, OSError):  # a damaged line, or a picture that is gone
+        except Exception:  # a damaged line, or a picture that is gone: readers throw whatever they stumble over
             continue
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a run's file. Raises ValueError for a name that leads out of the run folder."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{name} leads out of the run folder")
+    return path
 
 
 def _exhibit(folder: Path, values: dict[str, Any]) -> Exhibit:
     kind = _KINDS[values.pop("kind")]
     if kind is Picture:
-        values["pixels"] = np.asarray(Image.open(folder / values.pop("file")).convert("RGB"))
+        with Image.open(inside(folder, values.pop("file")), formats=["PNG"]) as picture:
+            values["pixels"] = np.asarray(picture.convert("RGB"))
     if kind is Histogram:
         values |= {name: np.asarray(values[name]) for name in ("edges", "counts")}
     return kind(**{name: restored(value) for name, value in values.items()})

@@ -1,10 +1,8 @@
 """Pretrained weights: their words, what input they expect, and a file that is vetted before anything loads it."""
 
 import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import torch
 import torchvision.models as zoo
 from torchvision.models import WeightsEnum
 
+from expkit.escaping import shortened
+from expkit.pickles import pickle_problem, refusal_of
 from expkit.registry import ConfigError, nearest
 
 
@@ -81,8 +81,10 @@ def vet(weights: WeightsEnum) -> None:
     """
     path = weights_file(weights)
     try:
+        if path.is_file() and (problem := pickle_problem(path)):
+            raise ValueError(problem)
         state = torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # there is no list of the ways in which a damaged file or a network can fail
         raise ConfigError(_unreadable(path, error) if path.exists() else _missing(weights, path, error)) from error
     if not isinstance(state, Mapping):
         raise ConfigError(f"model.weights: {path} holds a {type(state).__name__}, not a state dict; remove it")
@@ -95,13 +97,10 @@ def _missing(weights: WeightsEnum, path: Path, error: Exception) -> str:
 
 def _unreadable(path: Path, error: Exception) -> str:
     """Say what is wrong with a file, without torch's own advice to load it unsafely."""
-    reason = _first_line(error)
-    if isinstance(error, pickle.UnpicklingError):
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {code[1]}, which can execute code" if code else "it is no plain pickle of tensors"
+    reason = refusal_of(error) if isinstance(error, pickle.UnpicklingError) else _first_line(error)
     return f"model.weights: {path} is damaged or is not a plain state dict: {reason}; remove it to download it again"
 
 
 def _first_line(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return first.partition(" This is an internal miniz error")[0].rstrip(".")
+    return shortened(first.partition(" This is an internal miniz error")[0].rstrip("."))

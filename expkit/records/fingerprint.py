@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import os
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -114,12 +113,12 @@ def _store(paths: Sequence[str], method: str) -> Path:
 
 def _load(store: Path) -> Known:
     try:
-        with np.load(store, allow_pickle=False) as found:
+        with open(store, "rb") as file, np.load(file, allow_pickle=False) as found:
             paths = found["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             times = found["times"].tolist()
             digests = found["digests"].tobytes().decode().split("\0")
         return {path: (*row, one) for path, row, one in zip(paths, times, digests, strict=True)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or one that another version wrote
+    except Exception:  # none yet, one that another version wrote, or a damaged one, at which NumPy throws anything
         return {}
 
 

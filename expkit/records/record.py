@@ -228,9 +228,11 @@ class Record:
     def _later_packages(self) -> None:
         """Tell of packages that were imported after env.json was written."""
         try:
-            known = json.loads((self.folder / "env.json").read_text())["packages"]
-        except (OSError, ValueError, KeyError):
-            known = {}
+            found = json.loads((self.folder / "env.json").read_text())
+        except (OSError, ValueError, RecursionError):
+            found = None
+        known = found.get("packages") if isinstance(found, dict) else None
+        known = known if isinstance(known, dict) else {}
         if later := {name: one for name, one in package_versions().items() if name not in known}:
             self.event("imported", packages=later)
 

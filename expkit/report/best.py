@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,16 @@ def numbers(found: object) -> dict[str, float]:
     if not isinstance(found, Mapping):
         return {}
     return {str(name): float(one) for name, one in found.items() if _is_number(one) and not abs(one) > _LARGEST}
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (of a sample: n - 1), 0 for one value; NaN where a run diverged."""
+    if not values or not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    try:
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    except OverflowError:
+        return math.nan, math.nan
 
 
 def _is_number(value: object) -> bool:

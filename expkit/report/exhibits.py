@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.drawing.svg import Line, bar_chart, line_chart, scatter
-from expkit.loggers.store import restored
+from expkit.loggers.store import inside, restored
 from expkit.report.read import RunFiles
 from expkit.wording import counted, operations
 
@@ -80,18 +80,10 @@ def title_of(name: str) -> str:
     return f"{words} ({group})" if group not in ("val", "model") else words
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a run's file; a name that leads out of the run folder is refused."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"{name} leads out of the run folder")
-    return path
-
-
 def _packed(one: Mapping[str, Any], folder: Path) -> Shown:
     from PIL import Image, WebPImagePlugin  # noqa: F401 - else the first to save loads all of Pillow's formats
 
-    with Image.open(_inside(folder, one["file"]), formats=["PNG"]) as picture:
+    with Image.open(inside(folder, one["file"]), formats=["PNG"]) as picture:
         width, height = picture.size
         if width * height > LARGEST_PICTURE:
             raise ValueError(f"{one['file']} is larger than {LARGEST_PICTURE:,} pixels")

@@ -1,10 +1,10 @@
 """The ranking of a sweep: jobs that only try a setting again are one row, and only like is ranked with like."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from expkit.report.best import mean_and_deviation
 from expkit.sweeps.job import Outcome, SweepJob
 
 # A setting is tried again with another seed, on another fold, or with another part held out: its scores are averaged.
@@ -81,16 +81,16 @@ def grouped(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> list[G
         group = groups.setdefault(tuple(differs.items()), Group(differs, [], {}))
         group.planned += 1
         outcome = outcomes[job.number]
-        if outcome.status != "finished" or outcome.score is None or math.isnan(outcome.score):
+        if outcome.status != "finished" or outcome.score is None or not math.isfinite(outcome.score):
             continue
         group.members.append(job)
         group.scores[replicate_of(job) or str(len(group.scores))] = outcome.score
     with_score = [group for group in groups.values() if group.scores]
     for group in with_score:
         values = list(group.scores.values())
-        group.mean = statistics.fmean(values)
+        group.mean, std = mean_and_deviation(values)
         if len(values) > 1:
-            group.std = statistics.stdev(values)
+            group.std = std
             group.half = quantile(len(values) - 1) * group.std / math.sqrt(len(values))
     ranked = sorted(with_score, key=lambda group: group.mean, reverse=jobs[0].higher if jobs else True)
     for group in ranked[1:]:
@@ -138,4 +138,5 @@ def _ties(best: Group, other: Group) -> bool:
         return False
     if len(gaps) == 1 or len(set(gaps)) == 1:
         return gaps[0] == 0
-    return abs(statistics.fmean(gaps)) <= quantile(len(gaps) - 1) * statistics.stdev(gaps) / math.sqrt(len(gaps))
+    mean, std = mean_and_deviation(gaps)
+    return abs(mean) <= quantile(len(gaps) - 1) * std / math.sqrt(len(gaps))

@@ -67,6 +67,8 @@ class Search:
 
     def take_up(self) -> None:
         """Learn from the ledger what came of the trials so far, and tell the study what it was not told."""
+        trials = {job.trial for job in self.folder.jobs if job.trial is not None}
+        self.study.require(trials)
         for line in self.folder.ledger():
             if (outcome := self.outcomes.get(line["job"])) is None:  # the ledger was edited
                 continue
@@ -77,7 +79,7 @@ class Search:
         for job in self.folder.jobs:
             if self._is_over(job):
                 self.tell(job)
-        self.study.drop_unknown({job.trial for job in self.folder.jobs if job.trial is not None})
+        self.study.drop_unknown(trials)
 
     def _read(self, run: Path, outcome: Outcome) -> None:
         status, reason = outcome.status, outcome.reason

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from expkit.escaping import shortened
 from expkit.keys import key
 from expkit.registry import ConfigError, nearest
 from expkit.spaces import Axis
@@ -82,12 +83,19 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._axes, self._settings, self._optuna = axes, settings, optuna
         self._given_up: set[int] = set()
+        self._path = folder / NAME
         self._distributions = {axis.key: _distribution(axis) for axis in axes}
-        with _quiet():
-            self._study = optuna.create_study(
-                storage=f"sqlite:///{folder / NAME}", study_name="search", load_if_exists=True,
-                direction="maximize" if higher else "minimize", pruner=self._pruner(),
-            )  # fmt: skip
+        try:
+            with _quiet():
+                self._study = optuna.create_study(
+                    storage=f"sqlite:///{self._path}", study_name="search", load_if_exists=True,
+                    direction="maximize" if higher else "minimize", pruner=self._pruner(),
+                )  # fmt: skip
+                self._study.get_trials(deepcopy=False)
+        except Exception as error:  # of SQLite, of SQLAlchemy or of Optuna, by what is damaged
+            reason = shortened(" ".join(str(error).split()), 300)
+            problem = f"{self._path}: cannot be read as a study ({reason})"
+            raise ConfigError(f"{problem}; add --new to begin the search anew") from error
 
     @property
     def most(self) -> int:
@@ -154,6 +162,12 @@ class Study:
 
     def is_over(self, trial: int) -> bool:
         return bool(self._study.get_trials(deepcopy=False)[trial].state.is_finished())
+
+    def require(self, trials: set[int]) -> None:
+        """Raise ConfigError where jobs tell of trials that the study has not: its file was lost or exchanged."""
+        if lost := trials - {one.number for one in self._study.get_trials(deepcopy=False)}:
+            problem = f"{self._path}: has lost {counted(len(lost), 'trial')} that jobs.jsonl tells of"
+            raise ConfigError(f"{problem}; add --new to begin the search anew")
 
     def drop_unknown(self, known: set[int]) -> None:
         """Give up the trials that a kill came upon before they had a job."""

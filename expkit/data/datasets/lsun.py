@@ -67,8 +67,13 @@ class LmdbScenes(ImageDataset):
             raise ConfigError(f"dataset.root: '{path}' is no lmdb that can be read: {error}") from error
 
     def _keys(self, name: str) -> list[bytes]:
-        with self._database(name).begin() as transaction:
-            return [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
+        database = self._database(name)
+        try:
+            with database.begin() as transaction:
+                return [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
+        except Exception as error:  # lmdb finds damage only where it reads
+            path = self.root / f"{name}_{self.split}_lmdb"
+            raise ConfigError(f"dataset.root: '{path}' is damaged: {error}; copy it anew") from error
 
     def sample_name(self, index: int) -> str:
         return f"{self.class_names[self.targets[index]]}/{self._sample_keys[index].decode('utf-8', 'replace')}"

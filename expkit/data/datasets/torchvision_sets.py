@@ -12,6 +12,7 @@ from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.files import ImageFiles, image_tree, visible_folders
 from expkit.data.datasets.leftovers import PassedOver
 from expkit.data.datasets.memory import ImageArrays, ReadByLibrary
+from expkit.escaping import shortened
 from expkit.registry import ConfigError, datasets
 from expkit.user_folders import expanded
 
@@ -32,12 +33,21 @@ def opened(name: str, dataset_class: Callable[..., Any], root: str, **options: A
     """Return an opened data set. Raises ConfigError with the folder where the files belong."""
     try:
         return dataset_class(root, **options)
+    except ConfigError:
+        raise
     except (URLError, ConnectionError, TimeoutError) as error:
         raise ConfigError(f"dataset: {name} could not be downloaded ({error}); put its files into '{root}'") from error
     except (RuntimeError, OSError) as error:
         remedy = "put its files there" + (", or set dataset.download=true" if "download" in options else "")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ConfigError(f"dataset.root: {name} is not in '{root}' ({reason}); {remedy}") from error
+    except Exception as error:  # torchvision's readers of lists and arrays throw whatever they stumble over
+        raise _damaged(name, root, error) from error
+
+
+def _damaged(name: str, root: str, error: Exception) -> ConfigError:
+    reason = shortened(f"{type(error).__name__}: {error}")
+    return ConfigError(f"dataset.root: the files of {name} in '{root}' are damaged ({reason}); put whole ones there")
 
 
 def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, Any]) -> None:
@@ -47,8 +57,11 @@ def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, 
     def build(root: str, download: bool = False) -> Splits:
         folder = str(expanded(root))
         sets = [opened(word, dataset_class, folder, download=download, **one) for one in (train, val)]
-        names = _class_names(sets[0])
-        return Splits(_wrap(sets[0], names, "train"), _wrap(sets[1], names, "val"))
+        try:
+            names = _class_names(sets[0])
+            return Splits(_wrap(sets[0], names, "train"), _wrap(sets[1], names, "val"))
+        except Exception as error:  # what the files hold is no list of labels, or no array of images
+            raise _damaged(word, folder, error) from error
 
     build.__doc__ = f"torchvision's {class_name}."
 
@@ -74,7 +87,10 @@ def _wrap(opened_set: Any, names: list[str], split: str) -> ImageDataset:
     pixels = np.asarray(pixels)
     if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep their channels first
         pixels = pixels.transpose(0, 2, 3, 1)
-    return ImageArrays(pixels, _targets(opened_set), names, split)
+    targets = _targets(opened_set)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or len(pixels) != len(targets):
+        raise ValueError(f"{split}: an array of {pixels.dtype}, {pixels.shape}, for {len(targets):,} labels")
+    return ImageArrays(pixels, targets, names, split)
 
 
 for _word, _class in _BY_TRAIN_FLAG.items():
@@ -85,6 +101,13 @@ for _word, (_class, _train, _val) in _BY_SPLIT.items():
 
 class _ImageNet(tv.ImageNet):  # type: ignore[misc]  # torchvision has no types
     """torchvision's ImageNet, without what other programs have left among its folders and images."""
+
+    def __init__(self, root: str, **options: Any) -> None:
+        try:
+            super().__init__(root, **options)
+        except KeyError as error:
+            problem = f"'{root}' holds the folder {error}, which is no class of ImageNet's meta.bin"
+            raise ConfigError(f"dataset.root: {problem}; move it elsewhere") from error
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         names = visible_folders(Path(directory))
@@ -101,11 +124,7 @@ class _ImageNet(tv.ImageNet):  # type: ignore[misc]  # torchvision has no types
 @datasets.register("imagenet")
 def imagenet(root: str) -> Splits:
     """ImageNet (ILSVRC2012): its archives must be fetched by hand into the root."""
-    try:
-        sets = [opened("imagenet", _ImageNet, root, split=split) for split in ("train", "val")]
-    except KeyError as error:
-        problem = f"'{root}' holds the folder {error}, which is no class of ImageNet's meta.bin"
-        raise ConfigError(f"dataset.root: {problem}; move it elsewhere") from error
+    sets = [opened("imagenet", _ImageNet, root, split=split) for split in ("train", "val")]
     names = [name[0] for name in sets[0].classes]
     passed = PassedOver()
     for one in sets:
