@@ -226,19 +226,6 @@ def test_images(deep: bool) -> None:
                 assert Decoder().decode(changed, "x").shape[0] == 3
 
 
-def test_lmdb_of_lsun(tmp_path: Path) -> None:
-    lmdb = pytest.importorskip("lmdb")
-    for scene in ("bridge", "tower"):
-        place = str(tmp_path / f"{scene}_train_lmdb")
-        with lmdb.open(place, map_size=2**20) as database, database.begin(write=True) as transaction:
-            for number in range(40):
-                transaction.put(f"{scene}{number}".encode(), b"x" * 500)
-    path = tmp_path / "tower_train_lmdb/data.mdb"
-    node = {"name": "lsun", "root": str(tmp_path), "val_fraction": 0.34}
-    for changed in mutations(path.read_bytes(), FEW, seed=25):
-        tried(lambda: used(node), changed, path)
-
-
 @pytest.mark.parametrize("name", ["dataset_dict.json", "dataset_info.json", "state.json", "arrow"])
 def test_what_save_to_disk_wrote(name: str, tmp_path: Path) -> None:
     library = pytest.importorskip("datasets")
