@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 
 from expkit.api import Run
-from expkit.checkpoints.manifest import manifest_bytes
 from expkit.completion import vocabulary
 from expkit.folds import show_folds
 from expkit.plugins import load_plugins
 from expkit.records import fingerprint, places
 from expkit.registry import ConfigError
 from expkit.report.best import mean_and_deviation
-from expkit.resuming import find_checkpoint
 from expkit.sources import words_of
 from expkit.spaces import Axis
-from expkit.trained import load_trained
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -52,29 +49,6 @@ def test_the_study_of_a_search(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ConfigError, match=r"study.db: has lost 3 trials that jobs.jsonl tells of; add --new"):
         go_on()
-
-
-def test_tensors_of_a_checkpoint(small_run: Run, tmp_path: Path) -> None:
-    """The manifest vouches for them, as a stranger's does."""
-    source = sorted(small_run.folder.glob("checkpoints/*.safetensors"))[0]
-    path = Path(shutil.copy(source, tmp_path / "x.safetensors"))
-    facts = json.loads(source.with_suffix(".json").read_bytes())
-    content = path.read_bytes()
-    head = 8 + int.from_bytes(content[:8], "little")
-
-    def use() -> None:
-        import hashlib
-
-        known = {key: hashlib.sha256(path.read_bytes()).hexdigest() if "sha256" in key else one
-                 for key, one in facts.items() if key != "digest"}  # fmt: skip
-        path.with_suffix(".json").write_bytes(manifest_bytes(known))
-        load_trained(find_checkpoint(path, "x"), device="cpu")
-
-    use()
-    for number, changed in enumerate(mutations(content[:head], FEW, seed=32)):
-        tried(use, changed + content[head:] if number % 2 else changed, path)
-    for changed in mutations(json.dumps(json.loads(content[8:head])).encode(), FEW, seed=33):
-        tried(use, len(changed).to_bytes(8, "little") + changed + content[head:], path)
 
 
 def test_fingerprints_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
