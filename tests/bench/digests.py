@@ -17,6 +17,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -172,10 +173,11 @@ class Runner:
         if name == INTERRUPTED:
             self._interrupt(name, words)
         done = subprocess.run(self._command(words), cwd=self.folder, env=self.environment, capture_output=True)
-        if done.returncode == 2 and (said := done.stderr.decode().strip()).startswith("error: device."):
-            return {"refused": {"answer": said}}
+        said = done.stderr.decode()
+        if done.returncode == 2 and (faults := re.findall(r"^error: device\..*", said, re.M)):
+            return {"refused": {"answer": "; ".join(faults)}}
         if done.returncode:
-            raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stderr.decode()[-3000:]}")
+            raise SystemExit(f"{name}: exit code {done.returncode}\n{said[-3000:]}")
         return joined([parts_of(run) for run in self._runs(name)])
 
     def prepare(self) -> None:
@@ -200,8 +202,9 @@ class Runner:
         """Start a run and end it by SIGTERM between its first steps and its last; one that was faster is done anew."""
         for _ in range(5):
             process = subprocess.Popen(
-                self._command(words), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
-            )
+                self._command(words), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
             points = (self.folder / "runs" / name).glob
             while process.poll() is None and not any(file.stat().st_size for file in points("*/metrics.jsonl")):
                 time.sleep(0.01)
