@@ -51,7 +51,9 @@ def _problem(config: Config, batch: int, part: int, parts: int, length: int, opt
     which = f"the last batch of an epoch ({batch} images)" if is_last else f"a batch of {batch} images"
     remedy = "set dataset.drop_last=true, or another batch_size" if is_last else f"set batch_size={2 * parts} or more"
     if part > 1:
-        remedy = "set dataset.drop_last=true, or another device.micro_batch" if is_last else "set another micro_batch"
+        remedy = (
+            "set dataset.drop_last=true, or another device.micro_batch" if is_last else "set another device.micro_batch"
+        )
         return f"device.micro_batch: cuts {which} into pieces of which one holds one image, {cannot}; {remedy}"
     return f"batch_size: {which} in {parts} parts leaves one of them a single image, {cannot}; {remedy}"
 

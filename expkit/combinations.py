@@ -50,7 +50,9 @@ def axes_of(overrides: list[Override]) -> dict[str, list[str]]:
             axes[key] = [override.input_line or ""] if override.is_delete() else [
                 f"{key}={override.get_value_element_as_str()}"
             ]  # fmt: skip
-        elif not override.is_discrete_sweep() or _holds_sweeps(override):
+        elif _holds_sweeps(override):
+            raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
+        elif not override.is_discrete_sweep():
             raise ConfigError(
                 f"{key}: takes lists, choice() and range(); an interval is searched by hydra/sweeper=search"
             )

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +21,10 @@ from omegaconf import DictConfig
 
 from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
 from expkit.disk import disk_fault
-from expkit.escaping import one_line, quoted
+from expkit.escaping import as_override, one_line, quoted
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
-from expkit.onejob import Place, Uncomposed, compose_one, plain, without_hydra
+from expkit.onejob import Place, Uncomposed, compose_one, nearest_key, plain, top_keys, without_hydra
 from expkit.registry import ConfigError
 from expkit.spaces import Space
 from expkit.texts import as_meant
@@ -198,12 +199,9 @@ def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:
 
 
 def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
+    unknown = [*unknown, *(word for word in parsed.overrides if word.startswith("--") and word != "--")]
     if unknown:
-        key, _, value = unknown[0].lstrip("-").partition("=")
-        raise ConfigError(
-            f"{unknown[0]}: there is no such flag; an override has no dashes: {key}={value or '…'}; see"
-            " `python -m expkit.run --help`"
-        )
+        raise ConfigError(f"{unknown[0]}: there is no such flag{_meant_by_flag(unknown[0])}")
     if parsed.experimental_rerun:
         raise ConfigError("--experimental-rerun: loads a pickle, which can run code; give the overrides again")
     asked = [flag for flag in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(parsed, flag)]
@@ -211,6 +209,21 @@ def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
         raise ConfigError(f"command line: takes one of {' and '.join('--' + flag for flag in asked)} at a time")
     if parsed.resolve and not (parsed.cfg or parsed.help):
         raise ConfigError("--resolve: goes with --cfg or --help; add one of them")
+
+
+_FLAGS = ("--plugin", "--list", "--dry", "--new", "--frozen", "--version", "--help", "--cfg", "--config-dir")
+
+
+def _meant_by_flag(flag: str) -> str:
+    """Return a hint at what was meant by a flag that there is not: an override without its dashes, or a flag."""
+    name, _, value = flag.partition("=")
+    key = name.lstrip("-").replace("-", "_")
+    if key.partition(".")[0] in top_keys():
+        typed = f"{key}={value or '…'}" if re.fullmatch(r"[\w./+-]*", value) else as_override(key, value)
+        return f"; an override has no dashes: {typed}"
+    if flags := difflib.get_close_matches(name, _FLAGS, n=1, cutoff=0.75):
+        return f"; did you mean '{flags[0]}'?"
+    return nearest_key(key, value or None) or "; see `python -m expkit.run --help`"
 
 
 def _start(arguments: list[str], job: Job) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from expkit.composing import SEARCH_SETTINGS
 from expkit.escaping import as_override
-from expkit.registry import ConfigError
+from expkit.registry import ConfigError, nearest
 
 
 def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> None:
@@ -24,8 +25,17 @@ def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> 
         faults.append("hydra.sweep.subdir: each job's folder has its number and config in its name; leave it out")
     if is_ours and is_sweep and given.get("hydra.verbose", "false").lower() != "false":
         faults.append("hydra.verbose: shows what Hydra does, and expkit runs a sweep by itself; leave it out")
-    for key in ("hydra.sweep.dir", "hydra.sweep.subdir"):
-        if not is_sweep and key in given:
-            faults.append(f"{key}: is for a sweep; add -m, or give output_dir=… for the folder of runs")
+    if not is_sweep and "hydra.sweep.dir" in given:
+        faults.append("hydra.sweep.dir: is for a sweep; add -m, or give output_dir=… for the folder of runs")
+    if not is_sweep and "hydra.sweep.subdir" in given:
+        faults.append("hydra.sweep.subdir: is for a sweep; leave it out, output_dir=… is the folder of runs")
     if faults:
         raise ConfigError(*faults)
+
+
+def nearest_setting(key: str) -> str:
+    """Return a hint at the setting of Hydra that was meant by one that there is not."""
+    name = key.rpartition(".")[2]
+    if key == f"hydra.sweeper.{name}" and name in SEARCH_SETTINGS:
+        return "; a search has it: add hydra/sweeper=search"
+    return nearest(name, SEARCH_SETTINGS) or "; python -m expkit.run --cfg hydra shows all"

@@ -20,9 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.composing import Config, conf_folder, guarded, to_plain
 from expkit.escaping import as_override, quoted
 from expkit.guard import guard_job
+from expkit.hydra_settings import nearest_setting
 from expkit.registry import GROUPS, ConfigError, meant, nearest
 from expkit.run_config import config_of_resumed
-from expkit.texts import as_meant, takes_text
+from expkit.texts import as_meant, may_be_text, takes_text
 from expkit.torch_names import instead, instead_of_option
 from expkit.user_folders import expanded
 
@@ -201,6 +202,9 @@ def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = la
         whole = as_override(key, values)
         single = f"{whole} for one text" if takes_text(key) else f"{key}=[{values}] for a list"
         return f"{key}: {values} are several values; add -m to run each of them, or write {single}"
+    if made := re.match(r"Error merging override ([^=]+)=", text):
+        reason = str(error.__cause__ or error).splitlines()[0]
+        return f"{made[1].lstrip('+')}: {reason}; close what is open, as in ${{seed}}"
     if made := re.match(r"Sweep parameters '([^=]+)=(.*)' requires --multirun$", text):
         return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
     if "Could not override '" in text:
@@ -228,14 +232,17 @@ def _unreadable(word: str, text: str) -> str:
     if made := re.match(r"([\w./]+):([\w./]+)$", word):
         return f"command line: '{word}' is no override; did you mean '{made[1]}={made[2]}'?"
     key, _, value = word.partition("=")
-    as_text = f"; as a text, write {as_override(key, value)}" if value else ""
+    as_text = f"; as a text, write {as_override(key, value)}" if value and may_be_text(key) else ""
     return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
 
 
 def _unknown_key(key: str, chosen: Callable[[str], Collection[str]], value: str | None = None) -> str:
     group, _, option = key.partition(".")
+    if group == "hydra" and option:
+        return f"{key}: Hydra has no such setting{nearest_setting(key)}"
     if not option or not (group in GROUPS or _folders(group)):
-        return f"{key}: the config has no such key{_nearest_key(key, value)}"
+        hint = nearest_key(key, value) or "; python -m expkit.run --cfg job shows all keys"
+        return f"{key}: the config has no such key{hint}"
     told = instead_of_option(key, value)
     if told and option not in _options_of(group):
         return f"{key}: the chosen conf/{group} lists no such option{told}"
@@ -259,16 +266,20 @@ def _options_of(group: str) -> set[str]:
     return set(GROUPS[group].options_of_all()) if group in GROUPS else set()
 
 
-def _nearest_key(key: str, value: str | None) -> str:
+def nearest_key(key: str, value: str | None) -> str:
     """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
-    words = [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
+    words = top_keys()
     if instead_of_option(key):
         return meant(key, words, value)
     if begun := [word for word in words if word.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"
     if groups := [group for group in GROUPS if _choices_having(group, key)]:
         return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}"
-    return nearest(key, words) or "; python -m expkit.run --cfg job shows all keys"
+    return nearest(key, words)
+
+
+def top_keys() -> list[str]:
+    return [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
 
 
 def _choices_having(group: str, option: str) -> list[str]:

@@ -75,8 +75,8 @@ def _unreadable(key: str, text: str) -> str:
             return f"{name}: {_misuse(found[2], found[1], 'Unknown function' in str(error))}"
     if re.fullmatch(r"\s*\{.*\}\s*", text, re.S) and not takes_text(key):
         return _unreadable_mapping(name, text, problem)
-    as_text = as_override(key, text)
-    return f"{name}: {problem}; close what is open, or, if this is a text, write {as_text}"
+    as_text = f", or, if this is a text, write {as_override(key, text)}" if may_be_text(name) else ""
+    return f"{name}: {problem}; close what is open{as_text}"
 
 
 # Hydra's functions of several values, as they are written, and what others call them.
@@ -213,6 +213,11 @@ def split(text: str) -> list[str]:
 def takes_text(path: str) -> bool:
     """Return True if an option takes a text."""
     return any(_fits(annotation, "text") for annotation in annotations(path))
+
+
+def may_be_text(path: str) -> bool:
+    """Return True if an option takes a text, or nobody knows what it takes."""
+    return takes_text(path) or (path.partition(".")[0] not in GROUPS and not annotations(path))
 
 
 def meant(path: str, typed: Typed) -> Any:

@@ -218,7 +218,7 @@ def test_a_glob_is_the_choices_that_it_matches(sweeper: str, word: str, choices:
         ("seed=range(3,1)", "seed: the range holds no value"),
         ("seed=range(1,5,0)", "seed: a range needs a step other than 0"),
         ("seed=range(0.5,1,0.0)", "seed: a range needs a step other than 0"),
-        ("seed=interval(1,2),3", "seed: takes lists, choice() and range()"),
+        ("seed=interval(1,2),3", "seed: a list holds plain values, no interval() or range()"),
     ],
 )
 def test_values_that_are_none_are_refused(word: str, says: str) -> None:
