@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra._internal.hydra as hydra_entry
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins import file_config_source
@@ -24,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.file_texts import restore_texts
 from expkit.guard import guard_hydra, guard_job, walk
-from expkit.registry import ConfigError
+from expkit.registry import GROUPS, ConfigError
 from expkit.vetting import NOT_PLAIN, shown_path, vet
 
 Config = dict[str, Any]
@@ -218,3 +219,8 @@ def _plugin_texts() -> set[tuple[str, str]]:
 
 def _in_a_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def top_keys() -> list[str]:
+    """Return the keys at the top of a config."""
+    return [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]

@@ -19,12 +19,12 @@ from hydra.main import main as hydra_main
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded
+from expkit.composing import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded, top_keys
 from expkit.disk import disk_fault
 from expkit.escaping import as_override, one_line, quoted
 from expkit.hydra_settings import refuse_unheeded
 from expkit.jobs import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
-from expkit.onejob import Place, Uncomposed, compose_one, nearest_key, plain, top_keys, without_hydra
+from expkit.onejob import Place, Uncomposed, compose_one, nearest_key, plain, without_hydra
 from expkit.registry import ConfigError
 from expkit.spaces import Space
 from expkit.texts import as_meant

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.composing import Config, conf_folder, guarded, to_plain
+from expkit.composing import Config, conf_folder, guarded, to_plain, top_keys
 from expkit.escaping import as_override, quoted
 from expkit.guard import guard_job
 from expkit.hydra_settings import nearest_setting
@@ -276,10 +275,6 @@ def nearest_key(key: str, value: str | None) -> str:
     if groups := [group for group in GROUPS if _choices_having(group, key)]:
         return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}"
     return nearest(key, words)
-
-
-def top_keys() -> list[str]:
-    return [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
 
 
 def _choices_having(group: str, option: str) -> list[str]:
