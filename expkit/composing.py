@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.file_texts import restore_texts
 from expkit.guard import guard_hydra, guard_job, walk
-from expkit.registry import GROUPS, ConfigError
+from expkit.registry import GROUPS, ConfigError, nearest
 from expkit.vetting import NOT_PLAIN, shown_path, vet
 
 Config = dict[str, Any]
@@ -224,3 +224,11 @@ def _in_a_line(error: Exception) -> str:
 def top_keys() -> list[str]:
     """Return the keys at the top of a config."""
     return [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
+
+
+def nearest_setting(key: str) -> str:
+    """Return a hint at the setting of Hydra that was meant by one that there is not."""
+    name = key.rpartition(".")[2]
+    if key == f"hydra.sweeper.{name}" and name in SEARCH_SETTINGS:
+        return "; a search has it: add hydra/sweeper=search"
+    return nearest(name, SEARCH_SETTINGS) or "; python -m expkit.run --cfg hydra shows all"

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from expkit.composing import SEARCH_SETTINGS
 from expkit.escaping import as_override
-from expkit.registry import ConfigError, nearest
+from expkit.registry import ConfigError
 
 
 def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> None:
@@ -31,11 +30,3 @@ def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> 
         faults.append("hydra.sweep.subdir: is for a sweep; leave it out, output_dir=… is the folder of runs")
     if faults:
         raise ConfigError(*faults)
-
-
-def nearest_setting(key: str) -> str:
-    """Return a hint at the setting of Hydra that was meant by one that there is not."""
-    name = key.rpartition(".")[2]
-    if key == f"hydra.sweeper.{name}" and name in SEARCH_SETTINGS:
-        return "; a search has it: add hydra/sweeper=search"
-    return nearest(name, SEARCH_SETTINGS) or "; python -m expkit.run --cfg hydra shows all"

@@ -16,10 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.composing import Config, conf_folder, guarded, to_plain, top_keys
+from expkit.composing import Config, conf_folder, guarded, nearest_setting, to_plain, top_keys
 from expkit.escaping import as_override, quoted
 from expkit.guard import guard_job
-from expkit.hydra_settings import nearest_setting
 from expkit.registry import GROUPS, ConfigError, meant, nearest
 from expkit.run_config import config_of_resumed
 from expkit.texts import as_meant, may_be_text, takes_text

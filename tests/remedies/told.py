@@ -68,7 +68,7 @@ def fault_of_line(*words: str, is_quick: bool = False) -> str:
     try:
         if words[:1] == ("--list",):
             show(words[1:], conf_folder())
-        elif is_quick and words[0] == "-m":
+        elif is_quick and words[:1] == ("-m",):
             with guarded():
                 plan_jobs(as_meant([*words[1:]], several=True), True, Place())
             refuse_unheeded(words, is_sweep=True, is_ours=True)
