@@ -8,10 +8,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from expkit.api import Run, TrainingFailed, load, train
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from expkit.trained import Trained
+    from expkit.inference import Trained
 
 # Of torch's threads that share an operation, those that are done spin 300,000 times before they sleep, on cores that
 # the others may need: beside other work a run took many times as long (tests/bench/busy.py). A thousand is what libgomp
@@ -25,18 +25,11 @@ __all__ = ["ConfigError", "Run", "Trained", "TrainingFailed", "load", "train"]
 
 def __getattr__(name: str) -> Any:
     if name == "Trained":  # torch comes with it: not for --help
-        from expkit.trained import Trained
+        from expkit.inference import Trained
 
         return Trained
     if name == "__version__":
-        return _version()
+        from expkit.core.version import package_version
+
+        return package_version()
     raise AttributeError(f"module 'expkit' has no attribute '{name}'")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("expkit")
-    except PackageNotFoundError:  # a checkout that is on the path and not installed
-        return "unknown"

@@ -1,6 +1,6 @@
-"""python -m expkit: as the command `expkit`."""
+"""python -m expkit COMMAND …: the command `expkit`."""
 
-from expkit.run import program
+from expkit.cli.main import program
 
 if __name__ == "__main__":
     program()

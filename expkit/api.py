@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from expkit.trained import Trained
+    from expkit.inference import Trained
 
 
 class TrainingFailed(Exception):
@@ -47,8 +47,8 @@ def load(
     for the run's own. plugins: Python files that register words of your own, as with `--plugin`. Raises ConfigError.
     Nothing in a checkpoint is executed.
     """
-    from expkit.plugins import load_plugins
-    from expkit.trained import load_trained
+    from expkit.config.plugins import load_plugins
+    from expkit.inference import load_trained
 
     load_plugins(plugins)
     return load_trained(run.folder if isinstance(run, Run) else run, checkpoint, device, precision)
@@ -60,9 +60,9 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     overrides, plugins: as typed after `python -m expkit.run`. The run folder and the progress display are the same.
     Raises ConfigError before anything is written, TrainingFailed, and KeyboardInterrupt once the record is closed.
     """
-    from expkit.config import compose_one, plain
-    from expkit.plugins import load_plugins
-    from expkit.run import open_run
+    from expkit.config.launch import compose_one, plain
+    from expkit.config.plugins import load_plugins
+    from expkit.runs.train import open_run
 
     began = time.perf_counter()
     load_plugins(plugins)
@@ -85,13 +85,13 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
 
 def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: str) -> Run | None:
     """Train in as many processes as the device asks for; None where it is this one alone."""
-    from expkit import assembly, ranking
-    from expkit.devices.ranks import given_ranks
-    from expkit.opened import Opened
-    from expkit.registry import ConfigError
+    from expkit.core.errors import ConfigError
+    from expkit.devices.process_group import given_ranks
+    from expkit.runs import build, multi_process
+    from expkit.runs.session import Opened
 
-    assembly.check(config)
-    if (layout := ranking.layout_of(config)) is None:
+    build.check(config)
+    if (layout := multi_process.layout_of(config)) is None:
         return None
     if given_ranks():
         raise ConfigError("device.name: under torchrun use python -m expkit.run; expkit.train starts ranks of its own")
@@ -99,7 +99,7 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
         raise ConfigError("device.name: multi_node is for the command line, the same command on each machine")
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(f"device.name: {config['device']['name']} starts processes, from the main thread only")
-    ended = ranking.train_with_others(config, overrides, command, None, Opened)
+    ended = multi_process.train_with_others(config, overrides, command, None, Opened)
     begun = (ended.folder / "record.json").is_file()
     if ended.code == 2 and not begun:
         raise ConfigError(*ended.reason.split("; "))

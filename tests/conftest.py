@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from expkit.api import Run
-from expkit.config import Config, compose_one, plain
+from expkit.config.launch import Config, compose_one, plain
 from tests.forks import Forks, forks
+from tests.inference.runs import multilabel_run, trained_run
 from tests.loggers.servers import free_port, visdom_server
-from tests.trained.runs import multilabel_run, trained_run
 
 # Tests start hundreds of processes: each would compile torch's modules anew, for five seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

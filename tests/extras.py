@@ -44,7 +44,7 @@ def serve_visdom() -> None:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "expkit.visdom", "--port", str(port), "--folder", folder]
+        command = [sys.executable, "-m", "expkit", "visdom", "--port", str(port), "--folder", folder]
         server = subprocess.Popen(command)
         try:
             for _ in range(1200):

@@ -70,9 +70,10 @@ class Forks:
         )  # fmt: skip
 
     def start(
-        self, folder: Path, *arguments: str, module: str = "expkit.run", environment: Mapping[str, str] | None = None
-    ) -> Process:
-        """Start `python -m MODULE ARGUMENTS` in a folder, in a session of its own."""
+        self, folder: Path, *arguments: str, module: str = "expkit.cli.run",
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:  # fmt: skip
+        """Start the main of a module in a folder, in a session of its own."""
         self._started += 1
         output = Path(self._outputs.name, str(self._started))
         given = {"module": module, "arguments": arguments, "folder": str(folder), "output": str(output)}
@@ -80,7 +81,7 @@ class Forks:
         return Process(self, self.ask("start", given), output)
 
     def run(
-        self, folder: Path, *arguments: str, module: str = "expkit.run",
+        self, folder: Path, *arguments: str, module: str = "expkit.cli.run",
         environment: Mapping[str, str] | None = None, timeout: float = 240,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run a command to its end. Raises TimeoutExpired; the process is killed then."""
@@ -119,7 +120,7 @@ def forks(environment: Mapping[str, str] | None = None, through: Sequence[str] =
 
 
 def serve() -> None:
-    for module in ("assembly", "run", "sweeps"):
+    for module in ("runs.build", "cli.run", "sweeps"):
         importlib.import_module(f"expkit.{module}")
     for line in sys.stdin:
         ((what, given),) = json.loads(line).items()
@@ -133,7 +134,7 @@ def serve() -> None:
 
 
 def run(module: str, arguments: list[str], folder: str, output: str, environment: dict[str, str]) -> None:
-    """Be a process of `python -m MODULE ARGUMENTS`; does not return."""
+    """Be a process that runs the main of a module; does not return."""
     os.setsid()  # a terminal of its own, so to speak: nobody else hears its signals
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
@@ -146,8 +147,7 @@ def run(module: str, arguments: list[str], folder: str, output: str, environment
     sys.argv = [module, *arguments]
     code: Any = 0
     try:
-        home = importlib.import_module(module)
-        (home if hasattr(home, "main") else importlib.import_module(f"{module}.__main__")).main(arguments)
+        importlib.import_module(module).main(arguments)
     except SystemExit as ending:
         code = ending.code
     except BaseException:

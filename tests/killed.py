@@ -22,11 +22,12 @@ from typing import Any
 
 from PIL import Image
 
-from expkit import assembly, run
-from expkit.checkpoints import write
-from expkit.config import compose_one, plain
+from expkit.checkpoints import writer
+from expkit.config.launch import compose_one, plain
+from expkit.runs import build
+from expkit.runs.train import train as train_run
 
-assert assembly  # imported here, so that no forked process needs to
+assert build  # imported here, so that no forked process needs to
 
 WRITING = mmap.mmap(-1, 1)  # shared with the processes that are forked: 1 while a file of a checkpoint is written
 TIMES = ("seconds", "images_per_second", "data_wait")  # how long it took is the one thing that differs
@@ -67,7 +68,7 @@ def start(overrides: Sequence[str], folder: Path, before: Callable[[], object] =
         os.dup2(sink, 1)
         os.dup2(sink, 2)
         before()
-        run.train(config, overrides, "python -m expkit.run …")
+        train_run(config, overrides, "python -m expkit.run …")
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -103,7 +104,7 @@ def watch_writes(fatal: int, share: float) -> Callable[[], None]:
     """
 
     def prepare() -> None:
-        count, seconds, original = 0, 0.0, write.write_whole
+        count, seconds, original = 0, 0.0, writer.write_whole
 
         def write_whole(path: Path, content: Any) -> str:
             nonlocal count, seconds
@@ -117,7 +118,7 @@ def watch_writes(fatal: int, share: float) -> Callable[[], None]:
                     os.kill(os.getpid(), signal.SIGKILL)
                 seconds, WRITING[0] = time.monotonic() - began, 0
 
-        write.write_whole = write_whole
+        writer.write_whole = write_whole
 
     return prepare
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 10**9, -(10**18), 2**63, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"),

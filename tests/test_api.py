@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import expkit
-from tests.trained.runs import overrides
+from tests.inference.runs import overrides
 
 NAMES = ["ConfigError", "Run", "Trained", "TrainingFailed", "load", "train"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from expkit.assembly import assemble, check
-from expkit.config import Config
-from expkit.registry import ConfigError
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
+from expkit.runs.build import assemble, check
 
 # overrides -> what the sentence must begin with, and what it must hold
 WRONG = [

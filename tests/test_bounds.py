@@ -15,15 +15,15 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.assembly import assemble, check
-from expkit.checkpoints.manifest import manifest_bytes
-from expkit.config import Config
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import LONGEST, shortened
+from expkit.core.manifest import manifest_bytes
 from expkit.data.datasets import load
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth
-from expkit.escaping import LONGEST, shortened
-from expkit.registry import ConfigError
-from expkit.trained import load_trained
+from expkit.inference import load_trained
+from expkit.runs.build import assemble, check
 from tests.data.datasets.test_webdataset import shard
 
 HUGE = 10**9

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit.assembly import check
-from expkit.config import compose_one, conf_folder, plain
+from expkit.config.launch import compose_one, conf_folder, plain
+from expkit.runs.build import check
 
 CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob("*/*.yaml"))
 # What a choice leaves for its user to say.

@@ -21,18 +21,18 @@ DATA = [
     "dataset.max_bad=0.5",
 ]
 SMALL = [*DATA, "model.width=4", "epochs=1", "batch_size=4", "name=any"]
-RUN = ("expkit.run", [*SMALL, "watch=default", "logger=tensorboard"])
+RUN = ("expkit.cli.run", [*SMALL, "watch=default", "logger=tensorboard"])
 SHORT = [
-    ("expkit.predict", ["RUN", "data"], 1), ("expkit.predict", ["RUN", "data", "--format", "csv"], 1),
-    ("expkit.compare", ["outputs", "--csv", "a.csv"], 0), ("expkit.reproduce", ["RUN", "--check"], 0),
-    ("expkit.report", ["RUN"], 0), ("expkit.run", [*SMALL, "checkpoint.resume=RUN", "epochs=2"], 0),
+    ("expkit.cli.predict", ["RUN", "data"], 1), ("expkit.cli.predict", ["RUN", "data", "--format", "csv"], 1),
+    ("expkit.cli.compare", ["outputs", "--csv", "a.csv"], 0), ("expkit.cli.reproduce", ["RUN", "--check"], 0),
+    ("expkit.cli.report", ["RUN"], 0), ("expkit.cli.run", [*SMALL, "checkpoint.resume=RUN", "epochs=2"], 0),
 ]  # fmt: skip
 LONG = [
-    ("expkit.doctor", DATA, 1), ("expkit.evaluate", ["RUN"], 1), ("expkit.find_lr", SMALL, 0),
-    ("expkit.export", ["RUN", "--to", "state_dict"], 0), ("expkit.reproduce", ["RUN", "--export", "x.zip"], 0),
-    ("expkit.run", ["-m", *SMALL, "seed=0,1", "logger=none", "watch=none"], 0),
-    ("expkit.run", [*SMALL, "dataset.cache=disk"], 0), ("expkit.run", [*SMALL, "dataset.num_workers=2"], 0),
-    ("expkit.run", [*SMALL, "dataset.exclude=RUN/bad_files.json", "dataset.on_bad=fail"], 0),
+    ("expkit.cli.doctor", DATA, 1), ("expkit.cli.evaluate", ["RUN"], 1), ("expkit.cli.find_lr", SMALL, 0),
+    ("expkit.cli.export", ["RUN", "--to", "state_dict"], 0), ("expkit.cli.reproduce", ["RUN", "--export", "x.zip"], 0),
+    ("expkit.cli.run", ["-m", *SMALL, "seed=0,1", "logger=none", "watch=none"], 0),
+    ("expkit.cli.run", [*SMALL, "dataset.cache=disk"], 0), ("expkit.cli.run", [*SMALL, "dataset.num_workers=2"], 0),
+    ("expkit.cli.run", [*SMALL, "dataset.exclude=RUN/bad_files.json", "dataset.on_bad=fail"], 0),
 ]  # fmt: skip
 
 

@@ -10,19 +10,19 @@ import pytest
 from PIL import Image
 
 import expkit
-from expkit.compare.__main__ import main as compare
-from expkit.disk import Reserve, append_line, overwrite
-from expkit.doctor.__main__ import main as doctor
-from expkit.evaluate.__main__ import main as evaluate
-from expkit.export.__main__ import main as export
-from expkit.find_lr.__main__ import main as find_lr
-from expkit.predict.__main__ import main as predict
+from expkit.cli.compare import main as compare
+from expkit.cli.doctor import main as doctor
+from expkit.cli.evaluate import main as evaluate
+from expkit.cli.export import main as export
+from expkit.cli.find_lr import main as find_lr
+from expkit.cli.predict import main as predict
+from expkit.cli.report import main as report
+from expkit.cli.reproduce import main as reproduce
+from expkit.cli.run import main as run
+from expkit.core.disk import Reserve, append_line, overwrite
 from expkit.records import check_record
-from expkit.report.__main__ import main as report
-from expkit.reproduce import main as reproduce
-from expkit.run import main as run
-from expkit.training.runner import Runner
-from tests.trained.runs import overrides, trained_run
+from expkit.training.trainer import Runner
+from tests.inference.runs import overrides, trained_run
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 Main = Callable[[list[str]], object]

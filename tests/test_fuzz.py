@@ -17,22 +17,22 @@ from PIL import Image
 from rich.console import Console as RichConsole
 
 from expkit.api import Run
-from expkit.assembly import check
-from expkit.checkpoints.manifest import manifest_bytes
-from expkit.compare.runs import compare, find_runs
-from expkit.config import Config, compose_one, plain
+from expkit.cli.replay import replay
+from expkit.cli.reproduce import prepared_config
+from expkit.config.launch import Config, compose_one, plain
+from expkit.core.errors import ConfigError
+from expkit.core.manifest import manifest_bytes
 from expkit.data.bad_files import read_bad_files
 from expkit.data.datasets import load
-from expkit.evaluate.data import dataset_node
-from expkit.folds import show_folds
-from expkit.records.read import read_record
-from expkit.registry import ConfigError
-from expkit.replay import replay
-from expkit.report.write import write_report
-from expkit.reproduce import prepared_config
-from expkit.resuming import find_origin
+from expkit.inference import load_trained
+from expkit.inference.evaluate.dataset import dataset_node
+from expkit.records.compare.table import compare, find_runs
+from expkit.records.cross_validation import show_folds
+from expkit.records.report.report import write_report
+from expkit.records.shared_record import read_record
+from expkit.runs.build import check
+from expkit.runs.resume import find_origin
 from expkit.sweeps.results import last_epoch, status_of
-from expkit.trained import load_trained
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -166,7 +166,7 @@ def test_files_of_a_run(
 ) -> None:
     monkeypatch.setattr(RichConsole, "print", lambda *given, **named: None)
     once = cache(lambda *overrides: compose_one([*overrides]))  # the overrides of a replay are always the same
-    monkeypatch.setattr("expkit.config.compose_one", lambda overrides: once(*overrides))
+    monkeypatch.setattr("expkit.config.launch.compose_one", lambda overrides: once(*overrides))
     path, config = run_folder / name, small_config()
     for changed in mutations(path.read_bytes(), 500 if IS_LONG else 6):
         for read in read_in_every_way(run_folder, config):
@@ -187,7 +187,7 @@ def test_exhibits_of_a_run(
         path = run_folder / json.loads(kinds["picture"])["file"]
         kinds = {"picture": path.read_bytes()}
     once = cache(lambda *overrides: compose_one([*overrides]))
-    monkeypatch.setattr("expkit.config.compose_one", lambda overrides: once(*overrides))
+    monkeypatch.setattr("expkit.config.launch.compose_one", lambda overrides: once(*overrides))
     for content in kinds.values():
         for changed in mutations(content, max((500 if IS_LONG else 8) // len(kinds), 1), seed=2):
             tried(lambda: write_report(run_folder), changed, path)
@@ -245,12 +245,12 @@ def test_a_slip_in_conf_is_a_sentence(slip: str, place: str, tmp_path: Path, mon
     (tmp_path / "conf/experiment/x.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     if place != "mine":  # a checkout whose own conf folder was edited
-        import expkit.composing as composing
+        import expkit.config.hydra_loader as composing
 
         shutil.copytree(composing.conf_folder(), tmp_path / "own")
         (tmp_path / "own/experiment/x.yaml").write_text(text)
         shutil.rmtree(tmp_path / "conf")
-        for module in ("expkit.composing", "expkit.onejob"):
+        for module in ("expkit.config.hydra_loader", "expkit.config.compose"):
             monkeypatch.setattr(f"{module}.conf_folder", lambda: tmp_path / "own")
     if place != "mine" and slip in ("a number", "two documents", "less nesting", "a tag", "a list"):
         with suppress(ConfigError):  # these are read as Hydra reads them
@@ -271,7 +271,7 @@ def test_values_of_a_command_line(text: str) -> None:
 
 def test_every_odd_file_of_yaml_is_refused_or_read(tmp_path: Path) -> None:
     """What yaml itself raises for them, vetting turns into sentences."""
-    from expkit.vetting import load_vetted
+    from expkit.config.yaml_safety import load_vetted
 
     for changed in mutations(yaml.safe_dump(yaml.safe_load(YAML)).encode(), FULL, seed=5):
         tried(lambda: load_vetted(tmp_path / "x.yaml"), changed, tmp_path / "x.yaml")

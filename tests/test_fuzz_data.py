@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torchvision import datasets as tv
 
-from expkit.checkpoints.weights import import_weights
+from expkit.checkpoints.foreign_weights import import_weights
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.data.decode import BadImage, Decoder
-from expkit.models.weights import find_weights, vet, weights_file
-from expkit.registry import ConfigError
+from expkit.models.pretrained import find_weights, vet, weights_file
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))

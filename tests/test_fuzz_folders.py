@@ -16,18 +16,18 @@ from rich.console import Console as RichConsole
 
 from expkit.api import Run
 from expkit.checkpoints import FolderInUse, FolderLock
-from expkit.config import Config
+from expkit.cli.reproduce import prepared_config
+from expkit.config.confined import confined
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
 from expkit.data.cache import Cache, cached
 from expkit.data.datasets import load
-from expkit.data.datasets.confined import confined
 from expkit.data.transforms import Chain
-from expkit.folds import show_folds
 from expkit.records import check_record, export, left_out_sources
-from expkit.records.facts import data_facts, environment_facts
-from expkit.records.here import apart, apart_data, missing_plugins
-from expkit.records.read import read_record
-from expkit.registry import ConfigError
-from expkit.reproduce import prepared_config
+from expkit.records.compatibility import apart, apart_data, missing_plugins
+from expkit.records.cross_validation import show_folds
+from expkit.records.environment import data_facts, environment_facts
+from expkit.records.shared_record import read_record
 from expkit.sweeps.folder import SweepFolder, changes
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.results import last_epoch, read_run, write_results
@@ -51,7 +51,7 @@ def facts_here(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def reproduced(place: Path, here: Any) -> None:
-    """Read a record as expkit.reproduce does before it trains."""
+    """Read a record as expkit.cli.reproduce does before it trains."""
     environment, data, lines = here
     with suppress(ConfigError):
         check_record(place)

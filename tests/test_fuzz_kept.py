@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from expkit.api import Run
-from expkit.completion import vocabulary
-from expkit.folds import show_folds
-from expkit.plugins import load_plugins
-from expkit.records import fingerprint, places
-from expkit.registry import ConfigError
-from expkit.report.best import mean_and_deviation
-from expkit.sources import words_of
-from expkit.spaces import Axis
+from expkit.config.completion import cache
+from expkit.config.plugin_scan import words_of
+from expkit.config.plugins import load_plugins
+from expkit.config.search_space import Axis
+from expkit.core.errors import ConfigError
+from expkit.records import data_locations, fingerprint
+from expkit.records.cross_validation import show_folds
+from expkit.records.report.best import mean_and_deviation
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -28,7 +28,7 @@ MANY = 500 if IS_LONG else 60
 
 def test_the_study_of_a_search(tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'expkit[optuna]'")
-    from tests.sweeps.test_study import drawn, study
+    from tests.sweeps.test_optuna_study import drawn, study
 
     axis = Axis("model", "choice", choices=("small_cnn", "resnet18"))
     rate = Axis("lr", "float", 1e-4, 1e-1, log=True)
@@ -68,16 +68,16 @@ def test_fingerprints_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_places_of_data_and_words_for_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kept.json"
-    monkeypatch.setattr(places, "_file", lambda data: path)
+    monkeypatch.setattr(data_locations, "_file", lambda data: path)
     for changed in mutations(json.dumps({"dataset.root": "/data"}).encode(), MANY, seed=35):
-        tried(lambda: places.recall({}), changed, path)
+        tried(lambda: data_locations.recall({}), changed, path)
     found = {"model": {"small": {"width": ["4", "8"]}, "": {}}}
-    monkeypatch.setattr(vocabulary, "_file", lambda: path)
-    monkeypatch.setattr(vocabulary, "_collected", lambda: found)
+    monkeypatch.setattr(cache, "_file", lambda: path)
+    monkeypatch.setattr(cache, "_collected", lambda: found)
     plugin = tmp_path / "mine.py"
     plugin.write_text('@models.register("mine")\ndef mine(width: int): ...\n')
     for changed in mutations(json.dumps(found).encode(), MANY, seed=36):
-        tried(lambda: vocabulary.vocabulary([str(plugin)]), changed, path)
+        tried(lambda: cache.vocabulary([str(plugin)]), changed, path)
 
 
 def test_plugin_files_that_are_only_read(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_plugin_files_that_are_only_read(tmp_path: Path) -> None:
 
 def test_an_installed_plugin_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint("mine", "no_such_module_here", "expkit.plugins")
-    monkeypatch.setattr("expkit.plugins.entry_points", lambda group: [broken])
+    monkeypatch.setattr("expkit.config.plugins.entry_points", lambda group: [broken])
     with pytest.raises(ConfigError, match="plugin mine of no_such_module_here cannot be imported: ModuleNotFound"):
         load_plugins(())
 

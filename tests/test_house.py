@@ -10,48 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import from itself and from the rooms before it.
 ORDER = [
-    (
-        "docstrings",
-        "signature",
-        "sources",
-        "registry",
-        "keys",
-        "escaping",
-        "wording",
-        "terminal",
-        "torch_names",
-        "user_folders",
-        "disk",
-        "run_folder",
-        "sealing",
-        "pickles",
-        "redaction",
-    ),
-    ("plugins", "listing", "references", "portable"),
-    ("vetting", "drawing", "progress", "command", "visdom_server", "forking"),
+    ("core",),
+    ("config",),
     ("data", "models", "devices", "loggers", "checkpoints"),
     ("training",),
-    ("guard", "texts", "hydra_settings"),
-    ("file_texts",),
-    ("composing", "run_config"),
-    ("onejob", "completion", "spaces"),
-    ("combinations",),
-    ("jobs",),
-    ("config",),
-    ("differences",),
-    ("resuming",),
-    ("trained",),
-    ("builders", "spreading", "heading", "loaders", "batch_sizes"),
-    ("assembly",),
-    ("report",),
-    ("compare",),
-    ("records", "ending", "folds"),
-    ("opened",),
-    ("sweeps",),
-    ("ranking",),
-    ("run", "doctor", "find_lr", "replay", "visdom", "predict", "evaluate", "export", "new"),
-    ("api", "reproduce", "rank", "frozen"),
-    ("__main__",),
+    ("inference",),
+    ("records",),
+    ("runs",),
+    ("sweeps", "doctor"),
+    ("cli",),
+    ("api", "run", "__main__"),
+    ("__init__",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -63,18 +32,19 @@ def imports_of(path: Path) -> set[str]:
             module = node.module or ""
             found |= {module} if module != "expkit" else {f"expkit.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("expkit.")}
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "expkit"}
     return found
 
 
 def room_of(module: str) -> str:
-    return module.split(".")[1]
+    """Return the room of a module; the package itself, whose face imports `api`, is the highest."""
+    return (*module.split("."), "__init__")[1]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "expkit").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path) -> None:
     parts = path.relative_to(ROOT / "expkit").with_suffix("").parts
-    if parts[0] == "__init__":
+    if parts[0] == "__init__" or "templates" in parts:
         return
     for module in imports_of(path):
         other = room_of(module)
@@ -85,15 +55,15 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_only_config_knows_hydra() -> None:
     for path in (ROOT / "expkit").rglob("*.py"):
-        if path.name not in (
-            "config.py",
-            "composing.py",
-            "texts.py",
-            "onejob.py",
-            "jobs.py",
-            "combinations.py",
-            "query.py",
-            "spaces.py",
+        if str(path.relative_to(ROOT / "expkit")) not in (
+            "config/launch.py",
+            "config/hydra_loader.py",
+            "config/compose.py",
+            "config/plan.py",
+            "config/combinations.py",
+            "config/search_space.py",
+            "config/completion/candidates.py",
+            "config/texts.py",
         ):
             assert "hydra" not in {line.split()[1].split(".")[0] for line in _import_lines(path)}, path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import expkit
-from expkit.run import main
+from expkit.cli.run import main
 
 PLUGIN = "import torch\n"  # before any command does
 
@@ -43,7 +43,11 @@ def test_asking_for_the_version_imports_little() -> None:
     assert done.stdout == f"{version('expkit')} []\n"
 
 
-@pytest.mark.parametrize("module", ["expkit", "expkit.doctor", "expkit.visdom", "expkit.predict"])
-def test_every_command_knows_its_version(module: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    "command",
+    [["expkit"], ["expkit.run"], ["expkit", "doctor"], ["expkit", "visdom"], ["expkit", "predict"]],
+    ids=" ".join,
+)
+def test_every_command_knows_its_version(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", *command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"expkit {version('expkit')}\n"

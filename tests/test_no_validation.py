@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import expkit
-from expkit.assembly import assemble
-from expkit.compare.runs import compare
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
-from expkit.evaluate.data import split_of
-from expkit.registry import ConfigError
+from expkit.inference.evaluate.dataset import split_of
+from expkit.records.compare.table import compare
+from expkit.runs.build import assemble
 
 Write = Callable[..., Path]
 
@@ -55,7 +55,7 @@ def test_training_on_everything_is_said_and_all_that_follows_works(words: list[s
     ("monitor", "higher"), [("accuracy", True), ("loss", False), ("train/loss", False), ("null", False), ("map", None)]
 )
 def test_the_monitored_score_is_one_of_training(words: list[str], monitor: str, higher: bool | None) -> None:
-    from expkit.config import compose_one, plain
+    from expkit.config.launch import compose_one, plain
 
     config: Any = plain(compose_one([*words, f"checkpoint.monitor={monitor}"]))
     if higher is None:
@@ -83,7 +83,7 @@ def test_classes_of_one_image_point_to_it(image_files: Write) -> None:
 def test_without_validation_images_nothing_is_searched_or_ranked(
     words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from expkit.run import main
+    from expkit.cli.run import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:

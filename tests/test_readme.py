@@ -1,6 +1,5 @@
 """Each command, override and snippet of README.md and docs/ is run, or checked as a run checks it before it starts."""
 
-import importlib
 import io
 import os
 import re
@@ -17,12 +16,13 @@ import torch
 from PIL import Image
 
 import expkit
-from expkit import plugins
-from expkit.assembly import check
-from expkit.config import JobConfig, Plan, launch
-from expkit.registry import GROUPS
-from expkit.run import main as run_main
-from expkit.training.options import RunOptions
+from expkit.cli.main import main as expkit_main
+from expkit.cli.run import main as run_main
+from expkit.config import plugins
+from expkit.config.launch import JobConfig, Plan, launch
+from expkit.config.registry import GROUPS
+from expkit.config.run_options import RunOptions
+from expkit.runs.build import check
 from tests.pages import Block, blocks, spans, tables
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ ELSEWHERE = {
     " with a package index; the command itself is run below, tests/bench/main_job.py measures it whole",
     "python3 -m venv .uv && .uv/bin/pip install -q uv && .uv/bin/uv run pytest": "is what .ci/run runs",
     "tensorboard --logdir outputs": "runs until it is ended; tests/loggers/test_tensorboard.py reads what it reads",
-    "python -m expkit.visdom": "runs until it is ended; tests/test_visdom.py starts it",
+    "python -m expkit visdom": "runs until it is ended; tests/test_visdom.py starts it",
     "uv run --with lightning --with pytorch-ignite --with accelerate --with mmengine": "installs what is measured",
     "wandb sync": "needs the service; tests/loggers/test_others.py reads the run that is kept",
     "torchrun --nproc-per-node=2 -m expkit.run device=multi_gpu": "needs GPUs; tests/devices/test_ranks.py runs it"
@@ -63,7 +63,7 @@ def kind(text: str) -> str:
     """Return what a code span is: "command", "overrides", "flags", or "" for a word, a file, a piece of code."""
     if text in (*ELSEWHERE, MISTAKE):
         return "elsewhere" if text in ELSEWHERE else "mistake"
-    if re.match(r"(python -m expkit\.|find .*\| python -m expkit\.)", text):
+    if re.match(r"(python -m expkit[. ]|find .*\| python -m expkit )", text):
         return "command"
     words = shlex.split(text) if text.count("'") % 2 == 0 else []
     if words and all(_is_override(word) or word in ("-m", "--dry") for word in words) and words != ["-m"]:
@@ -127,7 +127,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         expkit.train([*common, "dataset.fold=0"]).folder.rename(folder / "outputs" / "RUN")
         expkit.train([*common, "dataset.fold=1"])
         torch.save(expkit.load("outputs/RUN").model.state_dict(), "weights.pth")
-        run_in_process("python -m expkit.reproduce outputs/RUN --export run.zip")
+        run_in_process("python -m expkit reproduce outputs/RUN --export run.zip")
     return folder
 
 
@@ -156,19 +156,18 @@ def filled(text: str) -> list[str]:
 def run_in_process(text: str) -> None:
     """Run `python -m expkit.NAME …` by its main; for training, with small settings behind it."""
     _, _, module, *words = filled(text)
-    name = module.removeprefix("expkit.")
+    name = words.pop(0) if module == "expkit" else "run"
     trains = name == "run" and not {"--list", "--help", "--cfg"} & set(words)
     more = [] if any(word.startswith("dataset=") for word in words) else SHAPES
     if trains:
         more = [*SMALL, *more]
-    elif name == "find_lr":
+    elif name == "find-lr":
         more = ["--steps", "12", *SMALL[1:], *more]
     elif name != "doctor":
         more = []
-    home = importlib.import_module(module if hasattr(importlib.import_module(module), "main") else f"{module}.__main__")
     code: object = 0
     try:
-        home.main([*words, *more])
+        expkit_main([name, *words, *more])
     except SystemExit as end:
         code = end.code or 0
     assert code == 0, text

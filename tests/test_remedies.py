@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from expkit.assembly import assemble, check
-from expkit.config import compose_one, plain
-from expkit.hydra_settings import refuse_unheeded
-from expkit.registry import ConfigError
+from expkit.config.hydra_settings import refuse_unheeded
+from expkit.config.launch import compose_one, plain
+from expkit.core.errors import ConfigError
+from expkit.runs.build import assemble, check
 from tests.forks import Forks
 
 SMALL = [
@@ -175,7 +175,7 @@ def test_the_doctors_command_can_be_pasted(
     place: str, image_files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from expkit.doctor.__main__ import main
+    from expkit.cli.doctor import main
 
     monkeypatch.chdir(tmp_path)
     root = image_files("pets", *(f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(6)))
@@ -203,7 +203,7 @@ def test_the_doctors_command_can_be_pasted(
 def test_a_flag_may_stand_anywhere(
     place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from expkit.run import main
+    from expkit.cli.run import main
 
     (tmp_path / "my configs/experiment").mkdir(parents=True)
     (tmp_path / "my configs/experiment/mine.yaml").write_text("# @package _global_\nepochs: 7\n")

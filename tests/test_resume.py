@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from expkit import run
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
 from expkit.data.dataset import ImageDataset
-from expkit.training.runner import Runner
+from expkit.runs.train import train as train_run
+from expkit.training.trainer import Runner
 from tests import killed
 from tests.forks import Forks
 
@@ -49,7 +49,7 @@ def go(recipe: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go
             patched.setattr(Runner, "update", updated)
             overrides = [*recipe, *more, f"output_dir={tmp_path / name}"]
             try:
-                run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
+                train_run(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
             except SystemExit as end:
                 return int(end.code or 0)
         return 0

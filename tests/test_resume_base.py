@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from expkit.checkpoints import FolderLock
-from expkit.config import compose_one, plain
+from expkit.cli.run import main as run
+from expkit.config.launch import compose_one, plain
+from expkit.core.errors import ConfigError
 from expkit.records import check_record
-from expkit.registry import ConfigError
-from expkit.report.read import read_run
-from expkit.report.write import report_of
-from expkit.run import main as run
+from expkit.records.report.report import report_of
+from expkit.records.run_folder import read_run
 from tests import killed
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"

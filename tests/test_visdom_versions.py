@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from expkit.visdom_server import install_command
+from expkit.loggers.visdom_server import install_command
+from tests.cli.test_visdom import served
 from tests.loggers.servers import panes, panes_of, post
 from tests.loggers.shown import EXHIBITS
 from tests.loggers.test_visdom import logged
-from tests.report.browser import opened
-from tests.test_visdom import served
+from tests.records.report.browser import opened
 from tests.visdom_pythons import ROOT, VERSIONS, environment_of, python_of
 
 # The logger without the others, for the packages that they need are not there.

@@ -59,5 +59,5 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
     assert str(tmp_path / "unpacked") in place
     run(empty, "-m", "expkit.run", "experiment=debug", "dataset.train_images=20", "dataset.val_images=10",
         path=tmp_path / "unpacked")  # fmt: skip
-    run(empty, "-m", "expkit.new", "x", path=tmp_path / "unpacked")
+    run(empty, "-m", "expkit", "new", "x", path=tmp_path / "unpacked")
     assert (empty / "x/.gitignore").is_file()

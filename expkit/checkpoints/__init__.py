@@ -1,13 +1,12 @@
 """Checkpoints: written whole or not at all, read without executing anything."""
 
-from expkit.checkpoints.followed import FollowedCheckpoints
-from expkit.checkpoints.keep import CheckpointOptions, Checkpoints
-from expkit.checkpoints.lock import FolderInUse, FolderLock
-from expkit.checkpoints.manifest import CheckpointDamaged
-from expkit.checkpoints.read import newest_intact, read_checkpoint, weights_of
-from expkit.checkpoints.weights import WeightsRefused, export_weights, import_weights, read_weights
-from expkit.checkpoints.whole import sweep, write_whole
-from expkit.checkpoints.write import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
+from expkit.checkpoints.foreign_weights import WeightsRefused, export_weights, import_weights, read_weights
+from expkit.checkpoints.manager import CheckpointOptions, Checkpoints, FollowedCheckpoints
+from expkit.checkpoints.reader import newest_intact, read_checkpoint, weights_of
+from expkit.checkpoints.writer import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
+from expkit.core.files import sweep, write_whole
+from expkit.core.lock import FolderInUse, FolderLock
+from expkit.core.manifest import CheckpointDamaged
 
 __all__ = [
     "CheckpointDamaged",

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from expkit.disk import write_text
-from expkit.escaping import shortened
-from expkit.registry import ConfigError
-from expkit.user_folders import expanded
+from expkit.core.disk import write_text
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import shortened
+from expkit.core.user_folders import expanded
 
 LIST_NAME = "bad_files.json"
 

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from expkit.config.plugins import BringsPlugins
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import name_bytes
+from expkit.core.progress import tracked
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
 from expkit.data.workers import start_worker
-from expkit.escaping import name_bytes
-from expkit.plugins import BringsPlugins
-from expkit.progress import tracked
-from expkit.registry import ConfigError
-from expkit.user_folders import expanded
-from expkit.wording import counted
 
 Kind = Literal["none", "memory", "disk"]
 _ELSEWHERE = "give one on another disk, or dataset.cache=none"

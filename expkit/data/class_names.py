@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from expkit.wording import counted
+from expkit.core.wording import counted
 
 _MOST_SHOWN = 5
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expkit.core.errors import ConfigError, nearest
+from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset, Splits, Subset, Task
-from expkit.registry import ConfigError, nearest
-from expkit.wording import counted
 
 _TASKS: tuple[str, ...] = get_args(Task)
 

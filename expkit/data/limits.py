@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expkit.core.seeding import generator, key
 from expkit.data.dataset import ImageDataset
 from expkit.data.samplers import Order
-from expkit.keys import generator, key
 
 Indices = NDArray[np.int64]
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from expkit.data import slots, workers
+from expkit.core.forking import signals_wait
+from expkit.core.seeding import generator, key
+from expkit.core.wording import counted
+from expkit.data import shared_memory, workers
+from expkit.data.batches import BadSample, Batch, Places, Samples
 from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
-from expkit.data.samples import BadSample, Batch, Places, Samples
-from expkit.forking import signals_wait
-from expkit.keys import generator, key
-from expkit.wording import counted
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
@@ -158,7 +158,7 @@ class Loader:
         finally:
             workers.end_at_exit()
             workers.deaths.gate()
-        slots.forget(before - {worker.pid for worker in self.workers()})
+        shared_memory.forget(before - {worker.pid for worker in self.workers()})
         for _ in range(len(self.batches) - self.batches.start):
             workers.deaths.wait()
             try:
@@ -191,7 +191,7 @@ class Loader:
             raise TooManyBad(
                 f"{len(self.bad)} of {counted(total, 'sample')} cannot be read,"
                 f" more than dataset.max_bad={self.max_bad}: {named};"
-                " clean the data (python -m expkit.doctor lists all), or raise dataset.max_bad"
+                " clean the data (python -m expkit doctor lists all), or raise dataset.max_bad"
             )
 
     def failure(self, error: RuntimeError) -> workers.WorkerFailed | None:
@@ -216,7 +216,7 @@ class Loader:
         if self._loader is None or running is None:
             return
         self._loader._iterator = None
-        slots.forget(worker.pid for worker in running._workers)
+        shared_memory.forget(worker.pid for worker in running._workers)
         workers.end(running._workers)
         running._shutdown_workers()
 
@@ -241,7 +241,7 @@ def _start_worker(desks: workers.Desks, count: int, number: int) -> None:
     One more than it has ready is being filled, and one the user holds until the next has come.
     """
     desks.start_worker(number)
-    _workers_samples().slots = slots.Slots(count)
+    _workers_samples().slots = shared_memory.Slots(count)
 
 
 def _packed(batch: Batch | Exception) -> Packed | Exception:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from expkit.registry import ConfigError, mixings
+from expkit.config.registry import mixings
+from expkit.core.errors import ConfigError
 
 
 @mixings.register("MixUp")

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 
+from expkit.config.registry import samplers
+from expkit.core.errors import ConfigError, nearest
+from expkit.core.wording import counted
 from expkit.data.class_names import by_known
-from expkit.registry import ConfigError, nearest, samplers
-from expkit.wording import counted
 
 Indices = NDArray[np.int64]
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from expkit.config.registry import mixings, transforms
+from expkit.config.signature import Misfit, fit, options_of
+from expkit.core.errors import ConfigError
 from expkit.data.decode import BadImage
+from expkit.data.fast_transforms import quick
 from expkit.data.functions import as_transform
 from expkit.data.growth import MOST_PIXELS, Unfit, limit_growth
-from expkit.data.quick import quick
-from expkit.registry import ConfigError, mixings, transforms
-from expkit.signature import Misfit, fit, options_of
 
 Transform = Callable[[Tensor], Tensor]
 

@@ -1,8 +1,8 @@
 """Where a run computes, on how many devices, and in which precision."""
 
-from expkit.devices.layout import Layout
-from expkit.devices.placement import Device, DeviceOptions
-from expkit.devices.ranks import Ranks
-from expkit.devices.splitting import Split
+from expkit.devices.device import Device, DeviceOptions
+from expkit.devices.model_parallel import Split
+from expkit.devices.process_group import Ranks
+from expkit.devices.topology import Layout
 
 __all__ = ["Device", "DeviceOptions", "Layout", "Ranks", "Split"]

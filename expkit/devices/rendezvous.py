@@ -17,8 +17,8 @@ from torch.distributed import DistError
 from torch.distributed.elastic.rendezvous import RendezvousClosedError, RendezvousHandler, RendezvousTimeoutError
 from torch.distributed.elastic.rendezvous.api import RendezvousInfo, RendezvousParameters, RendezvousStoreInfo
 
-from expkit.devices.layout import host_and_port, is_loopback
-from expkit.devices.ranks import ROUND
+from expkit.devices.process_group import ROUND
+from expkit.devices.topology import host_and_port, is_loopback
 
 NAME = "expkit"
 _LOOK = 0.1  # seconds between two looks for the others

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from expkit.core.wording import counted
 from expkit.doctor.finding import Finding, Level, listed
 from expkit.doctor.scan import Collection, Reading
-from expkit.wording import counted
 
 Pairs = NDArray[np.int64]
 

@@ -8,25 +8,26 @@ from typing import Any
 
 import torch
 
+from expkit.config.registry import datasets, devices
+from expkit.core.disk import writing
+from expkit.core.errors import ConfigError
+from expkit.core.run_folder import make_run_folder
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
 from expkit.data.datasets import DataOptions, load
 from expkit.data.growth import reason_against
 from expkit.devices import Layout, Split
-from expkit.disk import writing
 from expkit.doctor import report
 from expkit.doctor.duplicates import find_groups
 from expkit.doctor.duplicates import judge as judge_duplicates
+from expkit.doctor.exclude_lists import Fixes, write_duplicates, write_lists
 from expkit.doctor.finding import Finding, listed
-from expkit.doctor.lists import Fixes, write_duplicates, write_lists
 from expkit.doctor.machine import judge_machine
 from expkit.doctor.measure import measure_machine, measure_needs, usable_cores
-from expkit.doctor.pictures import choose, draw_samples, draw_transforms
+from expkit.doctor.plots import choose, draw_samples, draw_transforms
 from expkit.doctor.scan import Collection, Scan, scan
 from expkit.doctor.statistics import Statistics, collect, judge_classes, judge_depth, judge_images
-from expkit.doctor.trial import build_eventual_chain, fits_model, judge_trial, try_transforms
-from expkit.records import make_run_folder
-from expkit.registry import ConfigError, datasets, devices
-from expkit.terminal import Console
-from expkit.wording import counted
+from expkit.doctor.transform_trial import build_eventual_chain, fits_model, judge_trial, try_transforms
 
 Config = Mapping[str, Any]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from expkit.core.wording import counted
 from expkit.doctor.finding import Finding, Level
-from expkit.wording import counted
 
 GIB = 1 << 30
 PREFETCH = 2  # batches that each worker holds ready

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from expkit.config.registry import checkpoints, datasets, models
+from expkit.core.user_folders import expanded
 from expkit.data.dataset import ImageDataset
 from expkit.data.datasets import DataOptions
-from expkit.devices.placement import available_cores
+from expkit.devices.device import available_cores
 from expkit.doctor.machine import Gpu, Machine, Needs
-from expkit.registry import checkpoints, datasets, models
-from expkit.user_folders import expanded
 
 Config = Mapping[str, Any]
 _SHARED_MEMORY = Path("/dev/shm")

@@ -12,13 +12,13 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from expkit.disk import write_text
+from expkit.core.disk import write_text
+from expkit.core.formatting import relative
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
 from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Collection, Scan
 from expkit.doctor.statistics import Statistics, mode_in_words
-from expkit.records.facts import relative
-from expkit.terminal import Console
-from expkit.wording import counted
 
 _REDRAW_EVERY = 0.1  # seconds
 _MOST_CLASSES = 20  # rows of the table; findings.json has all

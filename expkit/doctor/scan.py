@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.decode import BadImage
 from expkit.data.deep import Span, span_at
-from expkit.doctor.readers import Lost, read_all
+from expkit.doctor.reader_pool import Lost, read_all
 
 SMALL = 32  # pixels, side of the copy that the perceptual hash is made from
 THUMBNAIL = 16  # pixels, side of the copy that confirms near duplicates

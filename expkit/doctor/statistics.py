@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.data.deep import SIXTEEN_BITS, Range, range_of
 from expkit.doctor.finding import Finding, Level, listed
 from expkit.doctor.scan import Reading, Scan
-from expkit.wording import counted
 
 SLIGHT_IMBALANCE, GRAVE_IMBALANCE = 1.5, 10.0  # largest class over the smallest
 LONGEST = 3.0  # longer side over the shorter one

@@ -1,10 +1,9 @@
 """Loggers: each shows the points of a run in its own way, and none of them can end it."""
 
-from expkit.loggers.base import Logger, Point, Progress, RunFacts
+from expkit.loggers.base import LateLogger, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
-from expkit.loggers.guard import LoggerGuard
+from expkit.loggers.hub import LoggerGuard
 from expkit.loggers.jsonl import JsonlLogger
-from expkit.loggers.late import LateLogger
 from expkit.loggers.mlflow import MlflowLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.text import TextLogger

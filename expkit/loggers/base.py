@@ -1,10 +1,10 @@
 """What a logger is told: the run's facts once, points as they come, messages, and the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from expkit.loggers.exhibits import Exhibit
+from expkit.loggers.figures import Exhibit
 
 
 @dataclass(frozen=True)
@@ -141,3 +141,41 @@ def _course(rates: Sequence[float]) -> str:
     """Return how the learning rate went within an epoch: a cycle ends at almost nothing, but did not train with it."""
     shown = [f"{rate:.2g}" for rate in rates]
     return " to ".join(text for place, text in enumerate(shown) if place == 0 or text != shown[place - 1])
+
+
+class LateLogger(Logger):
+    """Makes the logger that `build` returns when it is started, and passes everything on."""
+
+    def __init__(self, name: str, build: Callable[[], Logger]) -> None:
+        self._name, self._build = name, build
+        self._logger: Logger | None = None
+
+    @property
+    def title(self) -> str:
+        return self._name
+
+    def start(self, facts: RunFacts) -> None:
+        self._logger = self._logger or self._build()
+        self._logger.start(facts)
+
+    def point(self, point: Point) -> None:
+        self._made().point(point)
+
+    def show(self, exhibit: Exhibit) -> None:
+        self._made().show(exhibit)
+
+    def message(self, text: str) -> None:
+        self._made().message(text)
+
+    def flush(self) -> None:
+        self._made().flush()
+
+    def where(self) -> str:
+        return self._logger.where() if self._logger else ""
+
+    def close(self, summary: Mapping[str, str]) -> None:
+        self._made().close(summary)
+
+    def _made(self) -> Logger:
+        assert self._logger is not None, "start makes it"
+        return self._logger

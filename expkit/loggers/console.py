@@ -9,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from expkit.escaping import printable
+from expkit.core.escaping import printable
+from expkit.core.terminal import Console
 from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
-from expkit.loggers.pace import Pace, Pulse
-from expkit.terminal import Console
+from expkit.loggers.eta import Pace, Pulse
 
 
 class ConsoleLogger(Logger):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from expkit.loggers.base import Logger, Point
-from expkit.loggers.lines import LineFile, read_lines
+from expkit.loggers.line_file import LineFile, read_lines
 
 
 class JsonlLogger(Logger):

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
-from expkit.loggers.exhibits import Exhibit, Picture, Table, Text, markdown
-from expkit.registry import ConfigError, loggers
+from expkit.loggers.figures import Exhibit, Picture, Table, Text, markdown
 
 _MOST = 1000  # metrics in one call, MLflow's own limit
 _FOLDER = "expkit.folder"

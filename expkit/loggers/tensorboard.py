@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
-from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text, markdown
-from expkit.registry import ConfigError, loggers
+from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text, markdown
 
 
 class TensorBoardLogger(Logger):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from expkit.loggers.base import Logger, Point, Progress, RunFacts, epoch_line
-from expkit.loggers.lines import LineFile
+from expkit.loggers.line_file import LineFile
 
 
 class TextLogger(Logger):

@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 import numpy as np
 
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts
-from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
 from expkit.loggers.visdom_client import connect
-from expkit.registry import ConfigError, loggers
-from expkit.visdom_server import install_command
+from expkit.loggers.visdom_server import install_command
 
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
@@ -26,7 +27,7 @@ class VisdomLogger(Logger):
     """Sends to a Visdom server; many points of a line go in one call."""
 
     refills = True
-    remedy = "start the server with: python -m expkit.visdom"
+    remedy = "start the server with: python -m expkit visdom"
 
     def __init__(
         self, server: str, port: int, env: str, login: tuple[str, str] | None, save_seconds: int, shared: bool = False

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, tag
-from expkit.loggers.exhibits import Exhibit, Histogram, Picture, Table, Text
-from expkit.registry import ConfigError, loggers
+from expkit.loggers.figures import Exhibit, Histogram, Picture, Table, Text
 
 STEP = "optimizer_step"  # an axis of our own: wandb's drops what comes late, as exhibits do after an outage
 

@@ -1,11 +1,11 @@
 """Models: torchvision's zoo with any number of classes, small built-ins, freezing, initialisation."""
 
-from expkit.models import small, timm_zoo, zoo
+from expkit.models import small, timm, torchvision
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
+from expkit.models.partial_load import Taken, take_weights
 from expkit.models.prepare import ModelOptions, prepare, training_mode
-from expkit.models.taking import Taken, take_weights
-from expkit.models.weights import InputSpec, pretrained_input
+from expkit.models.pretrained import InputSpec, pretrained_input
 
 __all__ = [
     "InputSpec",
@@ -18,7 +18,7 @@ __all__ = [
     "replace_head",
     "small",
     "take_weights",
-    "timm_zoo",
+    "timm",
+    "torchvision",
     "training_mode",
-    "zoo",
 ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 
 # The share of an auxiliary head's loss. GoogLeNet: Szegedy et al. 2014 (arXiv 1409.4842, section 5) weigh both by 0.3.
 # Inception v3: 0.4, as in Google's reference training (TF-Slim) and PyTorch's fine-tuning tutorial.

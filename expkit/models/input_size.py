@@ -7,8 +7,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from expkit.core.errors import ConfigError
 from expkit.models.prepare import training_mode
-from expkit.registry import ConfigError
 
 _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 480, 512, 518)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 
 _LARGEST = 65_536  # number in a model's options
 _SUSPICIOUS = 64  # with no number above it, no model is too large

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from expkit.registry import ConfigError, models, nearest
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError, nearest
 
 Init = Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "orthogonal", "trunc_normal"]
 

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from expkit.registry import ConfigError, models
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
 
 
 @models.register("small_resnet")

@@ -1,12 +1,12 @@
 """Records: what a run leaves behind, as plain files; written, checked, read, compared and shared."""
 
-from expkit.portable import Scrubber, config_hash
-from expkit.records.check import check_record
-from expkit.records.compare import Verdict, compare
-from expkit.records.folder import make_run_folder
-from expkit.records.read import Shared, read_record
-from expkit.records.record import EventLog, Record
-from expkit.records.share import export, export_summary, left_out_sources
+from expkit.config.redaction.redactor import Scrubber, config_hash
+from expkit.core.run_folder import make_run_folder
+from expkit.records.export import export, export_summary, left_out_sources
+from expkit.records.integrity import check_record
+from expkit.records.replication import Verdict, compare
+from expkit.records.shared_record import Shared, read_record
+from expkit.records.writer import EventLog, Record
 
 __all__ = [
     "EventLog", "Record", "Scrubber", "Shared", "Verdict", "check_record", "compare", "config_hash", "export",

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from expkit.checkpoints import write_whole
+from expkit.core.escaping import name_bytes
+from expkit.core.progress import tracked
+from expkit.core.user_folders import cache_folder
 from expkit.data.dataset import ImageDataset
-from expkit.devices.placement import available_cores
-from expkit.escaping import name_bytes
-from expkit.progress import tracked
-from expkit.user_folders import cache_folder
+from expkit.devices.device import available_cores
 
 LIST_NAME = "data_files.txt.gz"
 MOST_LISTED = 200_000  # files that a record lists one by one

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from expkit.records.seal import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
-from expkit.registry import ConfigError
-from expkit.sealing import unsealed
-from expkit.vetting import vet_text
+from expkit.config.yaml_safety import vet_text
+from expkit.core.errors import ConfigError
+from expkit.core.sealing import unsealed
+from expkit.records.digests import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
 
 # Files that are written once, so that a record that is made anew can vouch for them.
 _FIXED = re.compile(

@@ -1,7 +1,8 @@
 """Jobs on other machines: frozen in the sweep's folder, handed to one of Hydra's launchers, followed by their files.
 
-The launcher (submitit's for Slurm, Ray's) decides where and when; what it runs is `python -m expkit.frozen FILE`, which
-composes nothing. All machines see the sweep's folder. Nothing here knows how a cluster schedules.
+The launcher (submitit's for Slurm, Ray's) decides where and when; what it runs is
+`python -m expkit.sweeps.cluster_worker FILE`, which composes nothing. All machines see the sweep's folder.
+Nothing here knows how a cluster schedules.
 """
 
 import json
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from expkit.checkpoints import write_whole
-from expkit.config import Submit
+from expkit.config.launch import Submit
 from expkit.sweeps.pool import SIGNALS, Ended, Task
 
 _TICK = 0.25  # seconds between two looks at what the jobs have done
@@ -136,7 +137,7 @@ class Cluster:
 
 def starter(files: list[str], folder: str) -> Callable[[int], int]:
     """Return what a launcher's process calls with a job's number; it carries all it needs, for pickle."""
-    words = [sys.executable, "-m", "expkit.frozen"]
+    words = [sys.executable, "-m", "expkit.sweeps.cluster_worker"]
 
     def start(number: int) -> int:
         import subprocess

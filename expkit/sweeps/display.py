@@ -11,14 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from expkit.records.facts import relative
-from expkit.report.best import monitored
+from expkit.core.formatting import relative
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
+from expkit.records.report.best import monitored
 from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
-from expkit.sweeps.rehearsal import Facts
+from expkit.sweeps.preflight import Facts
 from expkit.sweeps.scales import is_measured
-from expkit.terminal import Console
-from expkit.wording import counted
 
 _STYLES = {
     "finished": "green",

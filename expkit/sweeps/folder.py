@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from expkit.checkpoints import FolderLock, write_whole
-from expkit.differences import differences
-from expkit.disk import append_line
-from expkit.records import make_run_folder
-from expkit.registry import ConfigError
+from expkit.config.diff import differences
+from expkit.core.disk import append_line
+from expkit.core.errors import ConfigError
+from expkit.core.run_folder import make_run_folder
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
 from expkit.sweeps.job import SweepJob
-from expkit.user_folders import expanded
-from expkit.wording import counted
 
 if sys.platform != "win32":
     import fcntl

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from expkit.compare.runs import compare
-from expkit.compare.show import page_of
-from expkit.disk import write_text
-from expkit.drawing.parallel import Trace, parallel_chart
+from expkit.core.disk import write_text
+from expkit.core.plots.parallel_coordinates import Trace, parallel_chart
+from expkit.core.wording import counted
+from expkit.records.compare.output import page_of
+from expkit.records.compare.table import compare
 from expkit.sweeps.job import Outcome, SweepJob, brief
-from expkit.wording import counted
 
 NAME = "sweep.html"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from expkit.escaping import one_line
+from expkit.core.escaping import one_line
+from expkit.core.wording import counted
 from expkit.sweeps.groups import REPLICATES, Group, replicates_in
-from expkit.wording import counted
 
 # Overrides that say where and how rather than what: of this machine, or of one member of a group.
 _NOT_A_RECIPE = (

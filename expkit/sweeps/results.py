@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from expkit.checkpoints import write_whole
-from expkit.escaping import csv_cell, json_bytes
-from expkit.report.best import best_of, monitored, numbers, read_epochs
+from expkit.core.escaping import csv_cell, json_bytes
+from expkit.records.report.best import best_of, monitored, numbers, read_epochs
 from expkit.sweeps.groups import Ranking, rankings
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.recipe import recipe

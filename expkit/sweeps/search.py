@@ -6,26 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from expkit.assembly import check
-from expkit.drawing.bars import share_chart, write_share_chart
-from expkit.drawing.svg import Line, line_chart
+from expkit.config.search_space import Space
+from expkit.core.errors import ConfigError
+from expkit.core.plots.bar_chart import share_chart, write_share_chart
+from expkit.core.plots.svg import Line, line_chart
 from expkit.loggers.jsonl import read_points
 from expkit.records import config_hash
-from expkit.registry import ConfigError
-from expkit.report.best import monitored
-from expkit.spaces import Space
-from expkit.sweeps.attempts import attempts
+from expkit.records.report.best import monitored
+from expkit.runs.build import check
 from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.groups import what_differs
 from expkit.sweeps.job import Outcome, SweepJob
+from expkit.sweeps.job_queue import attempts
+from expkit.sweeps.optuna_study import Study
 from expkit.sweeps.pool import Ended, Pool, Task
-from expkit.sweeps.rehearsal import Facts
+from expkit.sweeps.preflight import Facts
+from expkit.sweeps.resources import threads_of
 from expkit.sweeps.results import last_epoch, read_run
 from expkit.sweeps.scales import is_measured
-from expkit.sweeps.shares import threads_of
-from expkit.sweeps.study import Study
-from expkit.sweeps.watch import Watch
+from expkit.sweeps.tracker import Watch
 from expkit.sweeps.worker import Share
 
 _LOOK = 0.2  # seconds between two looks at the scores of the running trials

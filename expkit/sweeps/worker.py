@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from expkit.escaping import escape_output
+from expkit.core.escaping import escape_output
 
 Train = Callable[[dict[str, Any], list[str]], object]
 
@@ -34,7 +34,7 @@ def work(train: Train, config: dict[str, Any], overrides: list[str], output: Pat
     escape_output()
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu  # CUDA reads it when the job first uses it
-    from expkit.devices.placement import share_cores
+    from expkit.devices.device import share_cores
 
     share_cores(share.cores)
     try:

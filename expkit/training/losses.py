@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
-from expkit.registry import ConfigError, losses
-from expkit.wording import counted
+from expkit.config.registry import losses
+from expkit.core.errors import ConfigError
+from expkit.core.wording import counted
 
 Counts = NDArray[np.int64]
 

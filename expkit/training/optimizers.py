@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expkit.registry import ConfigError, nearest, optimizers
-from expkit.training.layers import layers_of
+from expkit.config.registry import optimizers
+from expkit.core.errors import ConfigError, nearest
+from expkit.training.layer_groups import layers_of
 from expkit.training.unfreezing import GradualUnfreezing
 
 # torch's optimizers that step on dense gradients without a closure. Left out: LBFGS (needs a closure), SparseAdam

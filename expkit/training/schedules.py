@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch.optim import Optimizer, lr_scheduler
 
-from expkit.registry import ConfigError, schedules
-from expkit.wording import counted
+from expkit.config.registry import schedules
+from expkit.core.errors import ConfigError
+from expkit.core.wording import counted
 
 Factor = Callable[[float], float]  # progress through the schedule, 0..1 -> what the rate is multiplied by
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from expkit.training.layers import layers_of
+from expkit.training.layer_groups import layers_of
 
 
 class GradualUnfreezing:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from expkit.devices.placement import available_cores
+from expkit.devices.device import available_cores
 
 JOB = ["-m", "expkit.run", "epochs=1", "dataset.train_images=500", "dataset.val_images=100", "watch=none"]
 ONE = "expkit, one thread"

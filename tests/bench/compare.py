@@ -1,4 +1,4 @@
-"""python -m expkit.compare over many finished runs: wall time of the whole command, with its page and as CSV alone.
+"""python -m expkit compare over many finished runs: wall time of the whole command, with its page and as CSV alone.
 
 python tests/bench/compare.py [RUNS [ROUNDS]]    copies one real run RUNS times (1,000), each with values of its own
 """
@@ -51,7 +51,7 @@ def copies(run: Path, outputs: Path, count: int) -> None:
 
 def seconds(folder: Path, *arguments: str) -> float:
     began = time.perf_counter()
-    command = [sys.executable, "-m", "expkit.compare", "outputs", *arguments]
+    command = [sys.executable, "-m", "expkit", "compare", "outputs", *arguments]
     subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     return time.perf_counter() - began
 

@@ -25,16 +25,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 
+from expkit.core.seeding import key, seed_cpu
+from expkit.data.batches import Samples
 from expkit.data.cache import Cache, Kind, cached
 from expkit.data.dataset import ImageDataset
-from expkit.data.datasets.files import ImageFiles, image_paths
-from expkit.data.datasets.memory import ImageArrays
+from expkit.data.datasets.image_files import ImageFiles, image_paths
+from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import Decoder
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
 from expkit.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Chain, build_chain
-from expkit.keys import key, seed_cpu
 
 BATCH, WORKERS = 32, 2
 SHORTEST = 1.0  # seconds of one timing

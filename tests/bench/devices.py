@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from expkit.assembly import assemble
-from expkit.config import compose_one, plain
-from expkit.devices.ranks import Ranks
+from expkit.config.launch import compose_one, plain
+from expkit.devices.process_group import Ranks
+from expkit.runs.build import assemble
 
 STEPS, BATCH, SIZE = 8, 32, 32
 WAYS = ("one process, all cores", "one process, one core", "two ranks", "two ranks, DDP by hand")

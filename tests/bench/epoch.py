@@ -58,8 +58,8 @@ def tutorial(root: str) -> float:
 
 def ours(root: str, overrides: list[str]) -> float:
     """Return seconds an epoch of our loop."""
-    from expkit.assembly import assemble
-    from expkit.config import compose_one, plain
+    from expkit.config.launch import compose_one, plain
+    from expkit.runs.build import assemble
 
     recipe = ["dataset=image_folder", f"dataset.root={root}", "dataset.val_fraction=0.01", "dataset.num_workers=2"]
     recipe += ["transforms=imagenet", "model=squeezenet", "optimizer=sgd", "optimizer.lr=0.001", "schedule=constant"]

@@ -24,16 +24,16 @@ from rich.table import Table
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from expkit.data.samples import Batch
+from expkit.config.run_options import RunOptions
+from expkit.data.batches import Batch
 from expkit.devices import Device, DeviceOptions
 from expkit.loggers import JsonlLogger, LoggerGuard, TensorBoardLogger
 from expkit.loggers.base import RunFacts
-from expkit.training.averaging import ExponentialAverage
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.optimizers import build_optimizer
-from expkit.training.options import RunOptions
-from expkit.training.runner import Parts, Runner
 from expkit.training.schedules import build_schedule
+from expkit.training.trainer import Parts, Runner
+from expkit.training.weight_averaging import ExponentialAverage
 
 STEPS, BATCH, CLASSES = 1000, 32, 10
 WINDOW, DECAY, LARGEST_NORM = 4, 0.999, 1.0  # of the ways that accumulate, average and clip

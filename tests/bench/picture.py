@@ -24,7 +24,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.report.browser import opened  # noqa: E402
+from tests.records.report.browser import opened  # noqa: E402
 
 COLUMNS, LINES = 136, 26
 WIDTH = 1360  # pixels of the picture

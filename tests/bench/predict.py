@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 import expkit
+from expkit.data.batches import Samples
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
-from expkit.devices.placement import available_cores
-from expkit.predict.apply import Wishes, predict
-from expkit.trained import Trained, collect_images, path_images, score
+from expkit.devices.device import available_cores
+from expkit.inference import Trained, collect_images, path_images, score
+from expkit.inference.predict.predict import Wishes, predict
 
 BATCH_SIZE = 64
 

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
 from expkit.data.datasets import load
 from expkit.records import Record, check_record
-from expkit.records.facts import data_facts
+from expkit.records.environment import data_facts
 from expkit.records.fingerprint import list_bytes
 
 CLASSES = 50

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from expkit.data.datasets.memory import ImageArrays
+from expkit.config.registry import samplers
+from expkit.data.batches import Samples
+from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.loader import Loader
-from expkit.data.samples import Samples
 from expkit.data.transforms import Chain
-from expkit.registry import samplers
 
 IMAGES, BATCH = 200_000, 32
 

@@ -65,8 +65,8 @@ def by_hand(model_name: str, task: str) -> Callable[[], object]:
 
 def ours(model_name: str, task: str, overrides: list[str]) -> Callable[[], object]:
     """Return the runner's epoch of STEPS steps, from pixels in memory."""
-    from expkit.assembly import assemble
-    from expkit.config import compose_one, plain
+    from expkit.config.launch import compose_one, plain
+    from expkit.runs.build import assemble
 
     count = STEPS * BATCH
     data = [f"dataset.root={tempfile.gettempdir()}/expkit-bench-shapes", f"dataset.size={SIZE}"]

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from expkit.assembly import assemble
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
 from expkit.loggers import JsonlLogger, LoggerGuard, RunFacts
+from expkit.runs.build import assemble
 from expkit.training.watch import Watch
 
 CALLS = ("begin", "trained_on", "before_update", "begin_evaluation", "judge", "end_evaluation")
@@ -45,7 +45,7 @@ def measure(choice: str, epochs: int) -> list[str]:
     given = [f"watch={choice}", f"epochs={epochs}", "logger=none"]
     job = assemble(plain(compose_one(given)))
     imported = time.perf_counter()
-    from expkit.report import write_report
+    from expkit.records.report import write_report
 
     imported = time.perf_counter() - imported  # near 0 after the first row
     job.parts.logger = guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl")])

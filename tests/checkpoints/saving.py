@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from expkit import disk
 from expkit.checkpoints import Checkpoints, newest_intact
+from expkit.core import disk
 
 SCORES = {1: 0.9, 2: 0.5, 3: 0.95}  # the third takes the places of both others
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from expkit.core.errors import ConfigError
 from expkit.data.bad_files import read_bad_files, write_bad_files
+from expkit.data.batches import BadSample, OnBad, Samples
 from expkit.data.datasets import load
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.decode import BadImage
 from expkit.data.loader import Loader, TooManyBad
 from expkit.data.samplers import Order
-from expkit.data.samples import BadSample, OnBad, Samples
 from expkit.data.transforms import build_chain
-from expkit.registry import ConfigError
 
 RECIPE = [{"name": "RandomResizedCrop", "size": 24}, {"name": "RandomHorizontalFlip"}]
 BAD = 3  # the index of the broken file, of class a

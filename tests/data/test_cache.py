@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from expkit.core.errors import ConfigError
 from expkit.data import cache as module
+from expkit.data.batches import Samples
 from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.datasets.memory import ImageArrays
+from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import BadImage
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
 from expkit.data.transforms import Chain, build_chain
-from expkit.registry import ConfigError
 
 TRAIN = [{"name": "RandomResizedCrop", "size": 24}, {"name": "RandomHorizontalFlip"}]
 EVAL = [{"name": "Resize", "size": 28}, {"name": "CenterCrop", "size": 24}]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from expkit.core.errors import ConfigError
 from expkit.data.class_names import are_same, by_known, differ, merged, merged_notes
 from expkit.data.datasets import load
-from expkit.registry import ConfigError
 
 DECOMPOSED, COMPOSED = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
 MANY = [f"class{number:03}" for number in range(300)]

@@ -13,17 +13,17 @@ import torch
 from PIL import Image
 
 from expkit.api import Run, train
-from expkit.assembly import assemble
-from expkit.config import compose_one, plain
+from expkit.config.diff import differences
+from expkit.config.launch import compose_one, plain
+from expkit.core.errors import ConfigError
 from expkit.data import deep
 from expkit.data.datasets import load
-from expkit.data.datasets.memory import ReadByLibrary
+from expkit.data.datasets.in_memory import ReadByLibrary
 from expkit.data.decode import BadImage, Decoder
-from expkit.differences import differences
 from expkit.doctor.scan import Collection, scan
 from expkit.doctor.statistics import judge_depth
-from expkit.registry import ConfigError
-from expkit.trained import load_trained, path_images
+from expkit.inference import load_trained, path_images
+from expkit.runs.build import assemble
 
 TWELVE_BITS = np.linspace(0, 4095, 64 * 48).round().reshape(48, 64).astype(np.uint16)
 SIXTEEN_BITS = np.linspace(0, 65535, 64 * 48).round().reshape(48, 64).astype(np.uint16)

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from expkit.config.registry import transforms
+from expkit.config.signature import subject_of
+from expkit.core.errors import ConfigError
 from expkit.data.functions import as_transform
 from expkit.data.transforms import build_chain
-from expkit.registry import ConfigError, transforms
-from expkit.signature import subject_of
 from tests.forks import Forks
 
 FUNCTIONS = """
@@ -21,7 +22,7 @@ import numpy as np
 import PIL.Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
-from expkit.registry import transforms
+from expkit.config.registry import transforms
 
 @transforms.register("rotate_any")
 def rotate_any(image):

@@ -10,11 +10,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.assembly import assemble
-from expkit.config import Config
+from expkit.config.launch import Config
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth, reason_against
-from expkit.trained import load_trained, path_images, score
+from expkit.inference import load_trained, path_images, score
+from expkit.runs.build import assemble
 
 THIN = (30_000, 1)  # width, height
 

@@ -12,14 +12,14 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.assembly import assemble
-from expkit.config import Config
-from expkit.data import region
-from expkit.data.datasets.files import ImageFiles
+from expkit.config.launch import Config
+from expkit.data import region_decode
+from expkit.data.batches import Places, Samples
+from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.decode import BadImage, Decoder
-from expkit.data.samples import Places, Samples
 from expkit.data.transforms import Chain
-from expkit.trained import load_trained, path_images, score
+from expkit.inference import load_trained, path_images, score
+from expkit.runs.build import assemble
 from tests.data import jpegs
 from tests.data.jpegs import jpeg
 
@@ -99,7 +99,7 @@ def files(tmp_path: Path) -> ImageFiles:
 def test_a_batch_of_all_kinds_is_read_the_bad_ones_skipped(files: ImageFiles, decodes_region: bool) -> None:
     """The decoder of regions gives the same pixels as the whole image does, and skips the same."""
     if decodes_region:
-        region.require()
+        region_decode.require()
     chain = Chain([v2.RandomResizedCrop(24)])
     files.decode_with(Decoder(region=decodes_region))
     samples = Samples(files, chain, 0, "sample", "skip")

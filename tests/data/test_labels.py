@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 import expkit
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets import load
 from expkit.data.labels import unique_names
-from expkit.registry import ConfigError, datasets
-from tests.trained.runs import coco_files
+from tests.inference.runs import coco_files
 
 
 class Drawn(ImageDataset):
@@ -153,7 +154,7 @@ def test_the_run_says_how(given: Any) -> None:
 def test_an_image_of_another_kind_is_refused(
     given: Any, small_config: Callable[..., Any], image: Any, kind: str
 ) -> None:
-    from expkit.assembly import assemble
+    from expkit.runs.build import assemble
 
     splits = given(Splits(Drawn([0, 1] * 8, ["a", "b"], image=image)))
     with pytest.raises(ConfigError, match=rf"image\(\) must return \(3, height, width\) torch.uint8, it gives {kind}"):

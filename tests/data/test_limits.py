@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import expkit
+from expkit.core.seeding import key
+from expkit.core.wording import subset_of
 from expkit.data.limits import spread_over_classes
-from expkit.keys import key
-from expkit.wording import subset_of
-from tests.trained.runs import coco_files, overrides
+from tests.inference.runs import coco_files, overrides
 
 
 def keys(count: int) -> np.ndarray:

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from expkit.config.registry import samplers
+from expkit.core.seeding import key, seed_cpu
+from expkit.data.batches import Samples
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.decode import Decoder
 from expkit.data.loader import Loader
 from expkit.data.mixing import build_mixing
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
 from expkit.data.transforms import Chain, build_chain
-from expkit.keys import key, seed_cpu
-from expkit.registry import samplers
 
 RECIPE = [
     {"name": "RandomResizedCrop", "size": 24},

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from expkit.config.registry import samplers
+from expkit.core.errors import ConfigError
+from expkit.core.seeding import generator
 from expkit.data.samplers import Order
-from expkit.keys import generator
-from expkit.registry import ConfigError, samplers
 
 TARGETS = np.array([0] * 80 + [1] * 20)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from expkit.data.datasets.files import ImageFiles
+from expkit.config.registry import samplers
+from expkit.data.batches import Samples
+from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
 from expkit.data.transforms import build_chain
-from expkit.registry import samplers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc to measure memory by")
 RECIPE = [{"name": "RandomResizedCrop", "size": 128}, {"name": "RandAugment"}]
@@ -75,13 +75,13 @@ PROGRAM = """
 import multiprocessing, os, re, sys
 from pathlib import Path
 import torch
-from expkit.data.datasets.files import ImageFiles
+from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.loader import Loader
-from expkit.data.samples import Samples
-from expkit.data.split import hold_out
+from expkit.data.batches import Samples
+from expkit.data.splits import hold_out
 from expkit.data.transforms import Chain
-from expkit.records.facts import fingerprint
-from expkit.registry import samplers
+from expkit.records.environment import fingerprint
+from expkit.config.registry import samplers
 
 class Tiny(ImageFiles):
     def image(self, index):

@@ -14,14 +14,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from expkit.data.datasets.files import ImageFiles
+from expkit.config.registry import samplers
+from expkit.data.batches import Samples
+from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.data.samples import Samples
 from expkit.data.transforms import Chain
 from expkit.data.workers import failure
-from expkit.registry import samplers
 from tests.forks import Forks
 
 LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -38,9 +38,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from expkit.data.dataset import Splits
-from expkit.data.datasets.files import ImageFiles
+from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
-from expkit.registry import datasets, models
+from expkit.config.registry import datasets, models
 
 
 class Watched(ImageFiles):
@@ -263,9 +263,9 @@ import os, signal, sys
 from pathlib import Path
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.loader import Loader
-from expkit.data.samples import Samples
+from expkit.data.batches import Samples
 from expkit.data.transforms import Chain
-from expkit.registry import samplers
+from expkit.config.registry import samplers
 
 files = read_folders(Path(sys.argv[1]), "root")
 order = samplers.build({"name": "sequential"}, targets=files.targets)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expkit import run
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
+from expkit.runs.train import train as train_run
 from tests.devices.starting import done, only_run, points, small
 
 TWO = ["device=multi_cpu", "device.count=2"]
@@ -17,7 +17,7 @@ TIMES = ("seconds", "images_per_second", "data_wait")
 def by_one(folder: Path, *more: str) -> Path:
     """Run in this process; returns the run folder."""
     overrides = small(folder, f"output_dir={folder}/one", "device=cpu", *more)
-    run.train(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
+    train_run(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
     return only_run(folder / "one")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from expkit.registry import models
+from expkit.config.registry import models
 
 ERRORS = {
     "python": MemoryError("no memory"),

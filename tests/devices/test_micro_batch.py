@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 import expkit
-from expkit.assembly import assemble, check
-from expkit.config import Config
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
 from expkit.devices import DeviceOptions
-from expkit.registry import ConfigError
-from expkit.training.pieces import Pieces
+from expkit.runs.build import assemble, check
+from expkit.training.micro_batches import Pieces
 from tests.devices.comparing import TWO, assert_same_run, last_checkpoint
 from tests.devices.starting import done, only_run, points, small
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.assembly import assemble
-from expkit.config import Config
+from expkit.config.launch import Config
 from expkit.data.loader import Loader
+from expkit.runs.build import assemble
 
 SAMPLERS = [
     ["sampler=shuffle"],

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
 
-from expkit.devices.ranks import STORE, Ranks
-from expkit.devices.sharding import share_out, shared_optimizer
-from expkit.registry import optimizers
+from expkit.config.registry import optimizers
+from expkit.devices.fsdp import share_out, shared_optimizer
+from expkit.devices.process_group import STORE, Ranks
 from expkit.training.optimizers import build_optimizer, keep_layout
 
 NODES: list[dict[str, Any]] = [

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from expkit.config import Config
+from expkit.config.launch import Config
 from expkit.data.datasets import load
-from expkit.devices.placement import available_cores
+from expkit.devices.device import available_cores
 from expkit.doctor import measure
 from expkit.doctor.measure import checkpoint_bytes, measure_machine, measure_needs, usable_cores
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from expkit.loggers.exhibits import Curves, Embedding, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.figures import Curves, Embedding, Graph, Histogram, Picture, Table, Text
 
 PICTURE = Picture("val/worst", 0, 2, np.full((8, 9, 3), 200, np.uint8), "the worst")
 EXHIBITS = [

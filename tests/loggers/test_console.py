@@ -80,7 +80,7 @@ def test_a_pipe_gets_plain_lines() -> None:
 
 PROGRAM = """
 import sys, time
-from expkit.loggers import Point, Progress, RunFacts, pace
+from expkit.loggers import Point, Progress, RunFacts, eta as pace
 from expkit.loggers.console import ConsoleLogger
 pace.QUIET_SECONDS = 0.5
 progress = Progress("train", 0, 2, 0, 100)

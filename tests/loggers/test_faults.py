@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.assembly import assemble
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
 from expkit.loggers import (
     JsonlLogger,
     LateLogger,
@@ -23,12 +22,13 @@ from expkit.loggers import (
     Point,
     RunFacts,
     TensorBoardLogger,
-    courier,
-    guard,
+    background,
+    hub,
     visdom_client,
 )
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
+from expkit.runs.build import assemble
 from tests.loggers.heard import Heard
 from tests.loggers.servers import bad_server, free_port, hung_server, panes_of, post, start_visdom, visdom_server
 
@@ -108,7 +108,7 @@ def expected(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def short_closing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "CLOSING", 0.5)
+    monkeypatch.setattr(hub, "CLOSING", 0.5)
 
 
 def check(outcome: Outcome, expected: list[torch.Tensor], warnings: int = 1) -> None:
@@ -121,7 +121,7 @@ def check(outcome: Outcome, expected: list[torch.Tensor], warnings: int = 1) -> 
     # The median, for a busy machine may stop any thread for a while; and none waits as long as a server would take.
     assert statistics.median(outcome.spent) * len(outcome.spent) < 0.05 * outcome.seconds
     assert max(outcome.spent) < 1
-    assert outcome.closing < guard.CLOSING + 1
+    assert outcome.closing < hub.CLOSING + 1
 
 
 def visdom(port: int) -> VisdomLogger:
@@ -142,8 +142,8 @@ def test_visdom_is_down_from_the_start(
     outcome.waits_for(lambda: bool(outcome.warnings))  # its client takes a second to import
     outcome.close()
     check(outcome, expected)
-    assert "python -m expkit.visdom" in outcome.warnings[0]
-    assert any("expkit.replay" in text for text in outcome.heard.texts)
+    assert "python -m expkit visdom" in outcome.warnings[0]
+    assert any("expkit.cli.replay" in text for text in outcome.heard.texts)
 
 
 def test_visdom_dies_midway_and_comes_back(
@@ -192,21 +192,21 @@ def test_visdom_hangs(
     config: dict[str, Any], expected: list[torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(visdom_client, "ANSWER_SECONDS", 60.0)  # not even the client's own limit ends the call
-    monkeypatch.setattr(courier, "PATIENCE", 60.0)
+    monkeypatch.setattr(background, "PATIENCE", 60.0)
     with hung_server() as port:
         outcome = Outcome(config, tmp_path / "r", visdom(port))
         outcome.train()
         outcome.close()
         # While the server still hangs: none, as in a run that ends before it can be told from a slow one.
         check(outcome, expected, warnings=0)
-    assert outcome.closing > guard.CLOSING - 1
+    assert outcome.closing > hub.CLOSING - 1
     assert any("has not got everything" in text for text in outcome.heard.texts)
 
 
 def test_a_hung_visdom_is_named_after_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_closing: None
 ) -> None:
-    monkeypatch.setattr(courier, "PATIENCE", 1.0)
+    monkeypatch.setattr(background, "PATIENCE", 1.0)
     with hung_server() as port:
         heard = Heard()
         loggers = LoggerGuard([heard, visdom(port)])
@@ -215,7 +215,7 @@ def test_a_hung_visdom_is_named_after_its_time(
         while not heard.texts and time.monotonic() < deadline:
             loggers.point(Point("step", 0, 1, {"loss": 1.0}))
             time.sleep(0.1)
-        assert "visdom has not answered for 1 s; start the server with: python -m expkit.visdom" in heard.texts[0]
+        assert "visdom has not answered for 1 s; start the server with: python -m expkit visdom" in heard.texts[0]
         loggers.close({})
         assert sum("has not answered" in text for text in heard.texts) == 1
 
@@ -246,8 +246,8 @@ def test_visdom_answers_badly(
     warnings: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(courier, "PATIENCE", 60.0)
-    monkeypatch.setattr(guard, "CLOSING", 0.5 + delay)
+    monkeypatch.setattr(background, "PATIENCE", 60.0)
+    monkeypatch.setattr(hub, "CLOSING", 0.5 + delay)
     with bad_server(status, delay) as port:
         outcome = Outcome(config, tmp_path / "r", visdom(port))
         outcome.train()

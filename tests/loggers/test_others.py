@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts
-from expkit.registry import ConfigError, loggers
 from tests.loggers.heard import Heard
 from tests.loggers.shown import EXHIBITS
 
@@ -27,7 +28,7 @@ def build(name: str, folder: Path, **options: Any) -> Logger:
 
 def run_twice(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Log ten points and every exhibit, then go on from the fourth point as a resumed run does; returns messages."""
-    monkeypatch.setattr("expkit.loggers.guard.CLOSING", 120.0)
+    monkeypatch.setattr("expkit.loggers.hub.CLOSING", 120.0)
     folder.mkdir()
     heard, offset = Heard(), None
     for first in (1, 5):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from expkit.assembly import assemble
-from expkit.config import Config
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, courier
+from expkit.config.launch import Config
+from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, background
+from expkit.runs.build import assemble
 
 Compose = Callable[..., Config]
 
@@ -60,7 +60,7 @@ def weights(config: Config, folder: Path, *backends: Logger) -> list[torch.Tenso
 def test_the_weights_are_the_same(
     small_config: Compose, tmp_path: Path, logger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "_PAUSE", 0.01)
+    monkeypatch.setattr(background, "_PAUSE", 0.01)
     flips = "transforms.train=[{name: RandomResizedCrop, size: 32}, {name: RandomHorizontalFlip}]"
     config = small_config("log_every=1", "model.dropout=0.5", "batch_size=8", flips)
     expected = weights(config, tmp_path / "bare")

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from expkit.config import Config
+from expkit.config.launch import Config
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
 from expkit.loggers import Logger, Point, RunFacts
 from expkit.loggers.visdom import VisdomLogger
-from expkit.registry import ConfigError, loggers
+from tests.cli.test_visdom import served_page
 from tests.forks import Forks
 from tests.loggers.servers import free_port, panes, panes_of, post, start_visdom
 from tests.loggers.shown import EXHIBITS
-from tests.report.browser import opened
-from tests.test_visdom import served_page
+from tests.records.report.browser import opened
 
 Compose = Callable[..., Config]
 

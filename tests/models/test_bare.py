@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.models.bare import without_pretrained
-from expkit.registry import models
-from tests.models.test_weights import Save, original, save
+from expkit.config.registry import models
+from expkit.models.pretrained import without_pretrained
+from tests.models.test_pretrained import Save, original, save
 
 __all__ = ["save"]  # a fixture
 

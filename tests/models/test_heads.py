@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
 from expkit.models import auxiliary_weight, replace_head
-from expkit.registry import ConfigError, models
 
 
 def test_a_fresh_head_is_like_the_old_one_in_all_but_its_outputs() -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
 from expkit.models import check_input
-from expkit.registry import ConfigError, models
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from typing import get_args
 import pytest
 import torch
 
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
 from expkit.models import ModelOptions, prepare, training_mode
 from expkit.models.prepare import Init, freeze
-from expkit.registry import ConfigError, models
 
 
 def test_frozen_parts_stay_as_they_are() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.registry import ConfigError, models
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("size", [28, 33, 64])

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import expkit
-from expkit.compare.__main__ import main as compare
-from expkit.evaluate.__main__ import main as evaluate
-from expkit.predict.__main__ import main as predict
-from expkit.report.__main__ import main as report
-from expkit.reproduce import main as reproduce
-from expkit.run import main as run
-from tests.trained.runs import trained_run
+from expkit.cli.compare import main as compare
+from expkit.cli.evaluate import main as evaluate
+from expkit.cli.predict import main as predict
+from expkit.cli.report import main as report
+from expkit.cli.reproduce import main as reproduce
+from expkit.cli.run import main as run
+from tests.inference.runs import trained_run
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 

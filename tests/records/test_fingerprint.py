@@ -8,10 +8,10 @@ import pytest
 
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
-from expkit.records import here
-from expkit.records.facts import data_facts
+from expkit.records import compatibility
+from expkit.records.environment import data_facts
 from expkit.records.fingerprint import LIST_NAME, file_digests, list_bytes
-from expkit.records.read import Shared
+from expkit.records.shared_record import Shared
 
 
 def old_enough() -> None:
@@ -71,13 +71,13 @@ def splits_of(root: Path) -> Splits:
 
 def test_changed_added_and_removed_files_are_named(pets: tuple[Path, Shared]) -> None:
     root, record = pets
-    assert here.apart_data(record, *data_facts(splits_of(root))) == []
+    assert compatibility.apart_data(record, *data_facts(splits_of(root))) == []
     for name in ("cat/1.jpg", "dog/5.jpg"):
         data = bytearray((root / name).read_bytes())
         data[-10] ^= 1
         (root / name).write_bytes(data)
     (root / "cat/3.jpg").rename(root / "cat/33.jpg")
-    told = " ".join(one.here for one in here.apart_data(record, *data_facts(splits_of(root))))
+    told = " ".join(one.here for one in compatibility.apart_data(record, *data_facts(splits_of(root))))
     assert "cat/1.jpg" in told
     assert "dog/5.jpg" in told
     assert "1 added (cat/33.jpg)" in told
@@ -85,7 +85,7 @@ def test_changed_added_and_removed_files_are_named(pets: tuple[Path, Shared]) ->
 
 
 def test_data_in_memory_have_their_pixels_hashed() -> None:
-    from expkit.data.datasets.memory import ImageArrays
+    from expkit.data.datasets.in_memory import ImageArrays
 
     pixels = np.zeros((4, 8, 8), dtype=np.uint8)
     one, other = (ImageArrays(some, [0, 1, 0, 1], ["a", "b"], "train") for some in (pixels, pixels + 1))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from expkit.data.datasets.confined import confined
-from expkit.evaluate.data import dataset_node
+from expkit.cli.reproduce import prepared_config
+from expkit.config.confined import confined
+from expkit.config.resumed_config import config_of_resumed
+from expkit.core.errors import ConfigError
+from expkit.inference.evaluate.dataset import dataset_node
 from expkit.records import Record, read_record
-from expkit.registry import ConfigError
-from expkit.reproduce import prepared_config
-from expkit.run_config import config_of_resumed
 from tests.forks import Forks
 
 SHAPES = {"name": "shapes", "size": 16, "train_images": 10, "val_images": 10, "draw_seed": 0}
@@ -113,12 +113,12 @@ def test_a_record_draws_below_outputs(commands: Forks, tmp_path: Path) -> None:
     done = commands.run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     (run,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
-    assert commands.run(tmp_path, str(run), "--export", "r.yaml", module="expkit.reproduce").returncode == 0
+    assert commands.run(tmp_path, str(run), "--export", "r.yaml", module="expkit.cli.reproduce").returncode == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     text = (tmp_path / "r.yaml").read_text().replace("outputs/data/s", f"{tmp_path}/evil/shapes")
     (elsewhere / "r.yaml").write_text(text)
-    done = commands.run(elsewhere, "r.yaml", "--allow", "all", module="expkit.reproduce")
+    done = commands.run(elsewhere, "r.yaml", "--allow", "all", module="expkit.cli.reproduce")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "comes from the record and is not written to; drawn in outputs/data/shapes" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"elsewhere", "outputs", "r.yaml"}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from expkit.cli.reproduce import main, prepared_config
+from expkit.config.registry import devices
+from expkit.core.errors import ConfigError
 from expkit.records import Record, read_record
-from expkit.registry import ConfigError, devices
-from expkit.reproduce import main, prepared_config
 from tests.forks import Forks
 
 ROOT = Path(__file__).parents[2]
@@ -38,17 +39,17 @@ def test_a_shared_record_is_run_again_elsewhere(
     done = commands.run(first, *PETS, f"dataset.root={root}", "logger=none", "dataset.num_workers=0")
     assert done.returncode == 0, done.stderr
     (folder,) = (first / "outputs").iterdir()
-    done = commands.run(first, str(folder), "--export", str(second / "shared.zip"), module="expkit.reproduce")
+    done = commands.run(first, str(folder), "--export", str(second / "shared.zip"), module="expkit.cli.reproduce")
     assert "; not in it: checkpoints, log.txt, report.html\n" in done.stdout
     root.rename(tmp_path / "moved")
     words = ["shared.zip", "--verify", f"dataset.root={tmp_path}/moved", "dataset.num_workers=1"]
-    done = python(second, "expkit.reproduce", *words, "--steps", "3")
+    done = python(second, "expkit", "reproduce", *words, "--steps", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert ": identical (3 points, " in done.stdout
     assert "nothing differs here" in done.stdout
     photo = tmp_path / "moved/cat/1.jpg"
     photo.write_bytes(photo.read_bytes()[:-1] + b"\0")
-    done = commands.run(second, *words, module="expkit.reproduce", environment={"COLUMNS": "200"})
+    done = commands.run(second, *words, module="expkit.cli.reproduce", environment={"COLUMNS": "200"})
     assert done.returncode == 2, done.stdout
     assert "error: data: " in done.stderr
     assert "1 changed (cat/1.jpg)" in done.stdout
@@ -119,7 +120,7 @@ def test_ranks_end_where_they_are_told_to(commands: Forks, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
     more = ["device=multi_cpu", "device.count=1", "--allow", "hardware", "--steps", "3", "--verify"]
-    done = commands.run(tmp_path, str(folder), *more, module="expkit.reproduce")
+    done = commands.run(tmp_path, str(folder), *more, module="expkit.cli.reproduce")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "(3 points, " in done.stdout
 
@@ -131,7 +132,7 @@ def test_a_run_of_ranks_is_identical(commands: Forks, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
     for more in (["--steps", "2"], []):
-        done = commands.run(tmp_path, str(folder), "--verify", *more, module="expkit.reproduce")
+        done = commands.run(tmp_path, str(folder), "--verify", *more, module="expkit.cli.reproduce")
         assert done.returncode == 0, done.stdout + done.stderr
         assert ": identical (" in done.stdout
 
@@ -204,11 +205,11 @@ def test_ten_configs_are_identical_in_another_clone(tmp_path: Path) -> None:
         here.mkdir(parents=True)
         there.mkdir(parents=True)
         shapes = [word for word in SMALL if "dataset=fake" not in words or not word.startswith("dataset.")]
-        done = python(here, "expkit.run", *shapes, *words, "logger=none")
+        done = python(here, "expkit", "run", *shapes, *words, "logger=none")
         assert done.returncode == 0, done.stderr
         (folder,) = (place for place in (here / "outputs").iterdir() if place.name not in ("data", "cache"))
-        done = python(here, "expkit.reproduce", str(folder), "--export", str(there / "shared.zip"))
-        done = python(there, "expkit.reproduce", "shared.zip", "--verify", code=clone)
+        done = python(here, "expkit", "reproduce", str(folder), "--export", str(there / "shared.zip"))
+        done = python(there, "expkit", "reproduce", "shared.zip", "--verify", code=clone)
         told.append((words, done.stdout[-300:], done.stderr[-300:]))
         identical += done.returncode == 0 and ": identical (" in done.stdout and "bit for bit" in done.stdout
     assert identical == 10, told
@@ -225,7 +226,7 @@ def test_an_export_names_its_source_files_and_holds_no_secret(commands: Forks, t
     done = commands.run(tmp_path, *words, "--plugin", "plug.py", environment={"MY_TOKEN": secrets[4]})
     assert done.returncode == 0, done.stderr
     (folder,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
-    done = commands.run(tmp_path, str(folder), "--export", "shared.zip", module="expkit.reproduce")
+    done = commands.run(tmp_path, str(folder), "--export", "shared.zip", module="expkit.cli.reproduce")
     (named,) = (line for line in done.stdout.splitlines() if line.startswith("source code in it: plugins/plug.py, "))
     assert named.endswith("sources/notes.yaml, sources/plug.py")
     assert "filtered out of it by pattern" in done.stdout
@@ -237,7 +238,7 @@ def test_an_export_names_its_source_files_and_holds_no_secret(commands: Forks, t
 
 PLUGIN = """
 from torch import nn
-from expkit.registry import models
+from expkit.config.registry import models
 @models.register("mine")
 def mine(num_classes: int) -> nn.Module:
     "A line."
@@ -260,14 +261,14 @@ def test_the_plugin_that_a_record_holds_is_named(commands: Forks, tmp_path: Path
     done = commands.run(tmp_path, *words, "--plugin", "plug.py")
     assert done.returncode == 0, done.stderr
     (run,) = (path.parent for path in (tmp_path / "outputs").glob("*/record.json"))
-    assert commands.run(tmp_path, str(run), "--export", "run.zip", module="expkit.reproduce").returncode == 0
+    assert commands.run(tmp_path, str(run), "--export", "run.zip", module="expkit.cli.reproduce").returncode == 0
     for place in (str(run), "run.zip"):
-        done = commands.run(tmp_path, place, "--verify", module="expkit.reproduce")
+        done = commands.run(tmp_path, place, "--verify", module="expkit.cli.reproduce")
         assert done.returncode == 2
         assert "model.name: " in done.stderr
         assert "--plugin: the record needs code that it holds, plugins/plug.py: " in done.stderr
     assert "(python -m zipfile -e run.zip run)" in done.stderr
     subprocess.run([sys.executable, "-m", "zipfile", "-e", "run.zip", "run"], cwd=tmp_path, check=True)
     given = done.stderr.split("--plugin ")[-1].strip()
-    done = commands.run(tmp_path, "run.zip", "--verify", "--plugin", given, module="expkit.reproduce")
+    done = commands.run(tmp_path, "run.zip", "--verify", "--plugin", given, module="expkit.cli.reproduce")
     assert "identical" in done.stdout, done.stdout + done.stderr

@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 
 import expkit
-from expkit.evaluate.__main__ import main as evaluate
-from expkit.export.__main__ import main as export
-from expkit.predict.__main__ import main as predict
+from expkit.cli.evaluate import main as evaluate
+from expkit.cli.export import main as export
+from expkit.cli.predict import main as predict
+from expkit.cli.report import main as report
+from expkit.cli.reproduce import main as reproduce
 from expkit.records import check_record
-from expkit.report.__main__ import main as report
-from expkit.reproduce import main as reproduce
-from expkit.training.runner import Runner
+from expkit.training.trainer import Runner
 from tests import killed
-from tests.trained.runs import overrides
+from tests.inference.runs import overrides
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 Stop = Callable[[int], None]
@@ -80,7 +80,7 @@ def test_a_run_that_is_stopped_resumed_extended_and_shown_again(tmp_path: Path) 
     assert_whole(run)
     assert "report.html" in json.loads((run / "record.json").read_text())["files"]
     (run / "report.html").write_text("nothing")
-    assert check_record(run)[0] == [f"report.html: was changed; python -m expkit.report {run} makes it anew"]
+    assert check_record(run)[0] == [f"report.html: was changed; python -m expkit report {run} makes it anew"]
     assert code_of(report, run) == 0
     assert_whole(run)
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.composing import to_plain
-from expkit.config import compose_one
-from expkit.registry import ConfigError, datasets
-from expkit.vetting import parse_value
+from expkit.config.hydra_loader import to_plain
+from expkit.config.launch import compose_one
+from expkit.config.registry import datasets
+from expkit.config.yaml_safety import parse_value
+from expkit.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 BY_HAND = "$ "  # begins what is done in a shell; what begins with - is left out; all else is typed

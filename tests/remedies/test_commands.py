@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 
 import expkit
-from expkit.compare.__main__ import main as compare
-from expkit.evaluate.__main__ import main as evaluate
-from expkit.evaluate.data import dataset_node
-from expkit.export.__main__ import main as export
-from expkit.export.formats import FORMATS, Format
-from expkit.new.__main__ import main as new
-from expkit.portable import ELSEWHERE
-from expkit.predict.__main__ import main as predict
-from expkit.registry import ConfigError
-from expkit.report.__main__ import main as report
+from expkit.cli.compare import main as compare
+from expkit.cli.evaluate import main as evaluate
+from expkit.cli.export import main as export
+from expkit.cli.new import main as new
+from expkit.cli.predict import main as predict
+from expkit.cli.report import main as report
+from expkit.config.redaction.redactor import ELSEWHERE
+from expkit.core.errors import ConfigError
+from expkit.inference.evaluate.dataset import dataset_node
+from expkit.inference.export.formats import FORMATS, Format
 
 MAINS: dict[str, Callable[[list[str]], object]] = {
     "predict": predict, "evaluate": evaluate, "export": export, "compare": compare, "report": report, "new": new,
@@ -128,7 +128,9 @@ def test_the_command_works_then(
         raise RuntimeError("no such operation")
 
     if "moved" in line:  # the data lie elsewhere by now
-        monkeypatch.setattr("expkit.export.export.load", lambda node: (_ for _ in ()).throw(ConfigError("gone")))
+        monkeypatch.setattr(
+            "expkit.inference.export.export.load", lambda node: (_ for _ in ()).throw(ConfigError("gone"))
+        )
     if said == "try another format":
         monkeypatch.setitem(FORMATS, "torch_export", Format(".pt2", True, fails, fails))  # type: ignore[arg-type]
     assert run(line, places) == 2
@@ -144,7 +146,7 @@ def test_the_command_works_then(
 def test_more_rows_than_a_table_shows_are_in_another_format(
     places: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("expkit.predict.writers.MOST_ROWS", 1)
+    monkeypatch.setattr("expkit.inference.predict.writers.MOST_ROWS", 1)
     Image.new("RGB", (40, 36)).save("pictures/2.png")
     assert run("predict R pictures --workers 0", places) == 0
     assert "and 1 more; --format csv or jsonl lists all" in capsys.readouterr().out

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from expkit.core.errors import ConfigError
 from expkit.data.cache import Cache, cached
 from expkit.data.datasets import load
 from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
-from expkit.registry import ConfigError
 from tests.remedies.followed import checked, follow
 
 _TWO = [f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(4)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expkit.config.registry import losses, samplers
 from expkit.data.datasets import load
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.deep import Span, checked_range, range_of
@@ -17,8 +18,7 @@ from expkit.doctor.finding import Finding
 from expkit.doctor.machine import GIB, Gpu, Machine, Needs, judge_machine
 from expkit.doctor.measure import measure_needs
 from expkit.doctor.statistics import judge_classes, judge_depth, judge_images
-from expkit.doctor.trial import fits_model, judge_trial, try_transforms
-from expkit.registry import losses, samplers
+from expkit.doctor.transform_trial import fits_model, judge_trial, try_transforms
 from tests.doctor.drawn import picture, reading, write
 from tests.remedies.followed import node_of
 

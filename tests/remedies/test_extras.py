@@ -30,7 +30,7 @@ def test_every_extra_is_there() -> None:
 
 def test_every_command_is_there() -> None:
     named = {found for text in TEXTS for found in re.findall(r"python -m (expkit\.\w+)", text)}
-    assert {"expkit.doctor", "expkit.predict", "expkit.replay", "expkit.visdom"} <= named
+    assert {"expkit.cli.doctor", "expkit.cli.predict", "expkit.cli.replay", "expkit.cli.visdom"} <= named
     for module in named - {"expkit.X"}:
         found = importlib.util.find_spec(module)
         assert found is not None, module

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger, courier, guard
+from expkit.cli.replay import main as replay
+from expkit.config.registry import loggers
+from expkit.core.errors import ConfigError
+from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger, background, hub
 from expkit.loggers.visdom import VisdomLogger
-from expkit.registry import ConfigError, loggers
-from expkit.replay import main as replay
 from tests.loggers.heard import Heard
 from tests.remedies.followed import node_of
 
@@ -24,8 +25,8 @@ class Lame(TensorBoardLogger):
 
 def told(folder: Path, backend: Logger, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Log a point in a run folder; return all messages."""
-    monkeypatch.setattr(guard, "CLOSING", 0.3)
-    monkeypatch.setattr(courier, "PATIENCE", 0.1)
+    monkeypatch.setattr(hub, "CLOSING", 0.3)
+    monkeypatch.setattr(background, "PATIENCE", 0.1)
     folder.mkdir(exist_ok=True)
     heard = Heard()
     ours = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), heard, backend])
@@ -100,7 +101,7 @@ def test_the_logger_is_made_then(
 
 
 def test_the_remedies_of_backends_name_what_there_is() -> None:
-    assert VisdomLogger.remedy == "start the server with: python -m expkit.visdom"
+    assert VisdomLogger.remedy == "start the server with: python -m expkit visdom"
     from expkit.loggers.wandb import WandbLogger
 
     (word,) = re.findall(r"logger\.wandb\.\w+=\w+", WandbLogger.remedy)

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from expkit.api import Run
-from expkit.assembly import assemble, check
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
+from expkit.config.registry import devices
+from expkit.core.errors import ConfigError
 from expkit.devices import Layout
-from expkit.devices.sharding import check_shardable
-from expkit.registry import ConfigError, devices
-from expkit.spreading import add_pieces
+from expkit.devices.fsdp import check_shardable
+from expkit.runs.build import assemble, check
+from expkit.runs.distribute import add_pieces
+from tests.inference.runs import coco_files
 from tests.remedies.told import fault_of, says, small, words_of
-from tests.trained.runs import coco_files
 
 RESNET = "model=resnet18 transforms.image_size=32 dataset.val_images=5 "
 NO_GPU = [] if torch.cuda.is_available() else [

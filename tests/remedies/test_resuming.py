@@ -10,7 +10,7 @@ import yaml
 
 from expkit.api import Run
 from expkit.checkpoints import FolderLock
-from expkit.config import compose_one, plain
+from expkit.config.launch import compose_one, plain
 from tests.remedies.told import fault_of, says, words_of
 
 

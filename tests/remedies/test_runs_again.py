@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from expkit import plugins
 from expkit.api import Run
-from expkit.registry import losses
-from expkit.visdom_server import install_command, refusal
+from expkit.config import plugins
+from expkit.config.registry import losses
+from expkit.loggers.visdom_server import install_command, refusal
+from tests.records.test_cross_validation import fold_run
 from tests.remedies.told import fault_of_line, says, words_of
-from tests.test_folds import fold_run
 
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-PLUGIN = (
-    "from expkit.registry import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
-)
+PLUGIN = "from expkit.config.registry import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
 
 # (the command and its words, what is said, what then is typed, each of several ways). In the folder: RUN, a run;
 # EDITED, one with another result.json; FOLDS, two folds; CONFIG, one whose config is no mapping; mine.py, a plugin.
@@ -110,7 +108,7 @@ def test_what_a_command_says_can_be_typed(
 
 def test_a_host_that_is_refused_is_named_in_the_command_that_lets_it_in() -> None:
     refused = refusal("GET", {"host": "box:8097"}, [])
-    assert says(refused, "start the server with: python -m expkit.visdom --host {}")
+    assert says(refused, "start the server with: python -m expkit visdom --host {}")
     assert not refusal("GET", {"host": "box:8097"}, refused.split("--host ")[1:])
 
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from expkit.config import launch
-from expkit.registry import ConfigError
-from expkit.spaces import Axis
+from expkit.config.launch import launch
+from expkit.config.search_space import Axis
+from expkit.core.errors import ConfigError
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.groups import REPLICATES
 from expkit.sweeps.job import SweepJob
+from expkit.sweeps.optuna_study import settings_of
+from expkit.sweeps.resources import share_out
 from expkit.sweeps.search import refuse_scales
-from expkit.sweeps.shares import share_out
-from expkit.sweeps.study import settings_of
 from tests.forks import Forks
 from tests.remedies.followed import extras_named, follow
-from tests.sweeps.test_run import small_command
-from tests.sweeps.test_study import DEFAULTS
+from tests.sweeps.test_optuna_study import DEFAULTS
+from tests.sweeps.test_sweep import small_command
 
 SEARCH = "hydra/sweeper=search epochs=1,2"
 # What is typed behind -m, what is said, what is typed then; what begins with - is left out.

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from expkit.assembly import assemble, check
-from expkit.composing import guarded
-from expkit.config import compose_one, conf_folder, launch, plain
+from expkit.config.compose import Place
+from expkit.config.hydra_loader import guarded
+from expkit.config.hydra_settings import refuse_unheeded
+from expkit.config.launch import compose_one, conf_folder, launch, plain
+from expkit.config.listing import show
+from expkit.config.plan import plan_jobs
+from expkit.config.texts import as_meant
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
-from expkit.hydra_settings import refuse_unheeded
-from expkit.jobs import plan_jobs
-from expkit.listing import show
-from expkit.onejob import Place
-from expkit.opened import _data_changes
-from expkit.records.facts import data_facts
-from expkit.registry import ConfigError
-from expkit.resuming import find_origin
-from expkit.texts import as_meant
+from expkit.records.environment import data_facts
+from expkit.runs.build import assemble, check
+from expkit.runs.resume import find_origin
+from expkit.runs.session import _data_changes
 
 _SMALL = {
     "dataset.size": "32", "dataset.train_images": "40", "dataset.val_images": "10", "epochs": "2", "model.width": "4",

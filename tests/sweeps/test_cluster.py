@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.forks import Forks, wait_until
-from tests.sweeps.test_run import ledger, rows, small_command, some_checkpoint, sweep_folder
+from tests.sweeps.test_sweep import ledger, rows, small_command, some_checkpoint, sweep_folder
 
 pytestmark = pytest.mark.skipif("EXPKIT_LONG" not in os.environ, reason="EXPKIT_LONG=1: half a minute each")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from expkit.checkpoints import FolderInUse
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 from expkit.sweeps.folder import SweepFolder
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 from expkit.sweeps import pool as pools
-from expkit.sweeps.endings import conclude
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
-from expkit.sweeps.shares import share_out, threads_of
+from expkit.sweeps.resources import share_out, threads_of
+from expkit.sweeps.tracker import conclude
 from expkit.sweeps.worker import Share
 
 Job = Callable[[dict[str, Any], list[str]], object]
@@ -64,7 +64,7 @@ def test_what_a_job_prints_goes_to_its_file(tmp_path: Path, capfd: pytest.Captur
 
 def test_shares_go_from_hand_to_hand(tmp_path: Path) -> None:
     def job(config: dict[str, Any], overrides: list[str]) -> None:
-        from expkit.devices.placement import available_cores
+        from expkit.devices.device import available_cores
 
         print(os.environ["CUDA_VISIBLE_DEVICES"], available_cores())
         time.sleep(0.2)
@@ -184,7 +184,7 @@ def configs(count: int, **device: Any) -> list[dict[str, Any]]:
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("expkit.sweeps.shares", "expkit.devices.placement"):
+    for module in ("expkit.sweeps.resources", "expkit.devices.device"):
         monkeypatch.setattr(f"{module}.available_cores", lambda: 16)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert share_out(configs(20), None, 0) == [Share(2)] * 8
@@ -197,7 +197,7 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gpus_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("expkit.sweeps.shares.available_cores", lambda: 16)
+    monkeypatch.setattr("expkit.sweeps.resources.available_cores", lambda: 16)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert share_out(configs(20), None, 2) == [Share(8, "0"), Share(8, "1")]
     assert [share.gpu for share in share_out(configs(20), 3, 2)] == ["0", "1", "0"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from expkit.core.terminal import Console
 from expkit.sweeps.display import show_results
 from expkit.sweeps.groups import grouped, quantile, rankings
 from expkit.sweeps.job import Outcome, SweepJob, differing
 from expkit.sweeps.results import last_epoch, read_run, write_results
-from expkit.terminal import Console
 
 
 def job(number: int, higher: bool = True, **differs: str) -> SweepJob:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.forks import Forks, wait_until
-from tests.sweeps.test_run import ledger, rows, some_checkpoint, sweep_folder
+from tests.sweeps.test_sweep import ledger, rows, some_checkpoint, sweep_folder
 
 pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'expkit[optuna]'")
 
@@ -19,7 +19,7 @@ import time
 import torch
 from torch import nn
 from typing import Literal
-from expkit.registry import models
+from expkit.config.registry import models
 
 class Better(nn.Module):
     def __init__(self, classes, bet, pause, how):

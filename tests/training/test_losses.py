@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.registry import ConfigError, losses
+from expkit.config.registry import losses
+from expkit.core.errors import ConfigError
 from expkit.training.losses import Guessing, WithAuxiliary, chance_level
 
 FACTS = {"class_names": ["a", "b"], "class_counts": np.array([30, 10]), "task": "single_label"}

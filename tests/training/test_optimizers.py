@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 from expkit.training.optimizers import build_optimizer
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
 from expkit.training.schedules import build_schedule
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from expkit import run
-from expkit.assembly import assemble
-from expkit.checkpoints.tree import join_tensors, split_tensors
-from expkit.config import Config
-from expkit.registry import ConfigError, schedules
+from expkit.checkpoints.state_tree import join_tensors, split_tensors
+from expkit.config.launch import Config
+from expkit.config.registry import schedules
+from expkit.core.errors import ConfigError
+from expkit.runs.build import assemble
+from expkit.runs.train import train as train_run
 from expkit.training.schedules import Schedule, build_schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of")  # no optimizer.step(): only rates are looked at
@@ -216,7 +217,7 @@ def test_a_plateau_of_the_wrong_kind_is_said(small_config: Callable[..., Config]
 def test_a_run_s_rates_are_torch_s_with_accumulation(small_config: Callable[..., Config], tmp_path: Path) -> None:
     words = ["schedule=torch", "schedule.name=OneCycleLR", "+schedule.max_lr=0.01", "accumulate_steps=2", "log_every=1"]
     config = small_config(*words, "optimizer=adamw", "epochs=4")
-    run.train(config, words, "python -m expkit.run …")
+    train_run(config, words, "python -m expkit.run …")
     lines = (next((tmp_path / "outputs").glob("*/metrics.jsonl"))).read_text().splitlines()
     points = [point for point in map(json.loads, lines) if point.get("kind") == "step"]
     rates = {point["step"]: point["lr"] for point in points}

@@ -18,10 +18,10 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision import models
 from torchvision.transforms import v2
 
-from expkit.assembly import assemble
-from expkit.config import compose_one, plain
-from expkit.keys import key
-from expkit.training.runner import Runner
+from expkit.config.launch import compose_one, plain
+from expkit.core.seeding import key
+from expkit.runs.build import assemble
+from expkit.training.trainer import Runner
 
 EPOCHS, STEPS = 7, 3  # of which 5 epochs are the warm-up of the newer recipe
 SLOWER = 32  # batches are so much smaller that rates are divided by this, on both sides, lest the losses explode

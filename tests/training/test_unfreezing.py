@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config import Config
-from expkit.registry import ConfigError
-from expkit.training.runner import Runner
-from tests.training.test_runner import runner_of
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
+from expkit.training.trainer import Runner
+from tests.training.test_trainer import runner_of
 
 
 def test_layers_move_from_the_head_down(small_config: Callable[..., Config], monkeypatch: Any) -> None:

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.assembly import assemble, check
+from expkit.core.errors import ConfigError
 from expkit.loggers import LoggerGuard
-from expkit.loggers.exhibits import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table
-from expkit.registry import ConfigError
-from expkit.training.interruption import Interrupted
+from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table
+from expkit.runs.build import assemble, check
+from expkit.training.signals import Interrupted
 from expkit.training.watch import Watcher
 from expkit.training.watch.base import Scene, Where
-from expkit.training.watch.scores import Confusion
-from expkit.training.watch.watch import judge
+from expkit.training.watch.dispatcher import judge
+from expkit.training.watch.score_plots import Confusion
 from tests.training.watch_runs import Compose, Shown, watched, weights
 
 KINDS = {

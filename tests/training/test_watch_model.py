@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from expkit.loggers.exhibits import Embedding, Graph, Picture, Table
+from expkit.loggers.figures import Embedding, Graph, Picture, Table
 from expkit.training.watch.base import Scene, Spread, Watcher, Where
+from expkit.training.watch.dispatcher import judge
 from expkit.training.watch.embeddings import Embeddings, head_of
 from expkit.training.watch.images import Predictions
-from expkit.training.watch.model import ModelGraph, Summary
-from expkit.training.watch.watch import judge
+from expkit.training.watch.model_summary import ModelGraph, Summary
 
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 

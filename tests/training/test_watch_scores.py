@@ -12,10 +12,10 @@ from torchmetrics.functional.classification import (
     multilabel_average_precision,
 )
 
-from expkit.loggers.exhibits import Curves, Matrix, Table
+from expkit.loggers.figures import Curves, Matrix, Table
 from expkit.training.watch.base import Judged, Scene, Watcher, Where
-from expkit.training.watch.scores import Calibration, Confusion, PerClass, PrecisionRecall
-from expkit.training.watch.watch import judge
+from expkit.training.watch.dispatcher import judge
+from expkit.training.watch.score_plots import Calibration, Confusion, PerClass, PrecisionRecall
 
 CLASSES, SAMPLES = 4, 600
 WHERE = Where(0, 10)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from expkit import run
-from expkit.assembly import assemble
-from expkit.config import Config
+from expkit.config.launch import Config
+from expkit.config.registry import watchers
+from expkit.core.errors import ConfigError
 from expkit.loggers import Point
-from expkit.registry import ConfigError, watchers
+from expkit.runs.build import assemble
+from expkit.runs.train import train as train_run
 from expkit.training.watch import Watcher
 from expkit.training.watch.base import Shown, Where
 
@@ -55,7 +56,7 @@ def go(small_config: Callable[..., Config], tmp_path: Path) -> Callable[..., Pat
     def going(watcher: str, *more: str) -> Path:
         config = small_config("watch=none", "epochs=3", "checkpoint.keep_last=1", *more)
         config["watch"] = {"own": {"name": watcher}}
-        run.train(config, list(more), "python -m expkit.run …")
+        train_run(config, list(more), "python -m expkit.run …")
         return max((tmp_path / "outputs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
     return going

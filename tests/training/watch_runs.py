@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import torch
 
-from expkit.assembly import assemble
-from expkit.config import Config
+from expkit.config.launch import Config
 from expkit.loggers import Logger, LoggerGuard, Point
-from expkit.loggers.exhibits import Exhibit
-from expkit.training.runner import Runner
+from expkit.loggers.figures import Exhibit
+from expkit.runs.build import assemble
+from expkit.training.trainer import Runner
 
 
 class Shown(Logger):

@@ -1,6 +1,6 @@
 """Datasets by word; `load` gives a training and a validation split whatever the data brings."""
 
-from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, shapes, torchvision_sets, webdataset
+from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, shapes, torchvision, webdataset
 from expkit.data.datasets.load import DataOptions, load
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "load",
     "lsun",
     "shapes",
-    "torchvision_sets",
+    "torchvision",
     "webdataset",
 ]

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.user_folders import expanded
 from expkit.data.class_names import differ
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.data.datasets.files import existing_folder
+from expkit.data.datasets.image_files import existing_folder
 from expkit.data.decode import read_file
-from expkit.registry import ConfigError, datasets
-from expkit.user_folders import expanded
 
 _ID = (int, str)
 _MOST_TARGETS = 2**32  # images × categories

@@ -3,10 +3,14 @@
 from collections import Counter
 from pathlib import Path
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import as_list
+from expkit.core.wording import counted
 from expkit.data.class_names import by_known
 from expkit.data.dataset import Splits
 from expkit.data.datasets.file_tree import FileTree
-from expkit.data.datasets.files import (
+from expkit.data.datasets.image_files import (
     ImageFiles,
     existing_folder,
     image_tree,
@@ -15,9 +19,6 @@ from expkit.data.datasets.files import (
     visible_folders,
 )
 from expkit.data.datasets.split_names import by_role
-from expkit.escaping import as_list
-from expkit.registry import ConfigError, datasets
-from expkit.wording import counted
 
 
 @datasets.register("dogcat")
@@ -102,7 +103,7 @@ def _unknown_prefix(tree: FileTree, paths: list[str], option: str, classes: list
             return ConfigError(f"{told}; leave {option} out, and a share of the training images is held out")
         return ConfigError(
             f"{told}; if these are test images, set {option} to the training images' folder;"
-            " python -m expkit.predict RUN FOLDER classifies them afterwards"
+            " python -m expkit predict RUN FOLDER classifies them afterwards"
         )
     there = sorted(found | (set(classes) if option == "dataset.val_root" else set()))
     told = f"dataset.classes: '{paths[0]}' begins with none of {', '.join(classes)}"

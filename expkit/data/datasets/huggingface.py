@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError, nearest
+from expkit.core.escaping import as_override
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.file_tree import FileTree
-from expkit.data.datasets.files import existing_folder
+from expkit.data.datasets.image_files import existing_folder
 from expkit.data.datasets.split_names import Role, by_role
 from expkit.data.decode import BadImage, read_file
-from expkit.escaping import as_override
-from expkit.registry import ConfigError, datasets, nearest
 
 
 @datasets.register("huggingface")

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import as_override
+from expkit.core.wording import counted
 from expkit.data.class_names import by_known, differ, merged, merged_notes
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.file_tree import FileTree
-from expkit.data.datasets.files import (
+from expkit.data.datasets.image_files import (
     ImageFiles,
     existing_folder,
     has_images,
@@ -19,16 +23,13 @@ from expkit.data.datasets.files import (
     visible_folders,
 )
 from expkit.data.datasets.split_names import SplitFolders, by_role, find_splits, role_of
-from expkit.escaping import as_override
-from expkit.registry import ConfigError, datasets
-from expkit.wording import counted
 
 
 @datasets.register("image_folder")
 def image_folder(root: str, val_root: str | None = None) -> Splits:
     """One folder per class; `root` may also hold train/ and val/ (or valid/, dev/, …), each with the classes' folders.
 
-    A test/ beside them is kept apart: python -m expkit.evaluate RUN --split test reads it.
+    A test/ beside them is kept apart: python -m expkit evaluate RUN --split test reads it.
     """
     folder = existing_folder(root, "dataset.root")
     found = find_splits(folder, "dataset.root", val_root is None)

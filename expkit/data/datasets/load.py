@@ -6,8 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from expkit.data import deep, region
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.wording import counted
+from expkit.data import deep, region_decode
 from expkit.data.bad_files import read_bad_files
+from expkit.data.batches import OnBad
 from expkit.data.cache import Kind
 from expkit.data.class_names import composed
 from expkit.data.dataset import ImageDataset, Splits, Subset
@@ -15,10 +19,7 @@ from expkit.data.datasets.split_names import role_of
 from expkit.data.decode import MAX_PIXELS, Decoder
 from expkit.data.labels import check_labels
 from expkit.data.loader import StartMethod
-from expkit.data.samples import OnBad
-from expkit.data.split import hold_out, no_images, take_fold, with_label_noise
-from expkit.registry import ConfigError, datasets
-from expkit.wording import counted
+from expkit.data.splits import hold_out, no_images, take_fold, with_label_noise
 
 
 @datasets.share
@@ -95,7 +96,7 @@ class DataOptions:
         if faults:
             raise ConfigError(*faults)
         if self.decoder == "region":
-            region.require()
+            region_decode.require()
 
 
 def load(node: Mapping[str, Any]) -> Splits:

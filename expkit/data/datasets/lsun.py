@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.data.datasets.files import existing_folder
 from expkit.data.datasets.handles import ClosedBeforeForks
+from expkit.data.datasets.image_files import existing_folder
 from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.decode import BadImage
-from expkit.registry import ConfigError, datasets
 
 
 @datasets.register("lsun")

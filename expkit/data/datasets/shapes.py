@@ -12,13 +12,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.progress import tracked
+from expkit.core.seeding import key
+from expkit.core.user_folders import expanded
 from expkit.data.dataset import Splits
 from expkit.data.datasets.dogcat import read_names
 from expkit.data.datasets.image_folder import read_folders
-from expkit.keys import key
-from expkit.progress import tracked
-from expkit.registry import ConfigError, datasets
-from expkit.user_folders import expanded
 
 CLASSES = ["circle", "cross", "square", "star", "triangle"]
 _MOST_IMAGES = 10_000_000

@@ -7,9 +7,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from expkit.data.datasets.files import visible_folders
-from expkit.escaping import as_override
-from expkit.registry import ConfigError
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import as_override
+from expkit.data.datasets.image_files import visible_folders
 
 Role = Literal["train", "val", "test"]
 

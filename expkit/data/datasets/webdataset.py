@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
+from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.data.datasets.files import EXTENSIONS, existing_folder
+from expkit.data.datasets.image_files import EXTENSIONS, existing_folder
 from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.datasets.split_names import Role, role_of
 from expkit.data.decode import BadImage
-from expkit.registry import ConfigError, datasets
-from expkit.wording import counted
 
 _LONGEST_LABEL = 200  # characters of a .cls file
 _ALL = "*.tar"

@@ -1,12 +1,12 @@
 """Watching a run: pictures, tables and curves beside the scores, at intervals, and without any effect on the run."""
 
 from expkit.training.watch.base import Scene, Watcher
+from expkit.training.watch.dispatcher import Watch, build_watch
 from expkit.training.watch.embeddings import Embeddings
 from expkit.training.watch.images import Inputs, Predictions
-from expkit.training.watch.model import ModelGraph, Summary
-from expkit.training.watch.scores import Calibration, Confusion, PerClass, PrecisionRecall
-from expkit.training.watch.watch import Watch, build_watch
-from expkit.training.watch.weights import GradientNorm, Gradients, Kernels, Weights
+from expkit.training.watch.model_summary import ModelGraph, Summary
+from expkit.training.watch.score_plots import Calibration, Confusion, PerClass, PrecisionRecall
+from expkit.training.watch.weight_histograms import GradientNorm, Gradients, Kernels, Weights
 
 __all__ = [
     "Calibration",

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from expkit.config.registry import watchers
+from expkit.core.errors import ConfigError
 from expkit.loggers import Point
-from expkit.loggers.exhibits import Exhibit
-from expkit.registry import ConfigError, watchers
+from expkit.loggers.figures import Exhibit
 
 Moment = Literal["start", "inputs", "update", "evaluation"]
 Kept = TypeVar("Kept")

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expkit.loggers.exhibits import Embedding
-from expkit.registry import ConfigError, watchers
+from expkit.config.registry import watchers
+from expkit.core.errors import ConfigError
+from expkit.loggers.figures import Embedding
 from expkit.training.watch.base import Judged, Shown, Spread, Watcher, Where
 
 _SPRITE = 32  # pixels, side of the small image of a sample

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expkit.drawing.tiles import RIGHT, WRONG, Tile, draw_grid
-from expkit.loggers.exhibits import Picture
-from expkit.registry import ConfigError, watchers
+from expkit.config.registry import watchers
+from expkit.core.errors import ConfigError
+from expkit.core.plots.image_grid import RIGHT, WRONG, Tile, draw_grid
+from expkit.loggers.figures import Picture
 from expkit.training.watch.base import Judged, Shown, Spread, Watcher, Where
 
 _COLUMNS = 6

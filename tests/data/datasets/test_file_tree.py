@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
-from expkit.data.datasets.files import image_paths
-from expkit.registry import ConfigError
-from expkit.trained.images import collect_images
+from expkit.data.datasets.image_files import image_paths
+from expkit.inference.inputs import collect_images
 
 Write = Callable[..., Path]
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 import expkit
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.data.decode import decode_file
-from expkit.registry import ConfigError, datasets
 from tests.remedies.followed import checked, follow
 
 library = pytest.importorskip("datasets")

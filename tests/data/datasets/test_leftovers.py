@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.data.datasets.leftovers import is_leftover
 from expkit.doctor.duplicates import find_groups
-from expkit.doctor.lists import write_lists
+from expkit.doctor.exclude_lists import write_lists
 from expkit.doctor.scan import Collection, scan
-from expkit.registry import ConfigError
-from expkit.trained import collect_images
+from expkit.inference import collect_images
 from tests.forks import Forks
 
 FOLDERS = ["__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trash-1000",
@@ -145,13 +145,11 @@ def test_the_doctor_s_last_line_works(tmp_path: Path, image_files: Callable[...,
     Image.new("RGB", (30_000, 1)).save(root / "dog/thin.png")
     strew(root)
     words = ["dataset=image_folder", f"dataset.root={root}", "model.width=4", "transforms=tutorial", "epochs=1"]
-    done = commands.run(tmp_path, *words, module="expkit.doctor")
+    done = commands.run(tmp_path, *words, module="expkit.cli.doctor")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("then ")]
     assert "leftovers of other programs" in done.stdout
     assert "problem  images: 1 image too thin for the transforms: dog/thin.png" in done.stdout
-    again = commands.run(
-        tmp_path, *line.split("expkit.run ")[1].split(), "logger=none", "transforms.image_size=32", module="expkit.run"
-    )
+    again = commands.run(tmp_path, *line.split("expkit.run ")[1].split(), "logger=none", "transforms.image_size=32")
     assert again.returncode == 0, again.stderr
 
 

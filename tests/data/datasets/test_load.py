@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
-from expkit.registry import ConfigError
-from tests.trained.runs import coco_files
+from tests.inference.runs import coco_files
 
 FAKE: dict[str, Any] = {"name": "fake", "images": 60, "image_size": 8, "num_classes": 3}
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> No
 
 
 def test_a_run_trains_on_a_fold(small_config: Callable[..., Any]) -> None:
-    from expkit.assembly import assemble
+    from expkit.runs.build import assemble
 
     job = assemble(small_config("dataset.fold=4", "dataset.label_noise=0.1"))
     assert any(note.startswith("held out fold 4 of 5, 8 of 40") for note in job.notes)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from expkit.core.errors import ConfigError
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.data.datasets.split_names import role_of
-from expkit.registry import ConfigError
-from tests.trained.runs import coco_files
+from tests.inference.runs import coco_files
 
 Write = Callable[..., Path]
 
@@ -188,8 +188,8 @@ def test_shards(tmp_path: Path, files: tuple[str, ...], train: int, val: int) ->
 
 
 def test_classes_of_a_plugin_that_are_splits_are_refused(image_files: Write) -> None:
-    from expkit.data.datasets.files import ImageFiles
-    from expkit.registry import datasets
+    from expkit.config.registry import datasets
+    from expkit.data.datasets.image_files import ImageFiles
 
     root = folders(image_files, "train", "test")
 

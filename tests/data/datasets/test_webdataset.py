@@ -8,10 +8,11 @@ import pytest
 from torch import Tensor
 
 import expkit
+from expkit.config.registry import datasets
+from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.data.datasets.webdataset import Unread, read_index
 from expkit.data.decode import decode_file
-from expkit.registry import ConfigError, datasets
 
 
 def shard(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:

@@ -1,0 +1,263 @@
+"""Which checkpoints a run writes and keeps: the last ones, and the best by a monitored score."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expkit.checkpoints.writer import CheckpointNotWritten, Snapshot, remove_checkpoint
+from expkit.config.registry import checkpoints
+from expkit.core.errors import ConfigError
+from expkit.core.files import sweep, sync_folder
+from expkit.core.manifest import finished_checkpoints, manifest_path
+
+_OURS = "epoch_*_step_*"  # files of other names are not ours to remove
+
+
+@checkpoints.register("last_and_best")
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """Keep the last checkpoints and the best ones by a validation score.
+
+    monitor: the score's name, null for the task's own (accuracy, or map for multilabel). higher_is_better: null for
+    what is known of that score; of one that only a watcher measures it has to be said. every: epochs between
+    checkpoints; every_steps: steps between further ones within an epoch, null for none. keep_last, keep_best: how many
+    of each. background: write in a thread while training goes on. resume: a run folder to go on in, a checkpoint file
+    to go on from in a new folder, or "auto": go on with the last run of this very config in output_dir, if there is
+    one. force: go on although the config differs in what changes the result. init_from: a checkpoint, run folder, or
+    file of weights (.safetensors, .pt, .pth) to begin with; a head for other classes is left out.
+    """
+
+    monitor: str | None = None
+    every: int = 1
+    every_steps: int | None = None
+    keep_last: int = 1
+    keep_best: int = 1
+    background: bool = True
+    resume: str | None = None
+    force: bool = False
+    init_from: str | None = None
+    higher_is_better: bool | None = None
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.every < 1:
+            faults.append(f"checkpoint.every: takes a whole number of epochs from 1 up, got {self.every}")
+        if self.every_steps is not None and self.every_steps < 1:
+            faults.append(f"checkpoint.every_steps: takes a number of steps from 1 up or null, got {self.every_steps}")
+        for name, least in (("keep_last", 1), ("keep_best", 0)):
+            if (value := getattr(self, name)) < least:
+                faults.append(f"checkpoint.{name}: takes a whole number from {least} up, got {value}")
+        if self.resume and self.init_from:
+            faults.append("checkpoint.resume: goes on with a run, init_from starts a new one; give one of them")
+        if faults:
+            raise ConfigError(*faults)
+
+
+@checkpoints.register("none")
+def none() -> None:
+    """Write no checkpoint."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One finished checkpoint: which write of the run it was, its score, and the best score up to then."""
+
+    path: Path
+    number: int
+    score: float | None
+    best_score: float | None
+
+
+class Checkpoints:
+    """The checkpoints of one run folder: `save` writes one and prunes all but the last and the best.
+
+    monitor: name of the score that says which is best; higher_is_better: its direction. keep_last, keep_best: how many
+    stay. background: `save` copies the state and returns, a thread writes it; then `close` must be called.
+    What a folder holds already is found again, and what a killed writer left is swept: hold the folder's lock.
+    """
+
+    def __init__(
+        self, folder: Path, monitor: str, higher_is_better: bool, every: int = 1,
+        keep_last: int = 1, keep_best: int = 1, background: bool = False, every_steps: int | None = None,
+    ) -> None:  # fmt: skip
+        self.folder, self.monitor, self.every, self.every_steps = folder, monitor, every, every_steps
+        self.sign = 1.0 if higher_is_better else -1.0
+        self.keep_last, self.keep_best = keep_last, keep_best
+        self.snapshot = Snapshot()
+        self.thread = ThreadPoolExecutor(1, "checkpoint") if background else None
+        self.writing: Future[None] | None = None
+        self.written: Callable[[Path], None] = lambda path: None  # is told of each that is whole, in its thread
+        sweep(folder)
+        self._sweep_unfinished()
+        self.kept = self._found()  # in the order of their writing
+        self.number = max((one.number for one in self.kept), default=0)
+        self.best_score: float | None = None
+        for one in self.kept:
+            self.best_score = self._better(one.best_score, self._better(one.score, self.best_score))
+
+    def due_after(self, epochs: int, is_last: bool) -> bool:
+        """Say whether a checkpoint is written after so many epochs."""
+        return is_last or epochs % self.every == 0
+
+    def due_at(self, step: int) -> bool:
+        """Say whether a checkpoint is written after this step, in the midst of an epoch."""
+        return self.every_steps is not None and step % self.every_steps == 0
+
+    @property
+    def last(self) -> Path | None:
+        """The newest finished checkpoint."""
+        return self.kept[-1].path if self.kept else None
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint with the best score; of equal ones the oldest."""
+        ranked = self._ranked()
+        return ranked[0].path if ranked and self.keep_best else None
+
+    def go_on(self, facts: Mapping[str, Any]) -> None:
+        """Take up where the checkpoint with these facts left off, whichever folder it is in.
+
+        What was written here after it was damaged or belongs to a future that will be another: it counts no longer,
+        and its files go once the next checkpoint is written.
+        """
+        self.kept = [one for one in self.kept if one.number <= facts.get("number", 0)]
+        self.best_score = self._best_score(facts)
+
+    def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
+        """Write a checkpoint of the state as it is now; returns whether it is the best so far.
+
+        Raises CheckpointNotWritten, in the background at the next `save`, `wait` or `close`; WeightsNotFinite at once.
+        """
+        self.wait()
+        score = self._score(scores)
+        best_score = self._better(score, self.best_score)
+        self.snapshot.take(state)
+        self.number += 1
+        one = Kept(self._free_path(facts), self.number, score, best_score)
+        told = {"number": one.number, "scores": scores, "monitor": self.monitor, "best_score": best_score}
+        told = copy.deepcopy({**facts, **told})  # the caller may change them while the thread writes
+        is_best = score is not None and best_score != self.best_score
+        if self.thread:
+            self.writing = self.thread.submit(self._write, one, told)
+        else:
+            self._write(one, told)
+        return is_best
+
+    def wait(self) -> None:
+        """Wait until the thread has written. Raises what it met, once."""
+        if writing := self.writing:
+            wait([writing])  # Ctrl+C in here leaves it to `close`
+            self.writing = None
+            writing.result()
+
+    def close(self) -> None:
+        """Wait for the thread and end it. Raises what it met."""
+        try:
+            self.wait()
+        finally:
+            if self.thread:
+                self.thread.shutdown()
+
+    def _write(self, one: Kept, facts: Mapping[str, Any]) -> None:
+        try:
+            if not self.folder.exists():
+                self.folder.mkdir()
+                sync_folder(self.folder.parent)
+        except OSError as error:
+            raise CheckpointNotWritten(f"{self.folder}: cannot be made: {error.strerror}") from error
+        self.snapshot.write(one.path, facts)
+        self.written(one.path)
+        self.kept = [*self.kept, one]
+        self.best_score = one.best_score
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove all but the last and the best; the newest is on the disk by now, so there is no time with none."""
+        staying = {*self.kept[-self.keep_last :], *self._ranked()[: self.keep_best]}
+        self.kept = [one for one in self.kept if one in staying]
+        paths = {one.path for one in staying}
+        for path in self.folder.glob(_OURS):
+            if path.with_suffix(".safetensors") not in paths:
+                remove_checkpoint(path.with_suffix(".safetensors"))
+
+    def _ranked(self) -> list[Kept]:
+        """Return those with a score, best first, and of equal ones the oldest first."""
+        scored = [(-self.sign * one.score, one.number, one) for one in self.kept if one.score is not None]
+        return [one for *_, one in sorted(scored, key=lambda entry: entry[:2])]
+
+    def _better(self, score: float | None, other: float | None) -> float | None:
+        """Return the better of two scores, `other` when they are equal; None is no score."""
+        if score is None or other is None:
+            return other if score is None else score
+        return score if self.sign * score > self.sign * other else other
+
+    def _free_path(self, facts: Mapping[str, Any]) -> Path:
+        """Return a path where no checkpoint is: one of an abandoned future may have this epoch and step."""
+        stem = f"epoch_{facts['epoch']:04d}_step_{facts['step']:08d}"
+        path, count = self.folder / f"{stem}.safetensors", 1
+        while manifest_path(path).exists():
+            count += 1
+            path = self.folder / f"{stem}_{count}.safetensors"
+        return path
+
+    def _sweep_unfinished(self) -> None:
+        for path in self.folder.glob(f"{_OURS}.safetensors"):
+            if not manifest_path(path).exists():
+                path.unlink()
+
+    def _found(self) -> list[Kept]:
+        """Return what the manifests in the folder tell, oldest first."""
+        found = []
+        for path, facts in finished_checkpoints(self.folder)[0].items():
+            score = self._score(facts.get("scores", {}))
+            found.append(Kept(path, facts.get("number", 0), score, self._best_score(facts)))
+        return found
+
+    def _score(self, scores: Mapping[str, float]) -> float | None:
+        score = scores.get(self.monitor)
+        return score if score is not None and math.isfinite(score) else None
+
+    def _best_score(self, facts: Mapping[str, Any]) -> float | None:
+        """Return the best score that a manifest tells of; a run that watches another score begins anew."""
+        return facts.get("best_score") if facts.get("monitor") == self.monitor else None
+
+
+def find_checkpoint(place: Path, option: str) -> Path:
+    """Return a checkpoint file: `place` itself, or the last one of a run folder. Raises ConfigError naming `option`."""
+    if place.is_file():
+        return place
+    for folder in (place, place / "checkpoints"):
+        finished, _ = finished_checkpoints(folder)
+        if finished:
+            return [*finished][-1]
+    problem = "holds no finished checkpoint" if place.is_dir() else "there is no such file or folder"
+    raise ConfigError(f"{option}: {place}: {problem}; give a .safetensors file or a run folder")
+
+
+def find_weights(place: Path) -> Path:
+    """Return a file of weights: `place` itself, or the last checkpoint of a run folder. Raises ConfigError."""
+    return find_checkpoint(place, "checkpoint.init_from")
+
+
+class FollowedCheckpoints(Checkpoints):
+    """Knows when rank 0 writes, and does nothing then."""
+
+    def __init__(self, folder: Path, monitor: str, every: int, every_steps: int | None) -> None:
+        self.folder, self.monitor, self.every, self.every_steps = folder, monitor, every, every_steps
+        self.kept, self.best_score = [], None
+
+    def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
+        return False
+
+    def go_on(self, facts: Mapping[str, Any]) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""The commands: one table (`main`), one small file each."""

@@ -1,0 +1,82 @@
+"""python -m expkit compare RUN RUN ... | outputs: what differs in the configs against what came out."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from expkit.core.disk import writing
+from expkit.core.errors import ConfigError
+from expkit.core.process import mistakes_told
+from expkit.core.terminal import Console
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
+from expkit.records.compare.filter import filtered, meanings, ordered
+from expkit.records.compare.output import page_of, print_comparison, write_csv
+from expkit.records.compare.table import among, compare, find_runs
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
+    given = _parser().parse_intermixed_args(arguments)
+    with mistakes_told():
+        _compare(given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m expkit compare", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=expanded, help="run folders, or folders that hold some")
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="e.g. best/loss, last/loss, optimizer.lr; without it the best run first"
+    )
+    parser.add_argument("--reverse", action="store_true", help="the greatest first")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="e.g. 'best/accuracy>0.9', model.name=resnet18",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
+    parser.add_argument("--html", metavar="FILE", type=expanded, help="where the page goes (default: beside the runs)")
+    return parser
+
+
+def _compare(given: argparse.Namespace) -> None:
+    folders, empty = find_runs(given.runs)
+    if not folders:
+        where = ", ".join(map(str, empty))
+        raise ConfigError(f"{where}: there is no run in it; give run folders, or a folder that holds some (outputs)")
+    comparison = compare(folders)
+    notes = meanings(comparison, given.filter, given.sort)
+    comparison = among(filtered(comparison, given.filter))
+    if not comparison.rows:
+        raise ConfigError(f"--filter: none of {counted(len(folders), 'run')} meets {' and '.join(given.filter)}")
+    comparison.rows = ordered(comparison, given.sort, given.reverse)
+    for note in notes:  # beside the table, which may be read by a program
+        print(note, file=sys.stderr)
+    if given.csv == "-":
+        write_csv(sys.stdout, comparison)
+        return
+    console = Console()
+    if not console.is_terminal:  # a pipe or file has no edge
+        console.width = 10_000
+    print_comparison(console, comparison)
+    parent = Path(os.path.commonpath([folder.parent.absolute() for folder in folders]))
+    page = given.html or Path(os.path.relpath(parent / "compare.html"))
+    try:
+        with writing(page):
+            page.write_text(page_of(comparison, page.parent), encoding="utf-8", errors="replace")
+        if given.csv:
+            with (
+                writing(given.csv),
+                open(given.csv, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+            ):
+                write_csv(file, comparison)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}; give another place") from error
+    for empty_path in empty:
+        console.print(f"no run in {empty_path}", soft_wrap=True, style="yellow")
+    written = [str(page)] + [given.csv] * bool(given.csv)
+    console.print(f"see     {', '.join(written)}", soft_wrap=True, markup=False)

@@ -1,0 +1,79 @@
+"""python -m expkit find-lr: trains a config for some steps with a growing learning rate, and suggests one."""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expkit.core.disk import writing
+from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.user_folders import expanded
+
+Config = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 a rate was found, 1 none was, 2 a user's mistake, 130 Ctrl+C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit find-lr", description=__doc__, allow_abbrev=False,
+        epilog="Everything else is an override as of python -m expkit.run, e.g. model=resnet18 optimizer=sgd.",
+    )  # fmt: skip
+    parser.add_argument("--lowest", type=float, default=1e-6, metavar="LR", help="the first rate (1e-6)")
+    parser.add_argument("--highest", type=float, default=10.0, metavar="LR", help="the last rate (10)")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="steps in all (100)")
+    parser.add_argument("--out", type=expanded, metavar="FILE.png", help="the picture; else in outputs/find_lr")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="words of your own")
+    own, overrides = parser.parse_known_args(arguments)
+    found: list[bool] = []
+    with mistakes_told():
+        refuse_torchrun()
+        from expkit.config.launch import flags_of_place, launch
+        from expkit.config.plugins import load_plugins
+
+        load_plugins(own.plugin)
+        flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
+
+        def job(config: Config, changed: list[str]) -> None:
+            with mistakes_told():  # before Hydra would report them as a crash
+                found.append(_find(config, [*flags, *changed], own))
+
+        launch(overrides, _check, job)
+    sys.exit(0 if all(found) else 1)
+
+
+def _check(config: Config) -> None:
+    with importing():
+        from expkit.runs.build import check
+
+    check(config)
+
+
+def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bool:
+    from expkit.core.plots.log_curve import Curve, draw_curve
+    from expkit.runs.lr_finder import sweep_rates
+    from expkit.runs.resume import run_name
+
+    sweep = sweep_rates(config, own.lowest, own.highest, own.steps)
+    rate, lowest = sweep.suggestion, sweep.rates[sweep.lowest]
+    marks = {"lowest loss": lowest} | ({"suggestion": rate} if rate is not None else {})
+    title = f"{run_name(config)}, {config['optimizer']['name']}: {len(sweep.rates)} steps of growing rate"
+    high = 2 * sweep.smooth[0] - min(sweep.smooth)  # as much room above the first loss as the fall takes below it
+    picture = draw_curve(Curve(sweep.rates, sweep.smooth, sweep.losses, marks), title, "optimizer.lr", "loss", high)
+    name = f"{run_name(config)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
+    path: Path = own.out or expanded(config["output_dir"]) / "find_lr" / name
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    ending = "the loss went up" if sweep.went_up else "it never went up: try a higher --highest"
+    print(f"tried       {sweep.rates[0]:.1e} to {sweep.rates[-1]:.1e} in {len(sweep.rates)} steps; {ending}")
+    print(f"lowest loss {min(sweep.smooth):.4f} at {lowest:.1e}, after {sweep.smooth[0]:.4f} at first")
+    print(f"picture     {path}")
+    if rate is None:
+        print("suggestion  none: the loss did not fall; look at the data, or raise --steps")
+        return False
+    kept = [word for word in changed if not word.startswith("optimizer.lr=")]
+    print(f"suggestion  {shlex.join(['python', '-m', 'expkit.run', *kept, f'optimizer.lr={rate:.2g}'])}")
+    return True

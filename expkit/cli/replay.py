@@ -1,0 +1,71 @@
+"""python -m expkit replay RUN logger=visdom: shows a finished run's points and exhibits to any backend."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from expkit.core.errors import ConfigError
+from expkit.core.process import mistakes_told, refuse_torchrun
+from expkit.core.user_folders import expanded
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 all sent, 1 a backend failed, 2 a user's mistake, 130 Ctrl+C."""
+    parser = argparse.ArgumentParser(prog="python -m expkit replay", description=__doc__)
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
+    given = parser.parse_intermixed_args(arguments)
+    with mistakes_told():
+        refuse_torchrun()
+        from expkit.config.plugins import load_plugins
+
+        load_plugins(given.plugin)
+        failures = replay(expanded(given.run), given.overrides)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if not failures:
+        print(f"{given.run}: all that was logged is sent")
+    sys.exit(1 if failures else 0)
+
+
+def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
+    """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
+    from expkit.config.launch import compose_one, plain
+    from expkit.config.yaml_safety import load_vetted
+    from expkit.core.progress import tracked
+    from expkit.loggers import RunFacts
+    from expkit.loggers.figure_store import read_exhibits
+    from expkit.loggers.jsonl import read_points
+    from expkit.runs.build import check, open_loggers
+
+    if not (folder / "metrics.jsonl").is_file():
+        raise ConfigError(f"run: there is no run in '{folder}': it has no metrics.jsonl; give a run folder")
+    for override in overrides:
+        if not override.startswith(("logger=", "logger.", "+logger.")):
+            raise ConfigError(f"{override.partition('=')[0]}: a replay takes overrides of logger only")
+    config = plain(compose_one(list(overrides)))
+    check(config)
+    if not config["logger"]:
+        raise ConfigError("logger: names no backend to fill; choose one, e.g. logger=visdom")
+    record = folder / "config.yaml"
+    kept = load_vetted(record) if record.is_file() else {}
+    facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})
+    failures = []
+    for logger in open_loggers(config, folder.resolve()):
+        try:
+            logger.start(facts)
+            for point, _ in tracked(read_points(folder / "metrics.jsonl"), f"{logger.title}: points", None):
+                logger.point(point)
+            for exhibit, _ in tracked(read_exhibits(folder), f"{logger.title}: exhibits", None):
+                logger.show(exhibit)
+            logger.flush()
+            logger.close({"replayed": str(folder)})
+        except Exception as error:  # whatever a backend raises, the next one is filled all the same
+            remedy = f"; {logger.remedy}" if logger.remedy else ""
+            failures.append(f"{logger.title}: {type(error).__name__}: {error}{remedy}")
+            with suppress(Exception):  # what it has taken so far is kept
+                logger.close({"replayed": str(folder)})
+    return failures

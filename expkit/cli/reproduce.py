@@ -1,0 +1,280 @@
+"""python -m expkit reproduce: runs a shared record again, and says what differs here and in the result."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expkit.config.yaml_safety import parse_value
+from expkit.core.errors import ConfigError, nearest
+from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
+
+Config = dict[str, Any]
+
+USAGE = """\
+python -m expkit reproduce RECORD [--verify] [--steps N] [--allow KIND ...] [--dry] [--plugin FILE.py] [KEY=VALUE ...]
+python -m expkit reproduce RECORD --check
+python -m expkit reproduce RECORD --export FILE.zip|FILE.yaml
+
+RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, runs the config again, leaves a record.
+
+--verify     compares each point that the record logged (every log_every steps, and each epoch): identical, equal to
+             1e-6, or differs from step N
+--steps N    runs only the first N steps of it
+--allow      code, packages, hardware, data, edited or all: run though this differs from the record
+--dry        says what differs here, and runs nothing
+--check      names every file of the record that was edited
+--export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations);
+             says which files are in it; passwords and tokens in source code are filtered by pattern: read it first
+KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER; device=cpu, device.count=2
+
+Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
+"""
+
+# What a user may set without it being another run. device.* shows among the differences.
+_FREE = (
+    "name", "output_dir", "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.val_annotations",
+    "dataset.exclude", "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout",
+    "dataset.cache", "dataset.cache_dir", "device", "device.name", "device.index", "device.count", "device.indices",
+    "checkpoint.resume", "checkpoint.init_from",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with mistakes_told():
+        refuse_torchrun()
+        _run(_parse(given), shlex.join(["python", "-m", "expkit", "reproduce", *given]))
+
+
+def _parse(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=USAGE)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--plugin", action="append", default=[])
+    parser.add_argument("--export", metavar="FILE")
+    for flag in ("--verify", "--dry", "--check"):
+        parser.add_argument(flag, action="store_true")
+    try:
+        asked = parser.parse_intermixed_args(given)
+    except SystemExit as error:  # it has said why
+        raise SystemExit(2) from error
+    if asked.help or not asked.words:
+        print(USAGE, end="")
+        sys.exit(0 if asked.help else 2)
+    if asked.steps is not None and asked.steps < 1:
+        raise ConfigError(f"--steps: takes a whole number from 1 up, got {asked.steps}")
+    return asked
+
+
+def _run(asked: argparse.Namespace, command: str) -> None:
+    from expkit.config.plugins import load_plugins
+
+    place = expanded(asked.words[0])
+    if asked.check:
+        sys.exit(_check(place))
+    if asked.export:
+        target = expanded(asked.export)
+        from expkit.records import export, export_summary, left_out_sources
+
+        print(export_summary(target, *export(place, target), left_out_sources(place)))
+        return
+    load_plugins(asked.plugin)
+    _reproduce(place, asked, command)
+
+
+def _check(place: Path) -> int:
+    from expkit.records import check_record
+
+    faults, notes = check_record(place)
+    for sentence in [*faults, *(f"note: {note}" for note in notes)]:
+        print(sentence)
+    changed = counted(len(faults), "file is", "files are")
+    print(f"{place}: {f'{changed} not as the run wrote them' if faults else 'as its run wrote it'}")
+    return 1 if faults else 0
+
+
+def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
+    with importing():
+        from expkit.records import read_record
+        from expkit.records.compatibility import missing_plugins
+        from expkit.runs import build
+        from expkit.runs.train import train
+
+    allowed = _allowed(asked.allow)
+    record = read_record(place)
+    config = prepared_config(record, asked.words[1:])
+    try:
+        build.check(config)
+    except ConfigError as error:
+        raise ConfigError(*error.faults, *missing_plugins(record)) from error
+    _compare_places(place, record, config, allowed)
+    if asked.dry:
+        return
+    last_step = _last_step(record.points, asked.steps)
+    folder = train(config, asked.words[1:], command, last_step)
+    if asked.verify:
+        sys.exit(_verify(record, read_record(folder), last_step))
+
+
+def prepared_config(record: Any, words: Sequence[str]) -> Config:
+    """Return a record's config for this machine: its paths found, the threads of the record, no loggers.
+
+    record: a Shared; words: KEY=VALUE of the user. Raises ConfigError for a path that is not known here.
+    """
+    import copy
+
+    from expkit.config.confined import confined
+    from expkit.records import data_locations
+
+    config: Config = copy.deepcopy(record.config)
+    faults = [f"config: {record.place} has no mapping '{name}'" for name in ("dataset", "device", "checkpoint")
+              if not isinstance(config.get(name), dict)]  # fmt: skip
+    if faults:
+        raise ConfigError(*faults)
+    # Where a stranger's run wrote is no place to write to here.
+    config |= {"logger": {}, "output_dir": "outputs"}
+    if config["checkpoint"].get("resume"):  # it would write into that run's folder
+        config["checkpoint"]["resume"] = None
+    known = data_locations.recall(record.data)
+    for key in data_locations.missing(config):
+        if key in known and Path(known[key]).exists():
+            _set(config, key, known[key])
+    config["dataset"], notes = confined(config["dataset"], [word.split("=")[0].split(".")[-1] for word in words])
+    print(*notes, sep="\n", end="\n" * bool(notes))
+    config["device"] |= {"trust_network": False} if "trust_network" in config["device"] else {}
+    for word in words:
+        _override(config, word)
+    config["device"] = _device(config["device"], words)
+    if lost := data_locations.missing(config):
+        raise ConfigError(*(f"{key}: lay outside the folders of who ran it; give {key}=PATH" for key in lost))
+    if threads := record.environment.get("threads"):
+        config["device"]["threads"] = threads
+    return config
+
+
+def _override(config: Config, word: str) -> None:
+    key, equals, text = word.partition("=")
+    key = "device.name" if key == "device" else key
+    if not equals or key not in _FREE:
+        hint = nearest(key, _FREE)
+        raise ConfigError(
+            f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(_FREE)}{hint}"
+        )
+    is_number = key.endswith(("num_workers", "prefetch", "timeout", "index", "count", "indices"))
+    _set(config, key, parse_value(text, key) if is_number else text)
+
+
+def _set(config: Config, key: str, value: Any) -> None:
+    node = config
+    *groups, name = key.split(".")
+    for group in groups:
+        node = node[group]
+    node[name] = None if value == "null" else value
+
+
+def _device(node: Config, words: Sequence[str]) -> Config:
+    """Return a device's node without what only the device of the record has. Raises ConfigError for several machines.
+
+    Of what was typed nothing is left out: the check names what does not fit.
+    """
+    typed = {word.partition("=")[0].removeprefix("device.") for word in words if word.startswith("device")}
+    if node.get("name") == "multi_node" and node.get("nodes") != 1:
+        raise ConfigError(
+            "device.name: the run was one of several machines, and reproduce uses this one;"
+            " add device=multi_gpu, multi_cpu, gpu or cpu, and --allow hardware"
+        )
+    if not typed & {"device", "name"} or not isinstance(node.get("name"), str):
+        return node
+    return {key: value for key, value in node.items() if key in {"name", *typed} or _fits(node["name"], key, value)}
+
+
+def _fits(device: str, key: str, value: Any) -> bool:
+    from expkit.config.registry import devices
+    from expkit.config.signature import Misfit, fit
+
+    options = devices.options(device)
+    if key not in options:
+        return False
+    try:
+        fit(options[key].annotation, value)
+    except Misfit:
+        return False
+    return True
+
+
+def _allowed(words: Sequence[str]) -> set[str]:
+    from expkit.records.compatibility import KINDS
+
+    known = (*KINDS, "edited")
+    allowed = {word for some in words for word in some.split(",")}
+    if wrong := sorted(allowed - {*known, "all"}):
+        raise ConfigError(f"--allow: takes {', '.join(known)} or all, got '{wrong[0]}'{nearest(wrong[0], known)}")
+    return {*known} if "all" in allowed else allowed
+
+
+def _compare_places(place: Path, record: Any, config: Config, allowed: set[str]) -> None:
+    """Show what differs here. Raises ConfigError where it breaks the promise and was not allowed."""
+    from expkit.data.datasets import load
+    from expkit.records import check_record
+    from expkit.records.compatibility import Apart, apart, apart_data
+    from expkit.records.environment import data_facts, environment_facts
+
+    found = apart(record, environment_facts(config), config["device"])
+    found += apart_data(record, *data_facts(load(config["dataset"])))
+    edited, _ = check_record(place)
+    _show(found)
+    by_kind: dict[str, list[Apart]] = {}
+    for one in found:
+        if one.breaks:
+            by_kind.setdefault(one.kind, []).append(one)
+    refused = [
+        f"{kind}: {some[0].what} differs ({some[0].theirs} there, {some[0].here} here)"
+        + (f" and {len(some) - 1} more" if len(some) > 1 else "")
+        + f", so the result may differ; --allow {kind} runs it all the same"
+        for kind, some in by_kind.items() if kind not in allowed
+    ]  # fmt: skip
+    by_hand = place.suffix in (".yaml", ".yml") and any("has no digest" in fault for fault in edited)
+    if edited and not by_hand and "edited" not in allowed:
+        refused += [f"edited: {fault}; --allow edited runs it all the same" for fault in edited]
+    if refused:
+        raise ConfigError(*refused)
+
+
+def _show(found: Sequence[Any]) -> None:
+    from rich.table import Table
+
+    from expkit.core.terminal import Console
+
+    console = Console(highlight=False)
+    if not found:
+        console.print("nothing differs here: code, packages, hardware and data are those of the record")
+        return
+    table = Table("what", "in the record", "here", "may change the result", title="differs here")
+    for one in found:
+        table.add_row(f"{one.kind}: {one.what}", one.theirs, one.here, "yes" if one.breaks else "no")
+    console.print(table)
+
+
+def _last_step(points: Sequence[Mapping[str, Any]], steps: int | None) -> int | None:
+    """Return where to end: at the record's first point from `steps` on, so that there is something to compare."""
+    if steps is None:
+        return None
+    return min((point["step"] for point in points if point["step"] >= steps), default=steps)
+
+
+def _verify(record: Any, ours: Any, last_step: int | None) -> int:
+    from expkit.records.replication import compare, with_weights
+
+    verdict = compare(record.points, ours.points, last_step)
+    if last_step is None:
+        verdict = with_weights(verdict, record.result, ours.result)
+    print(f"{record.name}: {verdict.text}")
+    return 0 if verdict.holds else 1

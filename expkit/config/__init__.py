@@ -1,0 +1,1 @@
+"""From a command line to checked, plain configs: registry, YAML, Hydra, the plan of jobs, completion."""

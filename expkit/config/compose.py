@@ -1,0 +1,300 @@
+"""One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.config.config_safety import guard_job
+from expkit.config.hydra_loader import Config, conf_folder, guarded, nearest_setting, to_plain, top_keys
+from expkit.config.registry import GROUPS, meant
+from expkit.config.resumed_config import config_of_resumed
+from expkit.config.texts import as_meant, may_be_text, takes_text
+from expkit.config.torch_names import instead, instead_of_option
+from expkit.core.errors import ConfigError, nearest
+from expkit.core.escaping import as_override, quoted
+from expkit.core.user_folders import expanded
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command line says its config lies; the package's conf/config.yaml where it says nothing."""
+
+    config_name: str | None = None
+    config_dir: str | None = None
+    config_path: str | None = None
+
+    def folder(self) -> Path:
+        """Return the folder of the primary config. Raises ConfigError where a named folder is missing."""
+        for option, folder in (("--config-dir", self.config_dir), ("--config-path", self.config_path)):
+            if folder is not None and not expanded(folder).is_dir():
+                raise ConfigError(f"{option}: there is no folder '{folder}'")
+        return expanded(self.config_path).resolve() if self.config_path else conf_folder()
+
+
+def compose_one(overrides: list[str], config_name: str | None = None, config_dir: str | None = None) -> DictConfig:
+    """Return one job's config, guarded, with Hydra's own node left out. Raises ConfigError."""
+    with guarded():
+        return without_hydra(compose_all(as_meant(overrides), Place(config_name, config_dir)))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return config
+
+
+def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> DictConfig:
+    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra thinks of the config.
+
+    resumes: whether the config of the run that checkpoint.resume names takes the place of the defaults.
+    """
+    try:
+        with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
+            more = _search_path(overrides, place.config_dir) if place.config_dir else []
+            name = place.config_name or "config"
+            if resumes and (base := config_of_resumed(_values(overrides))) is not None:
+                return _on_top_of(base, name, more, overrides)
+            return compose(name, [*more, *overrides], return_hydra_config=True)
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        told = in_our_words(error, lambda group: _options_of_chosen(group, overrides, place))
+        raise _with_others(Uncomposed(told), error, overrides, place) from error
+
+
+class Uncomposed(ConfigError):
+    """What is wrong with overrides; rest: the config that the others come to, None where there is none or no other."""
+
+    rest: DictConfig | None = None
+
+
+def _with_others(told: Uncomposed, error: Exception, overrides: list[str], place: Place) -> Uncomposed:
+    """Add to a fault those of the overrides beside the one that it is about."""
+    key = _culprit(error)
+    others = [word for word in overrides if not _is_about(word, key)]
+    if not key or len(others) == len(overrides) or not others:
+        return told
+    try:
+        told.rest = compose_all(others, place, resumes=False)
+        return told
+    except ConfigError as more:
+        both = Uncomposed(*dict.fromkeys([*told.faults, *more.faults]))
+        both.rest = getattr(more, "rest", None)
+        return both
+
+
+def _culprit(error: Exception) -> str:
+    """Return the key of the override that Hydra refuses, "" where it does not say which."""
+    found = re.search(r"Could not (?:override|find) '([^']+)'", str(error))
+    if not found:
+        return ""
+    return found[1].rpartition("/")[0] if "Could not find" in found[0] else found[1]
+
+
+def _is_about(word: str, key: str) -> bool:
+    """Say whether an override gives a key, or belongs to what it chooses."""
+    given = word.lstrip("+~").partition("=")[0]
+    return given == key or given.startswith(f"{key}.") or (key.startswith(f"{given}/"))
+
+
+def _values(overrides: list[str]) -> dict[str, Any]:
+    """Return key -> value of the overrides; of a key's several the last one."""
+    typed = OverridesParser.create().parse_overrides(overrides)
+    return {one.key_or_group: one.value() for one in typed if not one.is_sweep_override()}
+
+
+def _on_top_of(base: Config, name: str, more: list[str], overrides: list[str]) -> DictConfig:
+    """Return the config of a run with overrides on top: a group that is chosen anew is that of the files again."""
+    typed = OverridesParser.create().parse_overrides(overrides)
+    hydra = [*more, *(str(one.input_line) for one in typed if one.key_or_group.startswith("hydra"))]
+    groups = [one for one in typed if one.key_or_group in GROUPS or _folders(one.key_or_group)]
+    chosen = compose(name, [*hydra, *(str(one.input_line) for one in groups)], return_hydra_config=True)
+    anew = {one.key_or_group.split("/")[0] for one in groups}
+    if groups:
+        default = compose(name, hydra)
+        anew |= {str(key) for key in {*default, *chosen} if key != "hydra" and default.get(key) != chosen.get(key)}
+    with flag_override(chosen, ["struct", "readonly"], False):
+        files = {str(key): chosen.pop(key) for key in [*chosen] if key != "hydra"}
+        anew |= {"logger"} - {*base}
+        for key in dict.fromkeys([*base, *(key for key in files if key in anew)]):
+            if key not in anew or key in files:  # ~GROUP leaves one out
+                chosen[key] = files[key] if key in anew else base[key]
+        ours = [one for one in typed if not one.key_or_group.startswith("hydra")]
+        chosen.hydra.overrides.task = [one.input_line for one in ours]
+    ConfigLoaderImpl._apply_overrides_to_config([*_repeatable(ours, groups, chosen)], chosen)
+    return chosen
+
+
+def _repeatable(typed: list[Override], groups: list[Override], config: DictConfig) -> Iterator[Override]:
+    """Yield the overrides of values, so that the command which started the run can be typed again."""
+    for one in typed:
+        if one in groups or (one.is_delete() and OmegaConf.select(config, one.key_or_group) is None):
+            continue
+        yield replace(one, type=OverrideType.FORCE_ADD) if one.is_add() else one
+
+
+def _search_path(overrides: list[str], config_dir: str) -> list[str]:
+    """Return the override that has Hydra search --config-dir too, and what the person typed after it."""
+    folders = [f"file://{expanded(config_dir).resolve()}"]
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = override.value()
+        if override.key_or_group == "hydra.searchpath" and isinstance(value, list):
+            folders += value
+    return ["hydra.searchpath=[" + ",".join(map(quoted, folders)) + "]"]
+
+
+def plain(config: DictConfig) -> Config:
+    """Return a job's config as plain dicts and lists, references resolved. Raises ConfigError.
+
+    Code, and resolvers such as that of environment variables, are refused before anything is resolved.
+    """
+    guard_job(to_plain(config))
+    try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError(*(f"{key}: is needed; give it as {key}=…" for key in missing))
+        return to_plain(config, resolve=True)
+    except OmegaConfBaseException as error:
+        hint = "; where ${ is part of a text, write \\${" if "Interpolation" in type(error).__name__ else ""
+        key = getattr(error, "full_key", None) or "config"
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}{hint}") from error
+
+
+_EXTRAS = {
+    "ray": "; install expkit[ray]", "submitit_slurm": "; install expkit[slurm]",
+    "submitit_local": "; install expkit[slurm]", "joblib": "; install hydra-joblib-launcher, or use pool",
+}  # fmt: skip
+
+
+def _options_of_chosen(group: str, overrides: list[str], place: Place) -> Collection[str]:
+    """Return the options of what is chosen in a group; nothing where the other overrides cannot be composed either."""
+    others = [word for word in overrides if not word.lstrip("+~").startswith(f"{group}.")]
+    with suppress(ConfigError, HydraException, OmegaConfBaseException, KeyError, TypeError):
+        return GROUPS[group].options(compose_all(others, place, resumes=False)[group]["name"])
+    return ()
+
+
+def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = lambda group: ()) -> str:
+    """Return an error of composing in a sentence that names the override and the nearest right one.
+
+    chosen: gives the options of what is chosen in a group.
+    """
+    text = first_lines(error)
+    if "Error parsing override '" in text:
+        return _unreadable(text.split("Error parsing override '", 1)[1].split("' ")[0], text)
+    if "no viable alternative" in text or "LexerNoViable" in text:
+        found = re.search(r"AltException: (\S+) \^", text)
+        return _unreadable(found[1] if found else "", text)
+    if "Ambiguous value for argument '" in text:
+        key, _, values = text.split("argument '", 1)[1].split("'", 1)[0].partition("=")
+        whole = as_override(key, values)
+        single = f"{whole} for one text" if takes_text(key) else f"{key}=[{values}] for a list"
+        return f"{key}: {values} are several values; add -m to run each of them, or write {single}"
+    if made := re.match(r"Error merging override ([^=]+)=", text):
+        reason = str(error.__cause__ or error).splitlines()[0]
+        return f"{made[1].lstrip('+')}: {reason}; close what is open, as in ${{seed}}"
+    if made := re.match(r"Sweep parameters '([^=]+)=(.*)' requires --multirun$", text):
+        return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
+    if "Could not override '" in text:
+        key = text.split("Could not override '", 1)[1].split("'", 1)[0]
+        found = re.search(rf"use \+{re.escape(key)}=(\"?)(.*)\1$", str(error), re.M)
+        return _unknown_key(key, chosen, found[2] if found else None)
+    if "Could not find '" in text:
+        choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
+        group, _, word = choice.partition("/") if choice.partition("/")[0] in GROUPS else choice.rpartition("/")
+        choices = choices_of(group)
+        if group.startswith("hydra/") and not choices:
+            return f"{group}: '{word}' is not installed{_EXTRAS.get(word, '')}"
+        from expkit.config.listing import in_catalogue  # torch comes with it
+
+        hint = instead(group, word) or in_catalogue(group, word, choices) or nearest(word, choices)
+        hint = hint or f"; there is {', '.join(choices)}"
+        return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
+    return text
+
+
+def _unreadable(word: str, text: str) -> str:
+    """Return what is wrong with a word of the command line that is no override."""
+    if re.match(r"[\w./]+$", word):
+        return f"command line: '{word}' stands alone; an override is KEY=VALUE: {word}=…"
+    if made := re.match(r"([\w./]+):([\w./]+)$", word):
+        return f"command line: '{word}' is no override; did you mean '{made[1]}={made[2]}'?"
+    key, _, value = word.partition("=")
+    as_text = f"; as a text, write {as_override(key, value)}" if value and may_be_text(key) else ""
+    return f"command line: {text}; close what is open, and put an override with brackets or spaces in quotes{as_text}"
+
+
+def _unknown_key(key: str, chosen: Callable[[str], Collection[str]], value: str | None = None) -> str:
+    group, _, option = key.partition(".")
+    if group == "hydra" and option:
+        return f"{key}: Hydra has no such setting{nearest_setting(key)}"
+    if not option or not (group in GROUPS or _folders(group)):
+        hint = nearest_key(key, value) or "; python -m expkit.run --cfg job shows all keys"
+        return f"{key}: the config has no such key{hint}"
+    told = instead_of_option(key, value)
+    if told and option not in _options_of(group):
+        return f"{key}: the chosen conf/{group} lists no such option{told}"
+    if option in chosen(group):
+        return f"{key}: the chosen conf/{group} lists no such option; +{key}=… adds it"
+    if having := _choices_having(group, option):
+        choices = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
+        return f"{key}: the chosen conf/{group} lists no such option; in {choices} there is one"
+    known = _options_of(group)
+    if option in known:
+        takers = [name for name in GROUPS[group].names() if option in GROUPS[group].options(name)]
+        shown = ", ".join(takers[:3]) + (", …" if takers[3:] else "")
+        return f"{key}: what is chosen in {group} has no such option; there is one in {shown}"
+    hint, see = nearest(option, known), f"; see `python -m expkit.run --list {group}`"
+    if not hint and group != "model":  # torchvision's and timm's models take more
+        return f"{key}: no {group} has such an option{see}"
+    return f"{key}: the chosen conf/{group} lists no such option{hint or see}"
+
+
+def _options_of(group: str) -> set[str]:
+    return set(GROUPS[group].options_of_all()) if group in GROUPS else set()
+
+
+def nearest_key(key: str, value: str | None) -> str:
+    """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
+    words = top_keys()
+    if instead_of_option(key):
+        return meant(key, words, value)
+    if begun := [word for word in words if word.startswith(f"{key}_")]:
+        return f"; did you mean '{begun[0]}'?"
+    if groups := [group for group in GROUPS if _choices_having(group, key)]:
+        return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}"
+    return nearest(key, words)
+
+
+def _choices_having(group: str, option: str) -> list[str]:
+    """Return the choices of a group whose YAML lists an option."""
+    line = re.compile(rf"^{re.escape(option)}:", re.M)
+    paths = [path for folder in _folders(group) for path in sorted(folder.glob("*.yaml"))]
+    found = [path.stem for path in paths if line.search(path.read_text(encoding="utf-8", errors="replace"))]
+    return list(dict.fromkeys(found))
+
+
+def choices_of(group: str) -> list[str]:
+    """Return the choices of a group, yours among them."""
+    return sorted({path.stem for folder in _folders(group) for path in folder.glob("*.yaml")})
+
+
+def _folders(group: str) -> list[Path]:
+    return [folder for folder in (Path.cwd() / "conf" / group, conf_folder() / group) if os.path.isdir(folder)]
+
+
+def first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("See http")]
+    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -1,0 +1,235 @@
+"""How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hydra._internal.hydra as hydra_entry
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.config.config_safety import guard_hydra, guard_job, walk
+from expkit.config.file_texts import restore_texts
+from expkit.config.registry import GROUPS
+from expkit.config.yaml_safety import NOT_PLAIN, shown_path, vet
+from expkit.core.errors import ConfigError, nearest
+
+Config = dict[str, Any]
+
+# Names, not classes: Hydra starts neither, for such a plan is ours to run.
+POOL, SEARCH = "expkit.sweeps.Pool", "expkit.sweeps.Search"
+SEARCH_SETTINGS = {
+    "n_trials": 20, "sampler": "tpe", "startup_trials": 10, "pruner": "median", "prune_after_trials": 5,
+    "warmup_epochs": 1, "seed": 0, "params": None,
+}  # fmt: skip
+ConfigStore.instance().store("pool", {"_target_": POOL, "n_jobs": None}, "hydra/launcher", provider="expkit")
+ConfigStore.instance().store("search", {"_target_": SEARCH, **SEARCH_SETTINGS}, "hydra/sweeper", provider="expkit")
+
+MOST_FILES = 200  # of a config, through its defaults lists
+
+# What Hydra raises, beside its own errors, for defaults lists and files that it did not expect.
+_MALFORMED = (ValueError, TypeError, AttributeError, KeyError, AssertionError, RecursionError, OSError)
+
+
+def conf_folder() -> Path:
+    """Return the package's conf: that of the checkout, or the copy in the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
+
+
+class OwnConf(SearchPathPlugin):
+    """Adds the user's ./conf before the package's, so that it brings choices to any group."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own.resolve() != conf_folder().resolve():
+            search_path.prepend(provider="your ./conf", path=f"file://{own}")
+
+
+class Refused(ConfigError, ConfigCompositionException):
+    """A ConfigError that Hydra passes on, or prints as its one line, when it is raised in the middle of its work."""
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known.
+
+    It bears the name of Hydra's own, for a process that a launcher starts takes no reader of another name. Each file
+    is read once: editing it in the midst of a sweep changes nothing.
+    """
+
+    files: ClassVar[dict[tuple[str, str], ConfigResult]] = {}
+    read_all: ClassVar[bool] = False  # at the first composing, since nobody knows what a sweeper will choose later
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        place = (self.path, self._normalize_file_name(config_path))
+        if place not in self.files:
+            self.files[place] = self._load(config_path)
+        return copy.deepcopy(self.files[place])
+
+    def freeze(self) -> None:
+        """Read every file there is, so that what is chosen later is as it is now; those that cannot be are passed."""
+        for path in sorted(Path(self.path).rglob("*.yaml")):
+            with suppress(HydraException, ConfigError, OSError, *NOT_PLAIN):
+                self.load_config(path.relative_to(self.path).as_posix())
+
+    def _load(self, config_path: str) -> ConfigResult:
+        folder = Path(self.path)
+        path = folder / self._normalize_file_name(config_path)
+        known = folder.resolve() == conf_folder() and ".." not in Path(config_path).parts
+        try:
+            if not known:
+                vet(path, folder)
+            found = super().load_config(config_path)
+            if known:
+                return found
+            is_global = found.header.get("package") == "_global_"
+            group = "" if is_global else Path(config_path).parent.as_posix().removeprefix(".")
+            restore_texts(found.config, path.read_text("utf-8"), group)
+            return found
+        except ConfigError as error:
+            raise Refused(*error.faults) from error
+        except NOT_PLAIN as error:  # the package's own, too: a person may have edited them
+            with suppress(OSError):
+                _vetted(path, folder)
+            raise Refused(f"{shown_path(path)}: {_in_a_line(error)}; a config holds plain values only") from error
+
+
+def _vetted(path: Path, folder: Path) -> None:
+    """Raise Refused with the line of what is no plain YAML in a file, if that is what is wrong with it."""
+    try:
+        vet(path, folder)
+    except ConfigError as error:
+        raise Refused(*error.faults) from error
+
+
+class CountedFiles(CachingConfigRepository):
+    """Hydra's cache of files, which stops defaults lists that name each other without end."""
+
+    loads = 0
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        self.loads += 1
+        if self.loads > MOST_FILES:
+            raise Refused(f"{config_path}: its defaults lists lead to more than {MOST_FILES} files; name fewer")
+        return super().load_config(config_path)
+
+
+class GuardedLoader(ConfigLoaderImpl):
+    """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
+
+    checked: ClassVar[DictConfig | None] = None  # the config of a run that is no sweep: to be run as it was checked
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
+        return vars(self) | {"files": FileConfigSource.files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FileConfigSource.files |= state.pop("files")
+        vars(self).update(state)
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        if self.checked is not None:  # composing it again takes a sixth of a second, and asking for the mode another
+            asks_for_mode = named.get("validate_sweep_overrides") is False
+            # A copy: hydra.verbose takes Hydra's own node out of what it shows.
+            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else copy.deepcopy(self.checked)
+        try:
+            config = super().load_configuration(config_name, overrides, *more, **named)
+        except HydraException:  # a missing file is an OSError too, and has words of its own
+            raise
+        except _MALFORMED as error:
+            raise Refused(f"config: Hydra cannot compose it: {_in_a_line(error)}") from error
+        tree = to_plain(config)
+        try:
+            guard_hydra(tree.pop("hydra"), _typed(overrides), overrides, _plugin_texts())
+            guard_job(tree)
+        except ConfigError as error:
+            raise Refused(*error.faults) from error
+        return config
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        files = CountedFiles(self.repository)
+        self._process_config_searchpath(config_name, parsed, files)
+        if FileConfigSource.read_all:
+            FileConfigSource.read_all = False
+            for source in files.get_sources():
+                if isinstance(source, FileConfigSource):
+                    source.freeze()
+        return parsed, files
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Have Hydra read and compose through the classes above, and put its own back afterwards."""
+    Plugins.instance().register(OwnConf)
+    readers: dict[str, Any] = SourcesRegistry.instance().types
+    names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
+    reader, loader = readers["file"], names["ConfigLoaderImpl"]
+    FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.checked = {}, False, None
+    readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
+    try:
+        yield
+    finally:
+        readers["file"], names["ConfigLoaderImpl"] = reader, loader
+
+
+def to_plain(config: DictConfig, resolve: bool = False) -> Config:
+    """Return a config as plain dicts and lists, its references as they are written unless they are to be resolved."""
+    tree = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _typed(overrides: list[str]) -> set[str]:
+    """Return the paths of every value in Hydra's node that overrides give."""
+    typed = set()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group.startswith("hydra."):
+            typed |= {override.key_or_group, *(path for path, _, _ in walk(override.value(), override.key_or_group))}
+    return typed
+
+
+def _plugin_texts() -> set[tuple[str, str]]:
+    """Return (path, text) of every text that an installed launcher or sweeper has by default."""
+    store, texts = ConfigStore.instance(), set()
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        for name in store.list(group):
+            node = store.load(f"{group}/{name}").node if name.endswith(".yaml") else OmegaConf.create()
+            found = walk(OmegaConf.to_container(node), group.replace("/", "."))
+            texts |= {(path, value) for path, _, value in found if isinstance(value, str)}
+    return texts
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def top_keys() -> list[str]:
+    """Return the keys at the top of a config."""
+    return [*GROUPS, "experiment", *yaml.safe_load((conf_folder() / "config.yaml").read_text(encoding="utf-8"))]
+
+
+def nearest_setting(key: str) -> str:
+    """Return a hint at the setting of Hydra that was meant by one that there is not."""
+    name = key.rpartition(".")[2]
+    if key == f"hydra.sweeper.{name}" and name in SEARCH_SETTINGS:
+        return "; a search has it: add hydra/sweeper=search"
+    return nearest(name, SEARCH_SETTINGS) or "; python -m expkit.run --cfg hydra shows all"

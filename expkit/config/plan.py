@@ -1,0 +1,214 @@
+"""The jobs that a command line stands for: every combination of a sweep, paired and excluded values, composed fast."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.config.combinations import axes_of, combined, first_of, parsed_overrides
+from expkit.config.compose import Place, compose_all, first_lines, in_our_words, plain, without_hydra
+from expkit.config.hydra_loader import POOL, SEARCH, SEARCH_SETTINGS, Config
+from expkit.config.search_space import Space, space_of
+from expkit.config.texts import as_meant
+from expkit.core.errors import ConfigError, nearest
+
+Submit = Callable[[Callable[[int], int], int, Path], None]  # (start, count, folder): start(0), ... on other machines
+
+_BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+_SWEEP_WORDS = ("sweep.zip", "sweep.exclude")
+_FOLDER = "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}"  # conf/config.yaml's, which stands for a folder of ours
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """One job: what of the command line made it (model=resnet18), and its plain config."""
+
+    overrides: list[str]
+    config: Config
+
+
+@dataclass
+class Plan:
+    """What a command line asks for.
+
+    is_sweep: whether it is several jobs; jobs: all of them, for a search one for each value to be tried out. words: the
+    command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
+    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. space: what a search draws from;
+    submit: has a cluster's launcher run jobs, None for our pool. composed: a single run's config, as Hydra composed it.
+    notes: what the user should know of the jobs.
+    """
+
+    is_sweep: bool = False
+    jobs: Iterator[JobConfig] | None = None
+    words: list[str] = field(default_factory=list)
+    launcher: dict[str, Any] = field(default_factory=dict)
+    folder: str | None = None
+    varied: list[str] = field(default_factory=list)  # the keys that differ from job to job, in the typed order
+    count: int = 1  # of the jobs
+    space: Space | None = None
+    submit: Submit | None = None
+    composed: DictConfig | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
+    """Return the jobs that a command line stands for. Raises ConfigError, as does going through the jobs."""
+    try:
+        overrides, ours = _split_off(overrides)
+        parsed = parsed_overrides(overrides)
+        told = [override for override in parsed if override.is_discrete_sweep() or not override.is_sweep_override()]
+        first = compose_all(first_of(axes_of(told)) if multirun else overrides, place, resumes=not multirun)
+        if not multirun and first.hydra.mode != RunMode.MULTIRUN:
+            if ours:
+                raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
+            config = plain(without_hydra(copy.deepcopy(first)))
+            return Plan(jobs=iter([JobConfig(overrides, config)]), composed=first)
+        return _sweep(overrides, ours, first, place)
+    except ConfigError:
+        raise
+    except HydraException as error:
+        text = in_our_words(error)
+        raise ConfigError(text if text != first_lines(error) else f"command line: {text}") from error
+
+
+def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place: Place) -> Plan:
+    launcher = OmegaConf.to_container(first.hydra.launcher)
+    assert isinstance(launcher, dict)
+    typed = OmegaConf.to_container(first.hydra.sweep, resolve=False)
+    assert isinstance(typed, dict)
+    folder = None if typed["dir"] == _FOLDER else str(first.hydra.sweep.dir)
+    of_place = [f"--config-{name}={value}" for name, value in vars(place).items() if value is not None]
+    words = sorted([word for word in overrides if not word.startswith("hydra")] + of_place)
+    words += [f"{key}={value}" for key, value in sorted(ours.items())]
+    plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
+    in_files = as_meant([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()], several=True)
+    parsed = parsed_overrides([*in_files, *overrides])
+    if first.hydra.sweeper._target_ == SEARCH:
+        _search(plan, parsed, ours, first, place)
+        return plan
+    if first.hydra.sweeper._target_ != _BASIC:
+        raise ConfigError("hydra/sweeper: there is basic, every combination, and search, which chooses as it goes")
+    axes = axes_of(parsed)
+    plan.varied = [key for key, values in axes.items() if len(values) > 1]
+    found = combined(axes, ours)
+    plan.jobs, plan.count = _composed(found, _Sharing(place)), len(found)
+    return plan
+
+
+def _search(plan: Plan, parsed: list[Override], ours: dict[str, Any], first: DictConfig, place: Place) -> None:
+    """Make a plan that of a search. Raises ConfigError."""
+    if ours:
+        raise ConfigError(f"{next(iter(ours))}: is for every combination; a search chooses its trials itself")
+    if plan.launcher.get("_target_") != POOL:
+        raise ConfigError("hydra/launcher: a search runs on the pool; leave the launcher out (hydra.launcher.n_jobs=1)")
+    node = OmegaConf.to_container(first.hydra.sweeper)
+    assert isinstance(node, dict)
+    settings = SEARCH_SETTINGS | {str(key): value for key, value in node.items() if key != "_target_"}
+    if unknown := settings.keys() - SEARCH_SETTINGS.keys():  # of a node that a file has written
+        word = min(unknown)
+        raise ConfigError(f"hydra.sweeper.{word}: a search has no such setting{nearest(word, SEARCH_SETTINGS)}")
+    sharing = _Sharing(place)
+    plan.space = space_of(parsed, {key: settings[key] for key in settings if key != "params"}, sharing.compose)
+    plan.words.append("hydra/sweeper=search")  # the same values without it are another sweep
+    plan.varied = [axis.key for axis in plan.space.axes]
+    probes = plan.space.probes()
+    plan.jobs, plan.count = _composed(probes, sharing), len(probes)
+
+
+def once(jobs: list[JobConfig]) -> tuple[list[JobConfig], list[str]]:
+    """Return the jobs without those that are another one's twin (seed=0,0), and the overrides of the twins."""
+    found: dict[str, JobConfig] = {}
+    twins = []
+    for one in jobs:
+        if found.setdefault(json.dumps(_by_value(one.config), sort_keys=True, default=str), one) is not one:
+            twins.append(" ".join(one.overrides))
+    return list(found.values()), twins
+
+
+def _by_value(node: Any) -> Any:
+    """Return a config in which 1.0 is written as 1: they are one number."""
+    if isinstance(node, dict):
+        return {key: _by_value(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_by_value(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
+
+
+def fault_of_jobs(fault: str, numbers: list[int], total: int) -> str:
+    """Return a fault with the numbers of the jobs that have it."""
+    if total == 1:
+        return fault
+    jobs = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    return f"{fault} ({'all jobs' if len(numbers) == total else f'job {jobs}; {len(numbers)} of {total}'})"
+
+
+def split_words(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides for Hydra, and those of ours that say how values go together."""
+    ours = [word for word in overrides if word.lstrip("+~").startswith("sweep.")]
+    return [word for word in overrides if word not in ours], ours
+
+
+def _split_off(overrides: list[str]) -> tuple[list[str], dict[str, Any]]:
+    kept, ours = split_words(overrides)
+    found = {}
+    for one in OverridesParser.create().parse_overrides(ours):
+        key = one.key_or_group
+        if key not in _SWEEP_WORDS:
+            raise ConfigError(f"{key}: there is {' and '.join(_SWEEP_WORDS)}{nearest(key, _SWEEP_WORDS)}")
+        found[key] = one.value()
+    return kept, found
+
+
+def _composed(jobs: Sequence[list[str]], sharing: "_Sharing") -> Iterator[JobConfig]:
+    for job in jobs:
+        yield JobConfig(job, sharing.compose(job))
+
+
+class _Sharing:
+    """Composes jobs that differ in values alone from one composed config: files are merged once per choice of files."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._parsed: dict[str, Override] = {}
+
+    def compose(self, words: list[str]) -> Config:
+        overrides = [self._parse(word) for word in words]
+        values = [one for one in overrides if _is_value(one)]
+        rest = tuple(one.input_line or "" for one in overrides if not _is_value(one))
+        if rest not in self._bases:
+            self._bases[rest] = without_hydra(compose_all(list(rest), self.place, resumes=False))
+        config = copy.deepcopy(self._bases[rest])
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(in_our_words(error)) from error
+        return plain(config)
+
+    def _parse(self, word: str) -> Override:
+        if word not in self._parsed:
+            self._parsed[word] = OverridesParser.create().parse_override(word)
+        return self._parsed[word]
+
+
+def _is_value(override: Override) -> bool:
+    """Say whether an override sets a value in the job's config, and chooses no file."""
+    key = override.key_or_group
+    if key.startswith("hydra") or "/" in key or override.package is not None:
+        return False
+    return "." in key or (override.type == OverrideType.CHANGE and key in _SCALARS)
+
+
+# The keys at the top of conf/config.yaml without a dot that are no group: what is not listed is composed in full.
+_SCALARS = frozenset({"seed", "epochs", "max_steps", "batch_size", "accumulate_steps", "clip_grad_norm", "ema_decay"})

@@ -1,0 +1,266 @@
+"""Words become objects: one closed registry per config group, whose options are checked against signatures."""
+
+import importlib
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from expkit.config.docstrings import about, first_sentence
+from expkit.config.signature import Misfit, Option, describe, fit, options_of, subject_of
+from expkit.config.torch_names import instead, instead_of_option
+from expkit.core.errors import ConfigError, nearest
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+
+
+def meant(key: str, keys: Collection[str], value: object = None) -> str:
+    """Return what to type in place of a key that is unknown: what takes its place, and the nearest key, or nothing."""
+    told = instead_of_option(key, value)
+    name = told.removeprefix("; write ").partition("=")[0]
+    if name in keys and (near := nearest(key, [name])):
+        return f"{near[:-1]}, e.g. {told.removeprefix('; write ')}?"
+    return told or nearest(key, keys)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One word of a registry: its factory, where it comes from, and whose signatures say what it accepts."""
+
+    name: str
+    factory: Callable[..., Any]
+    source: str
+    signatures: tuple[Callable[..., Any], ...]
+    subject: str = ""  # of a plain function, the parameter that takes what it works on
+
+    def options(self) -> dict[str, Option]:
+        """Return every option of the factory, runtime facts among them."""
+        found = [options_of(signature) for signature in reversed(self.signatures)]
+        return {name: option for options in found for name, option in options.items() if name != self.subject}
+
+    @property
+    def doc(self) -> str:
+        """Return the first sentence of the factory's docstring."""
+        return first_sentence(self.factory.__doc__ or "")
+
+    def about(self, option: str) -> str:
+        """Return what the docstrings of the factory and of its signatures say of an option, or nothing."""
+        return next(filter(None, (about(one.__doc__ or "", option) for one in self.signatures)), "")
+
+
+_NOUNS = {"transforms": "transform", "transforms.batch": "batch transform", "watch": "watcher"}  # of a group's members
+
+
+class Registry:
+    """The words of one config group.
+
+    group: the group's name in the config; home: the module whose import registers the built-in words;
+    runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set;
+    subjects: names of the first parameter of a plain function that is an object itself, and does not make one.
+    """
+
+    def __init__(self, group: str, home: str, runtime: Iterable[str] = (), subjects: Iterable[str] = ()) -> None:
+        self.group, self._subjects = group, frozenset(subjects)
+        self.runtime = frozenset(runtime)
+        self._home = home
+        self._entries: dict[str, Entry] = {}
+        self._shared: Callable[..., Any] | None = None
+        self._lazy: dict[str, Callable[[], object]] = {}
+
+    # ---- filling it ----------------------------------------------------------------------------------------
+
+    def register(self, name: str, source: str = "expkit") -> Callable[[Factory], Factory]:
+        """Return a decorator that adds a factory under a word: `@models.register("my_net")`."""
+
+        def add(factory: Factory) -> Factory:
+            self.add(name, factory, source)
+            return factory
+
+        return add
+
+    def add(self, name: str, factory: Callable[..., Any], source: str, *more: Callable[..., Any]) -> None:
+        """Add one word; `more` are callables whose parameters the factory takes too, through its **kwargs."""
+        if name in self._entries:
+            taken = self._entries[name]
+            raise ConfigError(f"{self.group}: '{name}' of {source} is already taken by {taken.source}")
+        self._entries[name] = Entry(name, factory, source, (factory, *more), subject_of(factory, self._subjects))
+
+    def lazily(self, prefix: str, load: Callable[[], object]) -> None:
+        """Have `load` add the words that begin with a prefix once one of them is asked for: the import takes long."""
+        self._lazy[prefix] = load
+
+    def share(self, options: Factory) -> Factory:
+        """Decorate the dataclass of the options that every word of this group takes beside its own."""
+        self._shared = options
+        return options
+
+    # ---- asking it -----------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return every word, sorted."""
+        importlib.import_module(self._home)
+        return sorted(self._entries)
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a word; raises ConfigError with the nearest word when there is none."""
+        names = self.names()
+        if name not in self._entries and any(name.startswith(prefix) for prefix in self._lazy):
+            for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
+                self._lazy[prefix]()
+                self._lazy.pop(prefix, None)  # only now: an import that failed says so each time
+            names = self.names()
+        if name not in self._entries:
+            others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
+            hint = self._beside(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
+            raise ConfigError(f"{self.group}.name: no {_NOUNS.get(self.group, self.group)} is called {name!r}{hint}")
+        return self._entries[name]
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Return the options that a YAML may set for a word: its own and the group's."""
+        own = self._own_options(name)  # first: it imports what declares the shared ones
+        return self._shared_options() | own
+
+    def about(self, name: str, option: str) -> str:
+        """Return what docstrings say of a word's option: its own, else those of the group's options; or nothing."""
+        return self.entry(name).about(option) or about(self._shared.__doc__ or "" if self._shared else "", option)
+
+    def options_of_all(self) -> set[str]:
+        """Return every option that some word of this group takes."""
+        return {option for name in self.names() for option in self.options(name)}
+
+    def _own_options(self, name: str) -> dict[str, Option]:
+        return {key: option for key, option in self.entry(name).options().items() if key not in self.runtime}
+
+    def _shared_options(self) -> dict[str, Option]:
+        return options_of(self._shared) if self._shared else {}
+
+    def _beside(self, name: str) -> str:
+        """Return `; add --plugin mine.py` where a file of the working folder registers the word."""
+        from expkit.config.plugin_scan import file_with
+
+        variable = next((word for word, value in globals().items() if value is self), "")
+        file = file_with(variable, name, Path.cwd())
+        return f"; {file} registers it: add --plugin {shlex.quote(str(file))}" if file else ""
+
+    def _see(self) -> str:
+        return f"see `python -m expkit.run --list {self.group}`"
+
+    # ---- checking a node of the config ---------------------------------------------------------------------
+
+    def faults(self, node: object, path: str = "") -> list[str]:
+        """Return what is wrong with a node of the config (`name:` and options), one sentence each."""
+        path = path or self.group
+        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+            remedy = f"write {{name: {node}}}" if isinstance(node, str) else self._see()
+            if isinstance(node, str) and (call := re.match(r"\W*(?:name:\s*)?([\w.]+)\((.*)\)", node)):
+                remedy = f"write {{name: {call[1].rpartition('.')[2]}}}, with its options as name: value beside it"
+            return [f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}"]
+        try:
+            options = self.options(node["name"])
+        except ConfigError as error:
+            return [fault.replace(f"{self.group}.name", f"{path}.name", 1) for fault in error.faults]
+        given = {key: value for key, value in node.items() if key != "name"}
+        faults = [self._fault(path, node["name"], options, key, value) for key, value in given.items()]
+        for option in options.values():
+            if option.required and option.name not in given:
+                faults.append(f"{path}.{option.name}: {node['name']} needs it ({describe(option.annotation)})")
+        return [fault for fault in faults if fault] + self._refused(node)
+
+    def _refused(self, node: Mapping[str, Any]) -> list[str]:
+        """Return what the shared options refuse of the values that are of the right kind."""
+        options, given = self._shared_options(), {}
+        for key in options.keys() & node.keys():
+            with suppress(Misfit):  # told already
+                given[key] = fit(options[key].annotation, node[key])
+        try:
+            if self._shared is not None:
+                self._shared(**given)
+        except ConfigError as error:
+            return list(error.faults)
+        return []
+
+    def _fault(self, path: str, name: str, options: dict[str, Option], key: object, value: object) -> str:
+        if key in self.runtime:
+            return f"{path}.{key}: is found out when the run starts; remove it"
+        if key not in options:
+            told = f"{path}.{key}: {name} has no option '{key}'"
+            return told + meant(str(key), options, value)
+        try:
+            fit(options[str(key)].annotation, value)
+        except Misfit as misfit:
+            return f"{path}.{key}: {misfit}, got {value!r}"
+        return ""
+
+    # ---- building ------------------------------------------------------------------------------------------
+
+    def build(self, node: Mapping[str, Any], path: str = "", **runtime: Any) -> Any:
+        """Call the factory of a checked node with its own options and the runtime facts that it asks for.
+
+        Raises ConfigError for a node that does not check, or when the factory refuses the values.
+        """
+        if faults := self.faults(node, path):
+            raise ConfigError(*faults)
+        entry = self.entry(node["name"])
+        own = self._own_options(entry.name)
+        arguments = {key: fit(own[key].annotation, value) for key, value in node.items() if key in own}
+        wanted = set().union(*(_parameters(signature) for signature in entry.signatures))
+        arguments |= {key: value for key, value in runtime.items() if key in wanted}
+        if entry.subject:
+            return partial(entry.factory, **arguments)
+        try:
+            return entry.factory(**arguments)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            if entry.source == "expkit":  # our own factories raise ConfigError: anything else is our bug
+                raise
+            raise ConfigError(f"{path or self.group}: {entry.name} refuses these options: {error}") from error
+
+    def shared(self, node: Mapping[str, Any]) -> Any:
+        """Return the dataclass of the group's shared options, filled from a checked node."""
+        assert self._shared is not None, f"{self.group} shares no options"
+        options = self._shared_options()
+        given = {key: value for key, value in node.items() if key in options}
+        return self._shared(**{key: fit(options[key].annotation, value) for key, value in given.items()})
+
+
+def _parameters(factory: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(factory).parameters)
+
+
+datasets = Registry("dataset", "expkit.data.datasets", runtime=())
+transforms = Registry(
+    "transforms", "expkit.data.transforms", subjects=("image", "img", "pic", "picture", "tensor", "x")
+)
+mixings = Registry("transforms.batch", "expkit.data.mixing", runtime=("num_classes",))
+samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
+models = Registry("model", "expkit.models", runtime=("num_classes",))
+losses = Registry("loss", "expkit.training.losses", runtime=("class_names", "class_counts", "task"))
+optimizers = Registry("optimizer", "expkit.training.optimizers", runtime=("params",))
+schedules = Registry(
+    "schedule", "expkit.training.schedules", runtime=("optimizer", "total_steps", "epochs", "steps_per_epoch")
+)
+devices = Registry("device", "expkit.devices", runtime=())
+loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"))
+watchers = Registry("watch", "expkit.training.watch")
+checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",))
+
+GROUPS = {
+    registry.group: registry
+    for registry in (
+        datasets,
+        transforms,
+        samplers,
+        models,
+        losses,
+        optimizers,
+        schedules,
+        devices,
+        loggers,
+        watchers,
+        checkpoints,
+    )
+}

@@ -1,0 +1,96 @@
+"""The plain numbers of a run: how long, how large, how often."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from expkit.config.registry import meant
+from expkit.config.signature import Misfit, fit, options_of
+
+OnNan = Literal["stop", "skip", "roll_back"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The scalars at the top of the config.
+
+    name: begins the run folder's name, null for data set and model. seed: what every random draw is keyed by. epochs,
+    max_steps: the run ends at whichever comes first (max_steps null: epochs alone; a step is one update of the
+    weights). batch_size: images a step sees before accumulation; eval_batch_size: null for the same.
+    accumulate_steps: batches per update. clip_grad_norm: largest gradient norm, null for no clipping. log_every: steps
+    between points. early_stopping_patience: epochs without a better score (that of checkpoint.monitor) after which the
+    run ends, null for never; early_stopping_min_delta: what counts as better, in the score's units. ema_decay: keeps an
+    exponential moving average of the weights, which is then what is evaluated, null for none; ema_every: steps between
+    its updates; ema_rule: how its decay is adapted, "bounded" at the start, or as "torchvision" does. swa_from: share
+    of the run after which the weights at each epoch's end are averaged equally (stochastic weight averaging), null for
+    none. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
+    each step), or roll_back to the last checkpoint and pass over the batch. limit_train_batches, limit_eval_batches:
+    null for all (evaluation, and training in a fixed order, then take a subset spread over the classes by key).
+    output_dir: where run folders are made.
+    """
+
+    name: str | None = None
+    seed: int = 0
+    epochs: int = 1
+    max_steps: int | None = None
+    batch_size: int = 32
+    eval_batch_size: int | None = None
+    accumulate_steps: int = 1
+    clip_grad_norm: float | None = None
+    early_stopping_patience: int | None = None
+    early_stopping_min_delta: float = 0.0
+    ema_decay: float | None = None
+    ema_every: int = 1
+    ema_rule: Literal["bounded", "torchvision"] = "bounded"
+    swa_from: float | None = None
+    on_nan: OnNan = "stop"
+    log_every: int = 50
+    limit_train_batches: int | None = None
+    limit_eval_batches: int | None = None
+    output_dir: str = "outputs"
+
+    @classmethod
+    def faults(cls, given: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with the scalars of a config, one sentence each."""
+        options = options_of(cls)
+        found = []
+        for key, value in given.items():
+            if key not in options:
+                found.append(f"{key}: the config has no such key{meant(key, options, value)}")
+                continue
+            try:
+                found += _range_fault(key, fit(options[key].annotation, value))
+            except Misfit as misfit:
+                if key == "batch_size" and value == "auto":
+                    advice = "it decides the result; device.micro_batch=8 computes it in pieces, which take less memory"
+                    misfit = Misfit(f"{misfit} ({advice})")
+                found.append(f"{key}: {misfit}, got {value!r}")
+        return found
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "RunOptions":
+        """Return the options of checked scalars."""
+        options = options_of(cls)
+        return cls(**{key: fit(options[key].annotation, value) for key, value in given.items()})
+
+
+def _range_fault(key: str, value: Any) -> list[str]:
+    if key == "name":
+        fine = value is None or (
+            value and all(letter.isalnum() or letter in "-_.," for letter in value) and value.strip(".")
+        )
+        return [] if fine else [f"name: takes letters, digits, '-', '_', ',' and '.', got {value!r}"]
+    if key == "clip_grad_norm":
+        return [] if value is None or value > 0 else [f"clip_grad_norm: takes a number above 0 or null, got {value}"]
+    if key in ("seed", "early_stopping_min_delta"):
+        kind = "whole number" if key == "seed" else "number"
+        return [] if value >= 0 else [f"{key}: takes a {kind} from 0 up, got {value}"]
+    if key == "ema_decay":
+        fine = value is None or 0 < value < 1
+        return [] if fine else [f"ema_decay: takes a number between 0 and 1 or null, e.g. 0.999, got {value}"]
+    if key == "swa_from":
+        fine = value is None or 0 <= value < 1
+        return [] if fine else [f"swa_from: takes a share of the run from 0 up to, not including, 1, got {value}"]
+    if isinstance(value, int) and value < 1:
+        return [f"{key}: takes a whole number from 1 up, got {value}"]
+    return []

@@ -1,0 +1,17 @@
+"""Files that are there whole or not at all, whatever ends the process that writes them."""
+
+import re
+from pathlib import Path
+
+from expkit.core.disk import sync_folder, write_whole
+
+__all__ = ["sweep", "sync_folder", "write_whole"]
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of a writer that was killed; only who holds the folder's lock may call this."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)

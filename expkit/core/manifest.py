@@ -1,0 +1,64 @@
+"""A checkpoint's manifest: JSON beside the tensors' file that vouches for it, and by its last line for itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from expkit.core.sealing import seal_of
+from expkit.core.sealing import sealed as manifest_bytes
+
+__all__ = ["CheckpointDamaged", "finished_checkpoints", "manifest_bytes", "manifest_path", "read_manifest"]
+
+FORMAT = 2
+_NEEDED = {"bytes", "sha256", "state"}
+
+
+class CheckpointDamaged(Exception):
+    """A checkpoint that cannot be trusted; the text names the file and what is wrong with it."""
+
+
+def manifest_path(path: Path) -> Path:
+    """Return the manifest's path of a checkpoint file."""
+    return path.with_suffix(".json")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the facts and plain state of the checkpoint file `path`. Raises CheckpointDamaged."""
+    manifest = manifest_path(path)
+    try:
+        data = manifest.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointDamaged(f"{path}: has no manifest {manifest.name}, so it was never finished") from error
+    except OSError as error:
+        raise CheckpointDamaged(f"{manifest}: cannot be read: {error.strerror}") from error
+    body = data[: -len(seal_of(b""))]
+    if data != body + seal_of(body):
+        raise CheckpointDamaged(f"{manifest}: was cut or changed: it does not match the digest at its end")
+    facts = _parse(data)
+    if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT or not facts.keys() >= _NEEDED:
+        raise CheckpointDamaged(f"{manifest}: is not a checkpoint's manifest of format {FORMAT}")
+    del facts["digest"]
+    return facts
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def finished_checkpoints(folder: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """Return (facts of the checkpoints with a sound manifest, oldest first; a sentence on each one without).
+
+    The order is that of their writing: after going back to an older one, a later checkpoint may have a lower step.
+    """
+    files = [path for path in folder.glob("*") if path.suffix in (".json", ".safetensors")]
+    found, problems = [], []
+    for path in sorted({path.with_suffix(".safetensors") for path in files}):
+        try:
+            found.append((path, read_manifest(path)))
+        except CheckpointDamaged as error:
+            problems.append(str(error))
+    found.sort(key=lambda one: (one[1].get("number", 0), one[1].get("step", 0)))
+    return dict(found), problems

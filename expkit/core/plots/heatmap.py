@@ -1,0 +1,57 @@
+"""A matrix of counts as pixels: rows are shaded by their share, cells hold the count."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from expkit.core.plots.image_grid import BACKGROUND, FAINT, INK, Font, font_of, shorten
+
+CELL, SMALL_CELL = 56, 8  # pixels; of a large matrix only the shades are shown
+MOST_WITH_NUMBERS = 24  # classes
+_LABEL, _MARGIN, _TITLE = 130, 16, 28
+_STRONG = np.array([0x1F, 0x5F, 0xA8])
+
+
+def shade(share: float) -> tuple[int, int, int]:
+    """Return the colour of a share of 0..1: from white to a strong blue, growing fast at first."""
+    red, green, blue = (255 + (_STRONG - 255) * min(max(share, 0.0), 1.0) ** 0.7).round().astype(int).tolist()
+    return red, green, blue
+
+
+def draw_matrix(counts: NDArray[np.int64], names: Sequence[str], title: str) -> Image.Image:
+    """Return a confusion matrix. counts: (C, C), true class by predicted class."""
+    with_numbers = len(names) <= MOST_WITH_NUMBERS
+    cell, label = (CELL, _LABEL) if with_numbers else (SMALL_CELL, 3 * _MARGIN)
+    left, top, side = label + _MARGIN, _TITLE + 3 * _MARGIN, cell * len(names)
+    picture = Image.new("RGB", (max(left + side + _MARGIN, 360), top + side + 2 * _MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN, _MARGIN), shorten(title, picture.width - 2 * _MARGIN, font_of(16)), fill=INK, font=font_of(16))
+    draw.text((left, _TITLE + _MARGIN), "predicted", fill=FAINT, font=font_of(13))
+    draw.text((_MARGIN, _TITLE + _MARGIN), "true", fill=FAINT, font=font_of(13))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for (row, column), share in np.ndenumerate(shares):
+        x, y = left + column * cell, top + row * cell
+        gap = 2 if with_numbers else 0
+        draw.rectangle((x, y, x + cell - 1 - gap, y + cell - 1 - gap), fill=shade(share))
+        if with_numbers and counts[row, column]:
+            _centre(draw, f"{counts[row, column]}", x, y, cell - gap, "#ffffff" if share > 0.45 else INK)
+    if with_numbers:
+        for place, name in enumerate(names):
+            draw.text(
+                (_MARGIN, top + place * cell + 19), shorten(name, _LABEL, font_of(13)), fill=INK, font=font_of(13)
+            )
+            short = shorten(name, cell - 4, font_of(12))
+            _centre(draw, short, left + place * cell, top + side, cell, INK, height=20, font=font_of(12))
+    return picture
+
+
+def _centre(
+    draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, colour: str, height: int | None = None,
+    font: Font | None = None,
+) -> None:  # fmt: skip
+    font = font or font_of(14)
+    left, upper, right, lower = font.getbbox(text)
+    place = (x + (width - right - left) / 2, y + ((height or width) - lower - upper) / 2)
+    draw.text(place, text, fill=colour, font=font)

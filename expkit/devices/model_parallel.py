@@ -1,0 +1,102 @@
+"""One model over several devices, layer after layer: for a model that one device cannot hold."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expkit.config.registry import devices
+from expkit.core.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Split:
+    """devices: those that the model's parts lie on, images and losses on the first; table: submodule -> device."""
+
+    devices: tuple[torch.device, ...]
+    table: Mapping[str, str]
+
+
+@devices.register("split")
+def split(devices: list[str], table: dict[str, str] | None = None) -> Split:
+    """One model over several devices, e.g. [cuda:0, cuda:1].
+
+    table: {submodule: device}, e.g. {features: cuda:0, classifier: cuda:1}; null shares out the layers by the size of
+    their weights, in their order. The devices compute one after the other.
+    """
+    found = tuple(_device(name, "device.devices") for name in devices)
+    if not found:
+        raise ConfigError("device.devices: takes a list of devices, e.g. [cuda:0, cuda:1]")
+    for name in (table or {}).values():
+        _device(name, "device.table")
+    return Split(found, table or {})
+
+
+def _device(name: str, option: str) -> torch.device:
+    """Return a device by name. Raises ConfigError where there is none."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"{option}: '{name}' is no device; take e.g. cuda:0 or cpu") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"{option}: there is no {name}: this machine has {count} CUDA devices")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def spread(model: nn.Module, asked: Split) -> dict[str, torch.device]:
+    """Move the model's parts to their devices, in place, and have what they are given follow; returns the table."""
+    table = {name: torch.device(device) for name, device in asked.table.items()} or balanced(model, asked.devices)
+    known = dict(model.named_modules())
+    for name, device in table.items():
+        if name not in known or not name:
+            hint = nearest(name, known) or f"; there is {', '.join(list(known)[1:4])}, …"
+            raise ConfigError(f"device.table: the model has no part '{name}'{hint}")
+        known[name].to(device)
+        known[name].register_forward_pre_hook(_Follow(device), with_kwargs=True)
+    home = asked.devices[0]
+    model.register_forward_hook(lambda module, given, outputs: _moved(outputs, home))
+    return table
+
+
+class _Follow:
+    """Moves what a part is given to the part's device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __call__(self, module: nn.Module, given: Any, named: Any) -> tuple[Any, Any]:
+        return _moved(given, self.device), _moved(named, self.device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple):
+        return tuple(_moved(one, device) for one in value)
+    return {name: _moved(one, device) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def balanced(model: nn.Module, found: tuple[torch.device, ...]) -> dict[str, torch.device]:
+    """Return the device of each part, so that each device has about the same bytes of weights, in the layers' order."""
+    parts = list(_parts(model, ""))
+    sizes = [sum(weight.numel() * weight.element_size() for weight in part.parameters()) for _, part in parts]
+    total, before, table = max(sum(sizes), 1), 0, {}
+    for (name, _), size in zip(parts, sizes, strict=True):
+        # By its middle: a part belongs to the device on which more than half of it would lie.
+        place = int((before + size / 2) / total * len(found))
+        table[name] = found[min(place, len(found) - 1)]
+        before += size
+    return table
+
+
+def _parts(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what can be placed apart: children, and those of a Sequential, which does nothing between them."""
+    for name, child in model.named_children():
+        below = f"{path}.{name}" if path else name
+        if isinstance(child, nn.Sequential) and len(child):
+            yield from _parts(child, below)
+        else:
+            yield below, child

@@ -1,0 +1,210 @@
+"""Starting the ranks of a run by torch's elastic launcher: each is given one file, never the command line."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from expkit.core.escaping import hide_sign
+from expkit.devices.process_group import ROUND, STORE, listen_on_loopback
+from expkit.devices.topology import Layout
+
+FROZEN = "frozen.json"
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+_PATIENCE = 3  # interrupts after which ranks that answer none are killed
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """How a rank failed. kind: "told" (its reason says all), "error", or "peer" (another was lost)."""
+
+    rank: int
+    code: int
+    kind: str
+    reason: str
+    log: str
+    when: float
+
+    def write(self, folder: Path) -> None:
+        path = folder / f"end_{self.rank}.json"
+        path.with_suffix(".tmp").write_text(json.dumps(asdict(self)))
+        path.with_suffix(".tmp").replace(path)
+
+
+def rank_log(folder: Path, rank: int) -> Path:
+    """Return where what a rank prints is kept; rank 0 prints to the terminal."""
+    return folder / f"rank_{rank}.log"
+
+
+def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Sequence[str]) -> tuple[int, str]:
+    """Start the ranks of this machine, wait for them, and return (exit code of the run, why it is not 0).
+
+    frozen: what each rank reads from its file; folder: for that file and the ranks' logs; command: a program and its
+    arguments, to which the file's path is added.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
+    from torch.distributed.launcher.api import elastic_launch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("end_*.json"), *folder.glob("rank_*")]:
+        old.unlink()
+    (folder / FROZEN).write_text(json.dumps({**frozen, "launcher": os.getpid()}, indent=1))
+    for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says is said below
+    hide_sign()  # the ranks write to the same terminal
+    with _as_before(), _passing_on(folder, len(layout.devices)), _meeting_place(layout):
+        try:
+            elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))
+        except ChildFailedError as error:
+            return _tell(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
+        except SignalException as signalled:
+            return 128 + signalled.sigval, signal.Signals(signalled.sigval).name
+        except RendezvousError as error:
+            return 1, _say(f"device.endpoint: {layout.endpoint}: {error}")
+    return 0, ""
+
+
+@contextmanager
+def _meeting_place(layout: Layout) -> Iterator[None]:
+    """Have the ranks of one machine meet in a folder that only this user may enter: no port is opened for it."""
+    for name in (STORE, ROUND):
+        os.environ.pop(name, None)
+    if layout.is_local:
+        listen_on_loopback()
+    if layout.nodes > 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="expkit_") as private:
+        os.environ[STORE] = private
+        yield
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Put back what the launcher changes in this process: the next job of a sweep has its own."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    variables = dict(os.environ)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(variables)
+
+
+@contextmanager
+def _passing_on(folder: Path, count: int) -> Iterator[None]:
+    """Pass signals on to the ranks, which agree on the step after which they end, while the launcher waits for them."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    heard: list[int] = []
+
+    def pass_on(number: int, frame: object) -> None:
+        heard.append(number)
+        ranks = _running(folder)
+        if len(ranks) < count:  # they are only starting: nothing can be lost
+            raise SignalException(f"signal {number}", signal.Signals(number))
+        end = heard.count(signal.SIGINT) >= _PATIENCE
+        for rank in ranks:
+            with suppress(ProcessLookupError):
+                os.kill(rank, signal.SIGKILL if end else number)
+
+    for number in _SIGNALS:
+        signal.signal(number, pass_on)
+    yield
+
+
+def announce(folder: Path, rank: int) -> None:
+    """Tell the launcher of this process, which answers signals from now on."""
+    (folder / f"rank_{rank}.pid").write_text(str(os.getpid()))
+
+
+def _running(folder: Path) -> list[int]:
+    return [int(path.read_text() or 0) for path in folder.glob("rank_*.pid")]
+
+
+def _config(layout: Layout, folder: Path) -> Any:
+    from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
+    from torch.distributed.elastic.rendezvous import rendezvous_handler_registry
+    from torch.distributed.launcher.api import LaunchConfig
+
+    from expkit.devices import rendezvous
+
+    rendezvous_handler_registry.register(rendezvous.NAME, rendezvous.create)
+
+    class OwnLogs(LogsSpecs):
+        """Ranks write their logs themselves: nothing is redirected here."""
+
+        def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
+            nowhere = dict.fromkeys(envs, "")
+            errors = {local: str(folder / f"error_{local}.json") for local in envs}
+            return LogsDest(nowhere, nowhere, {}, {}, errors)
+
+        @property
+        def root_log_dir(self) -> str:
+            return str(folder)
+
+    return LaunchConfig(
+        min_nodes=layout.nodes,
+        max_nodes=layout.nodes,
+        nproc_per_node=len(layout.devices),
+        logs_specs=OwnLogs(),
+        run_id=layout.run_id or f"{os.getpid()}_{time.monotonic_ns()}",
+        rdzv_endpoint=layout.endpoint,
+        rdzv_backend=rendezvous.NAME,
+        rdzv_configs={"timeout": layout.timeout},
+        max_restarts=layout.max_restarts,
+        monitor_interval=0.1,
+        signals_to_handle="",  # we pass them on ourselves
+    )
+
+
+def _tell(folder: Path, codes: Mapping[int, int]) -> tuple[int, str]:
+    """Say which rank failed first, and return (the run's exit code, why)."""
+    ends = read_ends(folder)
+    own = [end for end in ends if end.kind != "peer"]
+    killed = {rank: -code for rank, code in codes.items() if code < 0 and rank not in {end.rank for end in ends}}
+    first = min(own, key=lambda end: end.when, default=None)
+    if first is None and killed:
+        # A rank that is ended by us gets SIGTERM or, if it hangs, SIGKILL: then another one was killed before.
+        rank = min(killed, key=lambda rank: (killed[rank] == signal.SIGTERM, rank))
+        told = f"rank {rank} failed first: {_kill_told(killed[rank])}; its log: {rank_log(folder, rank)}"
+        return 1, _say(told)
+    if first is None:
+        lost = ends[0] if ends else None
+        reason = lost.reason if lost else f"exit code {next(iter(codes.values()), 1)}"
+        return 1, _say(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
+    if first.rank or first.kind == "error":
+        _say(f"rank {first.rank} failed first: {first.reason}; its log: {first.log}") if first.code == 1 else None
+        if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):  # else rank 0 has told it
+            _say(first.reason)
+    return first.code, first.reason
+
+
+def _kill_told(number: int) -> str:
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(number).name}"
+    return f"killed by signal {number}"
+
+
+def read_ends(folder: Path) -> list[RankEnd]:
+    """Return how ranks ended, in the order of the time."""
+    found = [RankEnd(**json.loads(path.read_text())) for path in folder.glob("end_*.json")]
+    return sorted(found, key=lambda end: end.when)
+
+
+def _say(text: str) -> str:
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    return text

@@ -1,0 +1,164 @@
+"""Device words for several devices: multi_cpu, multi_gpu, multi_node."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from expkit.config.registry import devices
+from expkit.core.errors import ConfigError
+
+_MOST_PROCESSES = 1024  # on a machine
+Sharing = Literal["ddp", "fsdp"]
+Strategy = Literal["ddp", "fsdp", "data_parallel"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The processes of a run on this machine, one per device, and how they work together.
+
+    devices: of each local rank. nodes: machines, which meet at `endpoint` under the name `run_id`. sync_batchnorm:
+    batch normalisation uses the mean and variance of the whole batch. timeout: seconds that a rank waits for others.
+    """
+
+    devices: tuple[torch.device, ...]
+    strategy: Strategy = "ddp"
+    sync_batchnorm: bool = True
+    unused_parameters: bool = False
+    timeout: float = 600.0
+    max_restarts: int = 0
+    nodes: int = 1
+    endpoint: str = "localhost:0"
+    run_id: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of the run's processes are on this machine."""
+        return self.nodes == 1 or is_loopback(host_and_port(self.endpoint)[0])
+
+    @property
+    def starts_ranks(self) -> bool:
+        """Whether each device has a process of its own."""
+        return self.strategy != "data_parallel"
+
+
+@devices.register("multi_cpu")
+def multi_cpu(
+    count: int = 2,
+    strategy: Sharing = "ddp",
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+) -> Layout:
+    """Several processes on this machine's processor: the way of multi_gpu, to be tried without GPUs.
+
+    strategy: ddp or fsdp, as for multi_gpu.
+    """
+    _at_least_one(count=count)
+    found = (torch.device("cpu"),) * count
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
+
+
+@devices.register("multi_gpu")
+def multi_gpu(
+    count: int | Literal["all"] = "all",
+    indices: list[int] | None = None,
+    strategy: Strategy = "ddp",
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+) -> Layout:
+    """The CUDA GPUs of this machine: all that are visible, the first `count`, or those of `indices`.
+
+    strategy: ddp starts one process per GPU; fsdp too, and each has a share of the weights, gradients and optimizer
+    state, for large models (torch's fully_shard); data_parallel copies the model to all of them at each step of one
+    process (torch's nn.DataParallel, slower, batch normalisation sees a GPU's part only).
+    """
+    found = _gpus(count, indices)
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
+
+
+@devices.register("multi_node")
+def multi_node(
+    nodes: int,
+    endpoint: str,
+    run_id: str = "expkit",
+    count: int | Literal["all"] = "all",
+    strategy: Sharing = "ddp",
+    sync_batchnorm: bool = True,
+    unused_parameters: bool = False,
+    timeout: float = 600.0,
+    max_restarts: int = 0,
+    trust_network: bool = False,
+) -> Layout:
+    """Several machines: the same command on each, which meet at `endpoint` (HOST:PORT, of one of them).
+
+    count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
+    machines, another one for each run that uses the endpoint at the same time. strategy: ddp or fsdp, as for multi_gpu.
+    nodes: how many machines. endpoint: where they meet. trust_network: whoever reaches the ports may disturb the run,
+    for torch protects them by no password.
+    """
+    if nodes < 1:
+        raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
+    _check_endpoint(endpoint, is_trusted=trust_network or nodes == 1)
+    if torch.cuda.is_available():
+        found = _gpus(count, None, least=1)
+    else:
+        number = 1 if count == "all" else count
+        _at_least_one(count=number)
+        found = (torch.device("cpu"),) * number
+    return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts, nodes, endpoint, run_id)
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT; an IPv6 address stands in brackets."""
+    host, _, port = endpoint.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address, by what it is, not by what a name happens to mean here."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_endpoint(endpoint: str, is_trusted: bool) -> None:
+    host, _, port = endpoint.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
+    host, _ = host_and_port(endpoint)
+    if host in ("0.0.0.0", "::", "*"):
+        raise ConfigError(f"device.endpoint: {host} is not one machine; give HOST:PORT of the machine where they meet")
+    if not (is_trusted or is_loopback(host)):
+        raise ConfigError(
+            f"device.endpoint: {endpoint} and the ports of the ranks have no password, and are open to whoever reaches"
+            " these machines. In a network that you trust, set device.trust_network=true"
+        )
+
+
+def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2) -> tuple[torch.device, ...]:
+    """Return the GPUs that are asked for. Raises ConfigError where there are not so many."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if indices is not None and (not indices or len(set(indices)) < len(indices) or min(indices) < 0):
+        raise ConfigError(f"device.indices: takes different numbers from 0 up, got {indices}")
+    if count != "all":
+        _at_least_one(count=count)
+    wanted = max(indices) + 1 if indices else count if count != "all" else least
+    if found < wanted:
+        other = "device=gpu uses the one" if found == 1 else "device=multi_cpu runs the same way on the CPU"
+        raise ConfigError(f"device.name: multi_gpu needs {wanted} CUDA devices, found {found}; {other}")
+    numbers = indices or range(found if count == "all" else count)
+    return tuple(torch.device("cuda", number) for number in numbers)
+
+
+def _at_least_one(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"device.{name}: takes a whole number from 1 up, got {value}")
+        if value > _MOST_PROCESSES:
+            raise ConfigError(f"device.{name}: takes {_MOST_PROCESSES:,} at most, got {value}")

@@ -1,1 +1,0 @@
-"""python -m expkit.evaluate: how good trained models are, on any data."""

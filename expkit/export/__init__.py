@@ -1,1 +1,0 @@
-"""python -m expkit.export: a trained model for other programs, verified on real images."""

@@ -1,0 +1,64 @@
+"""A dataset through a trained model, as fast as the loop evaluates: workers read, the model works."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expkit.data.batches import BadSample, Samples
+from expkit.data.dataset import ImageDataset
+from expkit.data.loader import Loader
+from expkit.data.samplers import Order
+from expkit.devices.device import available_cores
+from expkit.inference.trained_model import Trained
+from expkit.inference.tta import Views
+
+FEW = 32  # images, for which starting workers would take longer than reading them
+
+
+class Scored(NamedTuple):
+    """indices: (N,) int64 into the dataset; images: (N, 3, h, w) uint8, as the model saw them; probabilities: (N, C).
+
+    failed: samples of this batch that could not be read, which are not among the indices.
+    """
+
+    indices: NDArray[np.int64]
+    images: Tensor
+    probabilities: Tensor
+    failed: tuple[BadSample, ...]
+
+
+def score(
+    trained: Trained,
+    dataset: ImageDataset,
+    batch_size: int = 64,
+    num_workers: int | None = None,
+    views: Views = "none",
+    timeout: float = 60.0,
+) -> Iterator[Scored]:
+    """Yield the dataset's samples in their order, a batch at a time; those that cannot be read are told of.
+
+    num_workers: None for one per core. timeout: seconds after which a worker that gives nothing is an error.
+    Raises ConfigError for images that do not stack, WorkerFailed.
+    """
+    if num_workers is None:
+        num_workers = 0 if dataset.in_memory or len(dataset) <= FEW else available_cores()
+    samples = Samples(dataset, trained.chain, 0, "eval", "skip")
+    every = Order(len(dataset), lambda generator: np.arange(len(dataset)))
+    pin = trained.device.torch_device.type == "cuda"
+    loader = Loader(samples, every, batch_size, num_workers=num_workers, timeout=timeout, pin_memory=pin)
+    try:
+        for batch in loader.epoch(0):
+            if len(batch.indices):
+                probabilities = trained.probabilities(batch.images, views)
+            else:
+                probabilities = Tensor(0, len(trained.classes))
+            yield Scored(batch.indices.numpy(), batch.images, probabilities, batch.bad)
+    except RuntimeError as error:
+        if failed := loader.failure(error):
+            raise failed from error
+        raise
+    finally:
+        loader.close()

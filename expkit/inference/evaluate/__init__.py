@@ -1,0 +1,1 @@
+"""python -m expkit evaluate: how good trained models are, on any data."""

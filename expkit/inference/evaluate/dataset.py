@@ -1,0 +1,97 @@
+"""What a model is evaluated on: the run's own data, or other data whose classes the model knows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from expkit.config.confined import confined
+from expkit.config.launch import compose_one, plain
+from expkit.config.redaction.redactor import ELSEWHERE
+from expkit.config.registry import datasets
+from expkit.config.yaml_safety import parse_value
+from expkit.core.errors import ConfigError
+from expkit.data.class_names import by_known
+from expkit.data.dataset import ImageDataset, Splits, Subset
+from expkit.data.datasets import load
+from expkit.inference import Trained
+
+Split = Literal["val", "train", "test"]
+
+
+def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the checked dataset node: that of the run, with the overrides, or another choice. Raises ConfigError.
+
+    `dataset=CHOICE` composes conf/dataset/CHOICE.yaml; without it `dataset.KEY=VALUE` changes the run's own node.
+    """
+    if wrong := [word for word in overrides if not word.lstrip("+").startswith(("dataset=", "dataset."))]:
+        raise ConfigError(f"{wrong[0]}: only the data can be another one: dataset=CHOICE, dataset.KEY=VALUE")
+    if any(word.startswith("dataset=") for word in overrides):
+        node: Any = {"deep_range": (own or {}).get("deep_range")} | plain(compose_one([*overrides]))["dataset"]
+    else:
+        given = dict(map(_key_and_value, overrides))
+        # The checkpoint may be a stranger's: what it asks to draw or to download goes below the output folder.
+        node = confined(own or {}, given)[0] | given
+        if str(node.get("root")).startswith(ELSEWHERE):
+            raise ConfigError("dataset.root: lay outside the folders of who trained it; give dataset.root=PATH")
+    if faults := datasets.faults(node):
+        raise ConfigError(*faults)
+    return dict(node)
+
+
+def _key_and_value(override: str) -> tuple[str, Any]:
+    key, _, text = override.lstrip("+").removeprefix("dataset.").partition("=")
+    return key, parse_value(text, f"dataset.{key}")
+
+
+def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = None) -> ImageDataset:
+    """Build a checked dataset node, and return one of its splits. notes: takes what it says. Raises ConfigError."""
+    splits: Splits = load(node)
+    if notes is not None:
+        notes += splits.notes
+    chosen: ImageDataset | None = getattr(splits, split)
+    if not chosen:
+        raise ConfigError(f"--split: this data has no {split} images of its own; {_other_way(node, splits)}")
+    return chosen
+
+
+def _other_way(node: Mapping[str, Any], splits: Splits) -> str:
+    """Return how other images are named, which are those of validation then; where they cannot be, what there is."""
+    options = datasets.options(node["name"])
+    if "val_root" in options:
+        more = " (and dataset.val_annotations)" if "val_annotations" in options else ""
+        return f"set dataset.val_root to their folder{more} and take --split val"
+    if option := next((one for one in ("val_split", "val_shards") if one in options), None):
+        return f"set dataset.{option} to theirs and take --split val"
+    return f"take --split {' or '.join(part for part in ('val', 'train') if getattr(splits, part))}"
+
+
+def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
+    """Return the data with the model's classes: the same words, in the model's order. Raises ConfigError.
+
+    The data may lack some of the classes, and have them in another order, but have no others.
+    """
+    if data.task != trained.task:
+        raise ConfigError(f"dataset: is {data.task}, and {trained.path} was trained on {trained.task} data")
+    if data.class_names == trained.classes:
+        return data
+    place = {name: number for number, name in enumerate(trained.classes)}
+    called = by_known(data.class_names, trained.classes)
+    if unknown := [name for name in data.class_names if called[name] not in place]:
+        shown = f"{', '.join(unknown[:5])}; it knows {', '.join(trained.classes[:8])}"
+        raise ConfigError(f"dataset: the model {trained.path} does not know {shown}")
+    return _Relabelled(data, trained.classes, np.array([place[called[name]] for name in data.class_names]))
+
+
+class _Relabelled(Subset):
+    """The same images, their targets told in other numbers. places: (C,) the new number of each class."""
+
+    def __init__(self, data: ImageDataset, class_names: tuple[str, ...], places: Any) -> None:
+        super().__init__(data, np.arange(len(data)))
+        self.class_names = class_names
+        if data.targets.ndim == 1:
+            self.targets = places[data.targets.astype(np.int64)]
+        else:
+            wide = np.zeros((len(data), len(class_names)), dtype=np.float32)
+            wide[:, places] = data.targets
+            self.targets = wide

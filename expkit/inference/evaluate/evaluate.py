@@ -1,0 +1,97 @@
+"""One model on one dataset: its probabilities, its scores, its worst mistakes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expkit.core.errors import ConfigError
+from expkit.core.plots.image_grid import Tile
+from expkit.core.progress import bar
+from expkit.data.batches import BadSample
+from expkit.data.dataset import ImageDataset
+from expkit.data.decode import BadImage
+from expkit.inference import Trained, Views, score
+from expkit.inference.evaluate.plots import WORST
+from expkit.inference.evaluate.scores import Scores, multilabel, single_label
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How images go through the model. workers: None for one per core."""
+
+    batch_size: int = 64
+    workers: int | None = None
+    views: Views = "none"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """probabilities: (N, C) of the samples at `indices` of data, which are those that can be read."""
+
+    data: ImageDataset
+    indices: NDArray[np.int64]
+    probabilities: Tensor
+    scores: Scores
+    bad: list[BadSample]
+
+    @property
+    def targets(self) -> Tensor:
+        return torch.from_numpy(self.data.targets[self.indices])
+
+    def worst(self, count: int = WORST) -> list[Tile]:
+        """Return the mistakes in which the truth was thought least probable, the worst first, with the images."""
+        targets, names = self.targets, self.data.class_names
+        if targets.ndim == 1:
+            wrong = self.probabilities.argmax(1) != targets
+            truth = self.probabilities.gather(1, targets[:, None])[:, 0]
+        else:
+            of_truth = torch.where(targets > 0.5, self.probabilities, 1 - self.probabilities)
+            truth, least = of_truth.min(1)
+            wrong = truth < 0.5
+        tiles = []
+        for place in truth.masked_fill(~wrong, 2.0).argsort(stable=True).tolist()[: min(count, int(wrong.sum()))]:
+            row = self.probabilities[place]
+            if targets.ndim == 1:
+                taken = int(row.argmax())
+                caption = f"{names[int(targets[place])]} as {names[taken]} {row[taken]:.2f}"
+            else:
+                label = int(least[place])
+                kind = "missed" if targets[place, label] > 0.5 else "wrongly seen"
+                caption = f"{names[label]} {kind} ({row[label]:.2f})"
+            tiles.append(self._tile(int(self.indices[place]), caption))
+        return tiles
+
+    def _tile(self, index: int, caption: str) -> Tile:
+        try:
+            image = self.data.image(index)
+        except BadImage:  # it was there a minute ago
+            image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+        return Tile(image, caption, self.data.sample_name(index))
+
+
+def evaluate(trained: Trained, data: ImageDataset, speed: Speed | None = None, top_k: int = 5) -> Evaluation:
+    """Score a model on every sample of a dataset that can be read. Raises ConfigError, WorkerFailed."""
+    speed = speed or Speed()
+    parts: list[Tensor] = []
+    indices: list[NDArray[np.int64]] = []
+    bad: list[BadSample] = []
+    with bar(f"evaluating {trained.path.stem}", len(data)) as advance:
+        for scored in score(trained, data, speed.batch_size, speed.workers, speed.views):
+            parts.append(scored.probabilities)
+            indices.append(scored.indices)
+            bad += scored.failed
+            advance(len(scored.indices) + len(scored.failed))
+    probabilities, places = torch.cat(parts), np.concatenate(indices)
+    if not len(places):
+        raise ConfigError(
+            f"dataset: none of its images ({len(data):,}) can be read, e.g. {bad[0].location}: {bad[0].reason}"
+        )
+    targets = torch.from_numpy(data.targets[places])
+    if trained.task == "multilabel":
+        scores = multilabel(probabilities, targets, trained.classes)
+    else:
+        scores = single_label(probabilities, targets, trained.classes, top_k)
+    return Evaluation(data, places, probabilities, scores, bad)

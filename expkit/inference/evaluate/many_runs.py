@@ -1,0 +1,91 @@
+"""Several runs, one after the other, into one CSV."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expkit.core.formatting import relative
+from expkit.core.run_folder import make_run_folder
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
+from expkit.data.dataset import ImageDataset
+from expkit.inference import Trained, load_trained, run_folders
+from expkit.inference.evaluate.dataset import dataset_node, for_model, split_of
+from expkit.inference.evaluate.evaluate import Evaluation, Speed, evaluate
+from expkit.inference.evaluate.report import CSV_NAME, Row, print_runs, print_scores, write_csv, write_run
+
+
+def evaluate_all(words: Sequence[str], overrides: Sequence[str], given: argparse.Namespace) -> int:
+    """Evaluate every run that the words stand for; returns how many images could not be read. Raises ConfigError."""
+    console = Console(highlight=False)
+    places = list(dict.fromkeys(place for word in words for place in run_folders(Path(word))))
+    speed = Speed(given.batch_size, given.workers, given.views)
+    loaded: dict[str, ImageDataset] = {}
+    rows: list[Row] = []
+    bad = 0
+    folder: Path | None = None
+    for place in places:
+        trained = load_trained(place, given.checkpoint, given.device, given.precision)
+        node = dataset_node(trained.config.get("dataset"), overrides)
+        notes: list[str] = []
+        data = loaded.get(str(node)) or loaded.setdefault(str(node), split_of(node, given.split, notes))
+        for note in notes:
+            console.print(note, style="yellow" if note.startswith("warning") else "", soft_wrap=True, markup=False)
+        evaluation = evaluate(trained, for_model(data, trained), speed, given.top_k)
+        folder = folder or _folder(given.output)  # not before something was evaluated
+        rows.append(_row(place, trained, node, given, evaluation))
+        write_run(folder / _unique(rows), rows[-1], evaluation, rows[-1]["run"])
+        _print(console, place, trained, node, given.split, evaluation)
+        bad += len(evaluation.bad)
+    assert folder is not None
+    write_csv(folder / CSV_NAME, rows)
+    if len(rows) > 1:
+        print_runs(console, rows)
+    console.print(f"written  {relative(folder)} ({CSV_NAME}, pictures)", soft_wrap=True)
+    return bad
+
+
+def _folder(output: Path | None) -> Path:
+    if output is None:
+        return make_run_folder("outputs", "evaluation")
+    output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _unique(rows: Sequence[Row]) -> str:
+    """Return the last row's run as a folder's name that no row before it has."""
+    name = rows[-1]["run"]
+    count = sum(row["run"] == name for row in rows)
+    return name if count == 1 else f"{name}_{count}"
+
+
+def _row(
+    place: Path, trained: Trained, node: dict[str, Any], given: argparse.Namespace, evaluation: Evaluation
+) -> Row:  # fmt: skip
+    about = {
+        "run": place.stem if place.is_file() else place.resolve().name,
+        "checkpoint": str(trained.path),
+        "model": trained.config["model"]["name"],
+        "dataset": node["name"],
+        "split": given.split,
+        "views": given.views,
+        "images": len(evaluation.indices),
+        "bad": len(evaluation.bad),
+    }
+    return about | evaluation.scores.row()
+
+
+def _print(
+    console: Console, place: Path, trained: Trained, node: dict[str, Any], split: str, evaluation: Evaluation
+) -> None:
+    for note in trained.notes:
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
+    for one in evaluation.bad:
+        console.print(f"bad file: {one.location}: {one.reason}", style="yellow", soft_wrap=True, markup=False)
+    heading = {
+        "run": f"{relative(place)} ({trained.path.stem})",
+        "data": f"{node['name']}, {split}, {counted(len(evaluation.indices), 'image')},"
+        f" {counted(len(trained.classes), 'class')}",
+    }
+    print_scores(console, heading, evaluation.scores)

@@ -1,0 +1,67 @@
+"""Which checkpoint a path stands for: a file, or the best or the last one of a run folder."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from expkit.checkpoints import CheckpointDamaged, read_checkpoint
+from expkit.checkpoints.reader import Intact
+from expkit.core.errors import ConfigError
+from expkit.core.manifest import finished_checkpoints
+from expkit.core.user_folders import expanded
+
+Which = Literal["best", "last", "newest"]  # the last two are one
+
+
+def read_trained(place: Path, which: Which = "best") -> Intact:
+    """Return the verified checkpoint of a file, a run folder or a folder of checkpoints. Raises ConfigError.
+
+    A damaged one is passed over, with a sentence in `problems`, and the next is taken: after the best one the newest.
+    """
+    if which not in get_args(Which):
+        raise ConfigError(f"checkpoint: takes one of {', '.join(get_args(Which))}, got {which!r}")
+    place = expanded(place)
+    if place.is_file():
+        path = place.with_suffix(".safetensors") if place.suffix == ".json" else place
+        try:
+            return Intact(*read_checkpoint(path), path, [])
+        except CheckpointDamaged as error:
+            raise ConfigError(f"{error}; give another checkpoint") from error
+    if not place.is_dir():
+        raise ConfigError(f"{place}: there is no such file or folder; give a run folder or a .safetensors checkpoint")
+    finished, problems = finished_checkpoints(_folder(place))
+    for path in _in_turn(finished, which):
+        try:
+            return Intact(*read_checkpoint(path), path, problems)
+        except CheckpointDamaged as error:
+            problems.append(str(error))
+    told = f": {'; '.join(problems)}" if problems else ""
+    raise ConfigError(f"{place}: holds no finished checkpoint{told}; give a run folder or a .safetensors file")
+
+
+def _folder(place: Path) -> Path:
+    inside = place / "checkpoints"
+    return inside if inside.is_dir() else place
+
+
+def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:
+    """Return checkpoints in the order in which they are tried."""
+    newest_first = list(reversed(finished))
+    if which != "best" or not newest_first:
+        return newest_first
+    newest = finished[newest_first[0]]
+    monitor, best = newest.get("monitor"), newest.get("best_score")
+    is_best = [best is not None and finished[path].get("scores", {}).get(monitor) == best for path in newest_first]
+    chosen = [path for path, yes in zip(newest_first, is_best, strict=True) if yes]
+    return [*reversed(chosen), *(path for path in newest_first if path not in chosen)]
+
+
+def run_folders(place: Path) -> list[Path]:
+    """Return the runs that a path stands for: itself, or every run folder below it, by name. Raises ConfigError."""
+    place = expanded(place)
+    if place.is_file() or (place / "checkpoints").is_dir() or (place.is_dir() and any(place.glob("*.safetensors"))):
+        return [place]
+    found = sorted(folder.parent for folder in place.rglob("checkpoints") if any(folder.glob("*.safetensors")))
+    if not found:
+        problem = "no run folder with a checkpoint lies below it" if place.is_dir() else "there is no such folder"
+        raise ConfigError(f"{place}: {problem}; give run folders, or a folder of them")
+    return found

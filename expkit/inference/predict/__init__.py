@@ -1,0 +1,1 @@
+"""python -m expkit predict: the classes of images, by a trained model."""

@@ -1,0 +1,119 @@
+"""Predicting from first to last: read, apply, write, and say what could not be read."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, get_args
+
+from expkit.core.disk import writing
+from expkit.core.errors import ConfigError
+from expkit.core.progress import bar
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
+from expkit.data.batches import BadSample
+from expkit.inference import Trained, Views, path_images, score
+from expkit.inference.predict.contact_sheet import ContactSheet
+from expkit.inference.predict.folder_sorter import FolderSorter
+from expkit.inference.predict.prediction import predictions
+from expkit.inference.predict.writers import WRITERS, Format
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for beside the images.
+
+    format: None follows the output's ending, else a table. output: None for standard output. top: classes named per
+    image. threshold: probability from which a label counts, where an image has several. sort_into: a folder to copy
+    into. sheet: a picture of sheet_images images. workers: None for one per core.
+    """
+
+    format: Format | None = None
+    output: Path | None = None
+    top: int = 3
+    threshold: float = 0.5
+    sort_into: Path | None = None
+    sheet: Path | None = None
+    sheet_images: int = 48
+    batch_size: int = 64
+    workers: int | None = None
+    views: Views = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("top", "sheet_images", "batch_size"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise ConfigError(f"--{option}: takes a whole number from 1 up, got {getattr(self, name)}")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"--workers: takes a whole number from 0 up, got {self.workers}")
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"--threshold: takes a probability from 0 to 1, got {self.threshold}")
+
+    @property
+    def written_as(self) -> Format:
+        ending = self.output.suffix[1:].lower() if self.output else ""
+        by_ending: dict[str, Format] = {word: word for word in get_args(Format)}
+        return self.format or by_ending.get(ending, "table")
+
+
+def predict(trained: Trained, paths: Sequence[str], wishes: Wishes) -> list[BadSample]:
+    """Predict the images of these paths, and return those that could not be read. Raises ConfigError, WorkerFailed."""
+    sorter = FolderSorter(wishes.sort_into, trained.classes) if wishes.sort_into else None
+    sheet = ContactSheet(wishes.sheet, len(paths), wishes.sheet_images) if wishes.sheet else None
+    file = _opened(wishes.output)
+    with writing(wishes.output or "the standard output"), file if wishes.output else nullcontext():
+        began = time.perf_counter()
+        bad = _write_all(trained, paths, wishes, file, sorter, sheet)
+        seconds = time.perf_counter() - began
+    done = len(paths) - len(bad)
+    told = f"{counted(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
+    if sheet:
+        sheet.save(f"{counted(done, 'image')}, predicted by {trained.path.stem}")
+        told += f", sheet {wishes.sheet}"
+    if sorter:
+        told += f", {sorter.copied:,} copied into {wishes.sort_into}"
+    _say(told if not wishes.output else f"{told}, written to {wishes.output}")
+    if bad:
+        _say(f"{len(bad):,} of {counted(len(paths), 'file')} could not be read; they are named above")
+    return bad
+
+
+def _write_all(
+    trained: Trained, paths: Sequence[str], wishes: Wishes, file: TextIO,
+    sorter: FolderSorter | None, sheet: ContactSheet | None,
+) -> list[BadSample]:  # fmt: skip
+    bad: list[BadSample] = []
+    writer = WRITERS[wishes.written_as](file, min(wishes.top, len(trained.classes)))
+    images = path_images(paths, trained.classes, trained.decoder)
+    with bar("predicting", len(paths)) as advance:
+        for scored in score(trained, images, wishes.batch_size, wishes.workers, wishes.views):
+            named = predictions(scored, paths, trained, wishes.top, wishes.threshold)
+            for place, prediction in enumerate(named):
+                writer.write(prediction)
+                if sorter:
+                    sorter.add(prediction)
+                if sheet:
+                    sheet.add(int(scored.indices[place]), scored.images[place], prediction)
+            for failed in scored.failed:
+                _say(f"bad file: {failed.location}: {failed.reason}")
+            bad += scored.failed
+            advance(len(scored.indices) + len(scored.failed))
+    writer.close()
+    file.flush()
+    return bad
+
+
+def _opened(output: Path | None) -> TextIO:
+    if output is None:
+        return sys.stdout
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise ConfigError(f"--output: cannot write '{output}': {error.strerror}; give another file") from error
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)

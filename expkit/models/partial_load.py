@@ -1,0 +1,103 @@
+"""Weights from elsewhere into a model: all that fit; a head for other classes is left out, and all is named."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from expkit.core.errors import ConfigError
+from expkit.core.wording import counted
+from expkit.models.heads import outputs
+
+_SHOWN = 4
+_DEEPEST = 4  # parts of a prefix, as in ema.module._orig_mod.backbone.
+_MOST = 200  # prefixes that are tried
+
+
+class Taken(NamedTuple):
+    """Names of the weights: loaded, left out (the head, for other classes), not in the file, not in the model.
+
+    renamed: how the names in the file differ from the model's, in a sentence.
+    """
+
+    loaded: list[str]
+    left_out: list[str]
+    missing: list[str]
+    unused: list[str]
+    renamed: str = ""
+
+    def notes(self) -> list[str]:
+        """Return a sentence on each group of names."""
+        sentences = [
+            f"took {len(self.loaded)} of {counted(len(self.loaded) + len(self.left_out) + len(self.missing), 'weight')}"
+        ]
+        groups = {
+            "left out, for other classes": self.left_out,
+            "not in the file, so fresh": self.missing,
+            "in the file, but not in the model": self.unused,
+        }
+        sentences += [self.renamed] if self.renamed else []
+        return sentences + [f"{what}: {_some(names)}" for what, names in groups.items() if names]
+
+
+def take_weights(model: nn.Module, weights: Mapping[str, Tensor], same_classes: bool | None, num_classes: int) -> Taken:
+    """Load what fits into a model, and return what was and what was not loaded.
+
+    same_classes: whether the weights were trained for the model's own classes, in their order; None where the file does
+    not say, and the shapes decide. Raises ConfigError when weights other than the head's differ in shape, or when less
+    than half of the model's are there: then they are another model's.
+    """
+    own = model.state_dict()
+    weights, renamed = _renamed(weights, own)
+    head = {f"{name}." for name, layer in model.named_modules() if outputs(layer) == num_classes}
+    shared = [name for name in own if name in weights]
+    differ = [name for name in shared if own[name].shape != weights[name].shape]
+    of_head = [name for name in shared if name.startswith(tuple(head)) and (name in differ or same_classes is False)]
+    if wrong := [name for name in differ if name not in of_head]:
+        name = wrong[0]
+        shapes = f"{name} is {tuple(weights[name].shape)} there and {tuple(own[name].shape)} here"
+        raise ConfigError(f"checkpoint.init_from: the weights are another model's: {shapes}")
+    loaded = [name for name in shared if name not in of_head]
+    if len(loaded) < len(own) / 2:
+        raise ConfigError(
+            f"checkpoint.init_from: the weights are another model's: {len(loaded)} of the {len(own)} that this one has"
+            f" are there; the file has {_some(list(weights))}, the model {_some(list(own))}"
+        )
+    model.load_state_dict({name: weights[name] for name in loaded}, strict=False)
+    missing = [name for name in own if name not in weights]
+    return Taken(loaded, of_head, missing, [name for name in weights if name not in own], renamed)
+
+
+def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
+    """Return the weights by the model's names where a prefix makes the difference, and a sentence on it.
+
+    Wrappers put one before each name (module., _orig_mod., backbone., ema.), as a model of a plugin may do with a model
+    that it wraps. The prefix is taken off, or added, with which most weights are the model's.
+    """
+    best, kept, sentence = sum(_fits(own, name, value) for name, value in weights.items()), weights, ""
+    for prefix in _prefixes(weights):
+        inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        if (fits := sum(_fits(own, name, value) for name, value in inside.items())) > best:
+            others = {name: value for name, value in weights.items() if not name.startswith(prefix) and name not in own}
+            best, kept, sentence = fits, others | inside, f"dropped the prefix '{prefix}' of the names in the file"
+    for prefix in _prefixes(own):
+        longer = {prefix + name: value for name, value in weights.items()}
+        if (fits := sum(_fits(own, name, value) for name, value in longer.items())) > best:
+            best, kept, sentence = fits, longer, f"put the prefix '{prefix}' before the names in the file"
+    return kept, sentence
+
+
+def _fits(own: Mapping[str, Tensor], name: str, value: Tensor) -> bool:
+    return name in own and own[name].shape == value.shape
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """Return what names begin with, up to _DEEPEST parts of it, the shorter ones first."""
+    parts = [name.split(".") for name in names]
+    found = [".".join(one[:depth]) + "." for depth in range(1, _DEEPEST + 1) for one in parts if len(one) > depth]
+    return list(dict.fromkeys(found))[:_MOST]
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(name[:80] for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

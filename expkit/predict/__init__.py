@@ -1,1 +1,0 @@
-"""python -m expkit.predict: the classes of images, by a trained model."""

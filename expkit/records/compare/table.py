@@ -1,0 +1,188 @@
+"""Finds run folders, and makes one row of each: what differs in the configs, and the scores."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+from expkit.records.report.best import Epoch, best_of, epochs_in, is_lower_better, monitor_of
+from expkit.records.report.report import duration
+from expkit.records.run_folder import RunFiles, flat, is_run, read_run, shown
+
+Value = str | float | None
+# What is shown, kept and named changes no result.
+_NOT_SETTINGS = ("output_dir", "name", "logger", "watch", "checkpoint", "hydra")
+
+
+@dataclass
+class Row:
+    """One run. settings: config path -> text; scores: column -> number, of the best checkpoint's epoch and of the last.
+
+    best_by: the score that says which epoch is best; measured_on: what tells apart the images that it was evaluated on;
+    loss: the config of its loss.
+    """
+
+    run: RunFiles
+    settings: dict[str, str]
+    scores: dict[str, float]
+    epochs: str = ""
+    best_epoch: int | None = None
+    best_by: str = ""
+    measured_on: str = ""
+    loss: str = ""
+    seconds: float | None = None
+
+    def scale(self, column: str) -> str:
+        """Return what must be equal in two runs for this column's scores to be compared."""
+        return self.measured_on + (self.loss if column.endswith("/loss") else "")
+
+    def value(self, column: str) -> Value:
+        """Return what stands in a column, None where the run has nothing there."""
+        if column in ("run", "status"):
+            return self.run.name if column == "run" else self.run.status
+        if column == "epochs done":
+            return self.epochs
+        if column == "best epoch":
+            return str(self.best_epoch) if self.best_epoch else None
+        if column == "best by":
+            return self.best_by
+        if column == "seconds":
+            return self.seconds
+        return self.scores.get(column, self.settings.get(column))
+
+    def text(self, column: str) -> str:
+        """Return the column's value as a reader wants it."""
+        value = self.value(column)
+        if isinstance(value, float):
+            return duration(value) if column == "seconds" else f"{value:.4f}" if math.isfinite(value) else str(value)
+        return value or ""
+
+
+@dataclass
+class Comparison:
+    """The rows; differing: config paths that are not the same in all; scores: names that any run has."""
+
+    rows: list[Row]
+    differing: list[str] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)
+
+    @property
+    def columns(self) -> list[str]:
+        best = [name for name in self.scores if name.startswith("best ")]
+        others = [name for name in self.scores if name not in best]
+        by = ["best by"] * (len({row.best_by for row in self.rows if row.best_by}) > 1)
+        of_best = ["best epoch", *by] * bool(best)
+        return ["run", "status", *best[:1], *of_best, *best[1:], *self.differing, *others, "epochs done", "seconds"]
+
+    def bests(self, column: str) -> dict[str, float]:
+        """Return the best value of a score's column by scale, for each scale on which there is something to choose."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows if column in self.scores else ():
+            if math.isfinite(value := row.scores.get(column, math.nan)):
+                found.setdefault(row.scale(column), []).append(value)
+        pick = min if is_lower_better(column) else max
+        return {scale: pick(values) for scale, values in found.items() if min(values) < max(values)}
+
+    def marked(self, column: str) -> list[bool]:
+        """Return for each row whether its value is the best of its scale."""
+        bests = self.bests(column)
+        return [column in row.scores and bests.get(row.scale(column)) == row.scores[column] for row in self.rows]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know before comparing the scores."""
+        count = len({row.measured_on for row in self.rows if row.scores})
+        if count < 2:
+            return []
+        return [f"these runs were evaluated on {count} different sets of images: scores compare within a set only"]
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return (run folders, paths that hold none): each path is a run, a folder in which runs lie, or a pattern of them.
+
+    Files, and folders within a run, are passed over: a shell's `outputs/**` names them too.
+    """
+    found: dict[Path, None] = {}
+    empty = []
+    for path in (one for given in paths for one in _expanded(given)):
+        below = [path] if is_run(path) else sorted(_below(path, depth=4))
+        found |= dict.fromkeys(below)
+        if not below and not path.is_file():
+            empty.append(path)
+    runs = list({folder.resolve(): folder for folder in found}.values())
+    return runs, [path for path in empty if not any(path.is_relative_to(run) for run in runs)]
+
+
+def _expanded(path: Path) -> list[Path]:
+    """Return what a pattern stands for that no shell has expanded."""
+    if "*" not in str(path) or path.exists():
+        return [path]
+    return sorted(map(Path, glob(str(path), recursive=True))) or [path]
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """Return the runs below a folder; a run's own folders are not searched."""
+    try:
+        inside = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()] if folder.is_dir() else []
+    except OSError:  # a folder that may not be read
+        return []
+    runs = [one for one in inside if is_run(one)]
+    deeper = [run for one in inside if one not in runs and depth for run in _below(one, depth - 1)]
+    return runs + deeper
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Read the runs and find what differs."""
+    return among([_row(read_run(folder, points_only=True)) for folder in folders])
+
+
+def among(rows: Sequence[Row]) -> Comparison:
+    """Return the rows with what differs among them."""
+    return Comparison(list(rows), _differing(rows), _score_names(rows))
+
+
+def _row(run: RunFiles) -> Row:
+    epochs = epochs_in(run.points)
+    settings = {path: shown(value) for path, value in flat(run.config).items()}
+    done = run.result.get("epochs", len(epochs))
+    seconds = run.result.get("seconds")
+    monitor, higher = monitor_of(run.result, run.config, epochs)
+    best = best_of(epochs, run.result, monitor, higher)
+    row = Row(run, settings, _scores(best, epochs), f"{done}/{run.config.get('epochs', '?')}")
+    if best:
+        row.best_epoch, row.best_by = best.number, f"val/{monitor}"
+    row.measured_on, row.loss = _measured_on(run), json.dumps(run.config.get("loss"), default=str)
+    row.seconds = float(seconds) if isinstance(seconds, int | float) else None
+    return row
+
+
+def _scores(best: Epoch | None, epochs: Sequence[Epoch]) -> dict[str, float]:
+    """Return the validation scores of the best checkpoint's epoch, and all scores of the last."""
+    scores = {f"last {name}": value for name, value in (epochs[-1].scores if epochs else {}).items()}
+    kept = best.scores if best else {}
+    return scores | {f"best {name}": value for name, value in kept.items() if name.startswith("val/")}
+
+
+def _measured_on(run: RunFiles) -> str:
+    """Return what tells one set of validation images from another; the folds of one set are parts of the same."""
+    dataset, val = run.config.get("dataset"), run.data.get("val")
+    fingerprint = str(val.get("fingerprint", "")) if isinstance(val, Mapping) else ""
+    if isinstance(dataset, Mapping) and dataset.get("fold") is not None:
+        fingerprint = f"{dataset.get('folds')}-fold split of {dataset.get('name')} {dataset.get('root')}"
+    if limit := run.config.get("limit_eval_batches"):
+        fingerprint += f" {limit} x {run.config.get('eval_batch_size') or run.config.get('batch_size')}"
+    return fingerprint
+
+
+def _score_names(rows: Sequence[Row]) -> list[str]:
+    names = dict.fromkeys(name for row in rows for name in row.scores)
+    return sorted(names, key=lambda name: (name.startswith("last"), " val/" not in name, "loss" in name))
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    readable = [row for row in rows if row.settings]
+    paths = dict.fromkeys(path for row in readable for path in row.settings)
+    differs = [path for path in paths if len({row.settings.get(path) for row in readable}) > 1]
+    return [path for path in differs if path.partition(".")[0] not in _NOT_SETTINGS]

@@ -1,0 +1,177 @@
+"""python -m expkit folds RUN...: the scores of k-fold cross-validation, with their mean and standard deviation."""
+
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from expkit.config.diff import differences
+from expkit.config.yaml_safety import NOT_PLAIN, vet
+from expkit.core.errors import ConfigError
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
+from expkit.records.report.best import best_of, mean_and_deviation, monitor_of, numbers, read_epochs
+
+Config = Mapping[str, Any]
+Scores = dict[str, float]
+Seed = tuple[Any, Any]
+_SEEDS = ("seed", "dataset.split_seed")
+# A run may go on with another value of these, and is another run all the same.
+_SETTINGS = ("epochs", "max_steps", "dataset.root", "dataset.val_root", "loss.teacher", "checkpoint.init_from")
+
+
+@dataclass
+class Folds:
+    """The finished runs of one config, which differ in fold and seed alone.
+
+    seeds: seed and split seed -> fold -> its scores, of the best checkpoint's epoch and of the last.
+    """
+
+    config: Config
+    seeds: dict[Seed, dict[int, Scores]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many folds there are to be."""
+        found = self.config["dataset"].get("folds", 5)
+        return found if isinstance(found, int) else 5
+
+    @property
+    def names(self) -> list[str]:
+        """The columns; those of the last epoch only where it is not the best one everywhere."""
+        rows = [scores for folds in self.seeds.values() for scores in folds.values()]
+        names = list(dict.fromkeys(name for scores in rows for name in scores))
+        best, last = ([name for name in names if name.startswith(f"{when} val/")] for when in ("best", "last"))
+        same = all(scores.get(name) == scores.get(f"best{name[4:]}") for scores in rows for name in last)
+        return ["best epoch"] * ("best epoch" in names) + best + ([] if same else last)
+
+    @property
+    def missing(self) -> list[str]:
+        """The folds of which no run is finished, as they are typed."""
+        return [
+            " ".join([*self.label(seed), f"dataset.fold={fold}"])
+            for seed, folds in self.seeds.items()
+            for fold in range(self.count)
+            if fold not in folds
+        ]
+
+    def label(self, seed: Seed) -> list[str]:
+        """Return what sets a seed's runs apart from those of the others, as it is typed; [] where there is one only."""
+        several = [len({one[place] for one in self.seeds}) > 1 for place in range(2)]
+        return [f"{key}={one}" for key, one, told in zip(_SEEDS, seed, several, strict=True) if told]
+
+    def summary(self, score: str, seed: Seed) -> tuple[float, float]:
+        """Return a score's mean over a seed's folds and its standard deviation (of a sample: n - 1), 0 for one fold."""
+        return mean_and_deviation([scores[score] for scores in self.seeds[seed].values() if score in scores])
+
+    def over_seeds(self, score: str) -> tuple[float, float] | None:
+        """Return the mean over the seeds whose folds are all finished of their means, and its standard deviation."""
+        whole = [seed for seed, folds in self.seeds.items() if len(folds) == self.count]
+        return mean_and_deviation([self.summary(score, seed)[0] for seed in whole]) if len(whole) > 1 else None
+
+
+def gather_folds(runs: Iterable[Path]) -> list[Folds]:
+    """Return the finished runs that trained on a fold, those of one config together; a later one of a fold counts.
+
+    runs: run folders. Raises ConfigError for a config or result that cannot be read.
+    """
+    found: list[Folds] = []
+    for folder in runs:
+        config, result = _read(folder / "config.yaml"), _read(folder / "result.json")
+        dataset = config.get("dataset")
+        fold = dataset.get("fold") if isinstance(dataset, dict) else None
+        if not isinstance(fold, int) or _read(folder / "record.json").get("status") != "finished":
+            continue
+        same = [one for one in found if not _what_differs(one.config, config)]
+        if not same:
+            same = [Folds(config)]
+            found += same
+        seed = _hashable(config.get("seed")), _hashable(config["dataset"].get("split_seed"))
+        same[0].seeds.setdefault(seed, {})[fold] = _scores(folder, config, result)
+    return found
+
+
+def _hashable(seed: Any) -> Any:
+    return seed if isinstance(seed, Hashable) else str(seed)
+
+
+def _scores(folder: Path, config: Config, result: Mapping[str, Any]) -> Scores:
+    epochs = read_epochs(folder)
+    best = best_of(epochs, result, *monitor_of(result, config, epochs))
+    scores: Scores = {"best epoch": best.number} if best else {}
+    scores |= {f"best {name}": value for name, value in (best.scores if best else {}).items() if _is_val(name)}
+    last = numbers(result.get("scores"))
+    return scores | {f"last {name}": value for name, value in last.items() if _is_val(name)}
+
+
+def _is_val(name: str) -> bool:
+    return name.startswith("val/")
+
+
+def _what_differs(one: Config, other: Config) -> dict[str, Any]:
+    """Return the settings in which two configs differ, but for fold and seed: key -> the other's."""
+    changes = [change for change in differences(one, other) if change.key not in ("dataset.fold", *_SEEDS)]
+    return {change.key: change.ours for change in changes if change.kind != "free" or change.key in _SETTINGS}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        vet(path, path.parent)
+        found = (
+            json.loads(path.read_text("utf-8")) if path.suffix == ".json" else yaml.safe_load(path.read_text("utf-8"))
+        )
+    except (OSError, *NOT_PLAIN) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; give run folders") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: is no file of a run; give run folders")
+    return found
+
+
+def show_folds(runs: Iterable[Path]) -> bool:
+    """Print a table for each config of which two folds or more are finished; returns whether there was one."""
+    groups = [group for group in gather_folds(runs) if any(len(folds) > 1 for folds in group.seeds.values())]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe or file has no edge
+    for group in groups:
+        changed = {key: value for other in groups for key, value in _what_differs(other.config, group.config).items()}
+        told = ", ".join(f"{key}={value}" for key, value in changed.items())
+        seeds = f", {len(group.seeds)} seeds" if len(group.seeds) > 1 else ""
+        done = len({fold for folds in group.seeds.values() for fold in folds})
+        console.print(table_of(group, f"{counted(done, 'fold')}{seeds}{': ' if told else ''}{told}"))
+        if group.missing:
+            print(f"not finished: {', '.join(group.missing)}")
+    return bool(groups)
+
+
+def table_of(group: Folds, title: str) -> Table:
+    """Return a row for each fold, and one with mean ± standard deviation; of several seeds one for all of them too."""
+    names = group.names
+    scores = [name for name in names if name != "best epoch"]
+    several = len(group.seeds) > 1
+    table = Table(*(["seed"] * several), "fold", *names, title=title, title_justify="left")
+    for seed, folds in group.seeds.items():
+        label = [", ".join(group.label(seed))] * several
+        for fold, found in sorted(folds.items()):
+            table.add_row(*label, str(fold), *(_text(found.get(name)) for name in names))
+        means = [_text_of(group.summary(name, seed)) for name in scores]
+        table.add_section()
+        table.add_row(*label, "mean", *[""] * (len(names) - len(scores)), *means)
+        table.add_section()
+    over = [group.over_seeds(name) for name in scores]
+    if all(over):
+        means = [_text_of(one) for one in over if one]
+        table.add_row("all", "mean", *[""] * (len(names) - len(scores)), *means)
+    return table
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _text_of(summary: tuple[float, float]) -> str:
+    return "{:.4f} ± {:.4f}".format(*summary)

@@ -1,5 +1,0 @@
-"""The report: one page that shows a run, made from the plain files of its folder."""
-
-from expkit.report.write import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,91 @@
+"""How many images are computed at once, and whether batch normalisation can train on the smallest of them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from expkit.config.registry import datasets, devices
+from expkit.config.run_options import RunOptions
+from expkit.core.errors import ConfigError
+from expkit.data.datasets import DataOptions
+from expkit.devices import Layout, Ranks
+from expkit.models.input_size import trains_on_one
+
+Config = Mapping[str, Any]
+
+
+def check_single_images(
+    model: nn.Module, size: tuple[int, int], config: Config, options: RunOptions, length: int, ranks: Ranks | None
+) -> None:
+    """Raise ConfigError where the model cannot train on one image and some batch, part or piece of one holds one.
+
+    size: (height, width) of what the model sees; length: images of an epoch.
+    """
+    found = devices.build(config["device"])
+    data: DataOptions = datasets.shared(config["dataset"])
+    micro = devices.shared(config["device"]).micro_batch
+    layout = found if isinstance(found, Layout) else None
+    parts = 1
+    if layout and not (ranks and layout.sync_batchnorm):  # statistics that are in step are of the whole batch
+        parts = ranks.size if ranks else sum(device.type == "cuda" for device in layout.devices) or 1
+    elif ranks:
+        micro = None
+    for batch in _batches(length, data.drop_last, options):
+        for part in _parts(batch, parts, ranks is not None):
+            if 1 in _pieces(part, micro if isinstance(micro, int) else None):
+                if trains_on_one(model, *size):
+                    return
+                raise ConfigError(_problem(config, batch, part, parts, length, options))
+
+
+def _problem(config: Config, batch: int, part: int, parts: int, length: int, options: RunOptions) -> str:
+    name, size = config["model"]["name"], options.batch_size
+    cannot = f"and {name} cannot train on one image: batch normalisation needs two or more values per channel"
+    is_last = batch < size and length > size
+    if batch == 1 and is_last:
+        remedy = "set dataset.drop_last=true, or another batch_size"
+        return f"batch_size: the last batch of {length:,} images by {size} holds one, {cannot}; {remedy}"
+    if batch == 1:
+        return f"batch_size: a batch holds one image, {cannot}; raise batch_size" + ", and add images" * (length < 2)
+    which = f"the last batch of an epoch ({batch} images)" if is_last else f"a batch of {batch} images"
+    remedy = "set dataset.drop_last=true, or another batch_size" if is_last else f"set batch_size={2 * parts} or more"
+    if part > 1:
+        remedy = (
+            "set dataset.drop_last=true, or another device.micro_batch" if is_last else "set another device.micro_batch"
+        )
+        return f"device.micro_batch: cuts {which} into pieces of which one holds one image, {cannot}; {remedy}"
+    return f"batch_size: {which} in {parts} parts leaves one of them a single image, {cannot}; {remedy}"
+
+
+def _batches(length: int, drop_last: bool, options: RunOptions) -> Iterator[int]:
+    """Yield the sizes of an epoch's batches as far as the run goes, each once."""
+    full, rest = divmod(length, options.batch_size)
+    if full:
+        yield options.batch_size
+    number = full + 1  # of the last, smaller one
+    is_cut = options.limit_train_batches is not None and options.limit_train_batches < number
+    ends_before = options.max_steps is not None and options.max_steps * options.accumulate_steps < number
+    if rest and not drop_last and not is_cut and not ends_before:
+        yield rest
+
+
+def _parts(batch: int, parts: int, are_ranks: bool) -> set[int]:
+    """Return the sizes of a batch's parts: of ranks as the loader cuts it, of data parallel devices as torch does."""
+    if are_ranks:
+        return {batch * (part + 1) // parts - batch * part // parts for part in range(parts)}
+    step = math.ceil(batch / parts)
+    return {min(step, batch - first) for first in range(0, batch, step)}
+
+
+def _pieces(images: int, size: int | None) -> set[int]:
+    """Return the sizes of the pieces that device.micro_batch makes of so many images."""
+    if size is None or not images:
+        return {images}
+    found = set()
+    while images > 0:
+        piece = math.ceil(images / math.ceil(images / size))
+        found.add(piece)
+        images -= piece
+    return found

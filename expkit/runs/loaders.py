@@ -1,0 +1,85 @@
+"""The loaders of a run: batches of training and of validation, read by so many processes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from expkit.config.registry import datasets, samplers
+from expkit.config.run_options import RunOptions
+from expkit.core.errors import ConfigError
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
+from expkit.data import transforms as pixels
+from expkit.data.batches import Samples
+from expkit.data.cache import Cache, CachedImages, cached
+from expkit.data.dataset import Splits
+from expkit.data.datasets import DataOptions
+from expkit.data.limits import evaluation_order, training_order
+from expkit.data.loader import Loader
+from expkit.data.samplers import Order
+from expkit.devices import Device, Ranks
+from expkit.devices.device import available_cores
+
+Config = Mapping[str, Any]
+
+
+def build_orders(node: Config, splits: Splits, options: RunOptions) -> tuple[Order, Order]:
+    """Return the orders of training and of validation. Raises ConfigError."""
+    data, val = splits.train, splits.val
+    assert val is not None
+    order: Order = samplers.build(node, targets=data.targets, class_names=data.class_names)
+    size = options.eval_batch_size or options.batch_size
+    return (
+        training_order(order, data, options.seed, options.batch_size, options.limit_train_batches),
+        evaluation_order(val, options.seed, size, options.limit_eval_batches),
+    )
+
+
+def build_loaders(
+    node: Config,
+    splits: Splits,
+    chains: Mapping[str, pixels.Chain],
+    orders: tuple[Order, Order],
+    options: RunOptions,
+    device: Device,
+    ranks: Ranks | None = None,
+) -> tuple[Loader, Loader]:
+    """Return the loaders of training and validation; of a rank, those of its part of each batch."""
+    order, evaluated = orders
+    data: DataOptions = datasets.shared(node)
+    assert splits.val is not None
+    if data.drop_last and options.batch_size > len(order):
+        raise ConfigError(
+            f"batch_size: {options.batch_size} is more than the {counted(len(order), 'sample')} of an epoch, and"
+            " dataset.drop_last leaves out the smaller batch, so no batch remains; lower batch_size or set"
+            " dataset.drop_last=false"
+        )
+    cores = available_cores() if data.num_workers == "auto" else data.num_workers
+    cache = Cache(data.cache, expanded(data.cache_dir), cores)
+    train_data, train_chain = cached(splits.train, chains["train"], cache, "train")
+    val_cache = cache if len(splits.val) else Cache("none", cache.folder, cores)
+    val_data, val_chain = cached(splits.val, chains["eval"], val_cache, "val")
+    train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
+    val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
+    eval_batch_size = options.eval_batch_size or options.batch_size
+    own: dict[str, Any] = {"part": (ranks.rank, ranks.size)} if ranks else {}
+    own |= loading(data, train, device, ranks.local_size if ranks else 1)
+    return (
+        Loader(train, order, options.batch_size, drop_last=data.drop_last, **own),
+        Loader(val, evaluated, eval_batch_size, **own | loading(data, val, device, ranks.local_size if ranks else 1)),
+    )
+
+
+def loading(data: DataOptions, samples: Samples, device: Device, sharing: int = 1) -> dict[str, Any]:
+    """Return how a loader reads: by worker processes where that is worth it. sharing: ranks that share the cores."""
+    workers = data.num_workers
+    if workers == "auto":
+        is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
+        workers = 0 if is_quick else max(available_cores() // sharing, 1)
+    return {
+        "num_workers": workers,
+        "prefetch": data.prefetch,
+        "start_method": data.start_method,
+        "timeout": data.timeout,
+        "pin_memory": device.torch_device.type == "cuda",
+        "max_bad": data.max_bad,
+    }

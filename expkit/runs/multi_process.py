@@ -1,0 +1,158 @@
+"""A run by several processes: the one that starts them, and what each of them does."""
+
+import json
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from expkit.checkpoints import CheckpointNotWritten
+from expkit.config.plugins import loaded_files
+from expkit.config.registry import devices
+from expkit.core.errors import ConfigError
+from expkit.core.run_folder import make_run_folder
+from expkit.core.user_folders import expanded
+from expkit.devices import Layout, Ranks, Split
+from expkit.devices.device import available_cores
+from expkit.devices.rank_launcher import launch
+from expkit.runs import build
+from expkit.runs.job import Job
+from expkit.runs.outcome import Ending, ending_of
+from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
+
+Config = dict[str, Any]
+
+
+class Ended(NamedTuple):
+    """How a run of several ranks ended; folder: the run's (of several machines, where this one's logs are)."""
+
+    code: int
+    folder: Path
+    reason: str = ""
+
+
+def layout_of(config: Mapping[str, Any]) -> Layout | None:
+    """Return the processes that the config's device asks for, None where this one does. Raises ConfigError."""
+    found = devices.build(config["device"])
+    return found if isinstance(found, Layout) and found.starts_ranks else None
+
+
+def train_with_others(
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any],
+    last_step: int | None = None,
+) -> Ended:  # fmt: skip
+    """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
+    if ranks:
+        ending, folder = train_as_rank(config, overrides, command, ranks, opened, last_step=last_step)
+        return Ended(ending.code, folder, ending.reason)
+    layout = layout_of(config)
+    assert layout is not None
+    return launch_ranks(config, overrides, command, layout, last_step)
+
+
+def launch_ranks(
+    config: Config, overrides: Sequence[str], command: str, layout: Layout, last_step: int | None = None
+) -> Ended:
+    """Freeze the config in the run folder and start this machine's ranks with it."""
+    folder, is_new = folder_to_go_on_in(config), False
+    if folder:
+        config = config | {"checkpoint": config["checkpoint"] | {"resume": str(folder)}}
+    elif layout.nodes == 1:
+        folder, is_new = make_run_folder(config["output_dir"], run_name(config)), True
+    # Of several machines only one has rank 0, which makes the folder: each keeps its own ranks' logs beside it.
+    here = f"{socket.gethostname()}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{time.monotonic_ns() % 10**6}"
+    place = folder / "ranks" if folder else expanded(config["output_dir"]) / "nodes" / here
+    frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
+    frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
+    frozen["last_step"] = last_step
+    code, reason = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.runs.rank_worker"])
+    if is_new and folder and not (folder / "record.json").exists():
+        shutil.rmtree(folder)  # it came to nothing: what would have been refused here leaves nothing behind there
+    return Ended(code, folder or place, reason)
+
+
+def train_as_rank(
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks, opened: Callable[..., Any],
+    folder: Path | None = None, ready: Callable[[], object] = lambda: None, last_step: int | None = None,
+) -> tuple[Ending, Path]:  # fmt: skip
+    """Do this rank's part of a run; returns (how it ended, the run folder).
+
+    opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
+    once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and what is not a
+    user's to fix.
+    """
+    began = time.perf_counter()
+    layout = layout_of(config)
+    ranks.timeout = layout.timeout if layout else ranks.timeout
+    device = devices.build(config["device"])
+    if isinstance(device, Split):
+        raise ConfigError("device.name: split is for one process; start the run without torchrun")
+    kind = device.devices[0].type if isinstance(device, Layout) else device.type
+    ranks.join("nccl" if kind == "cuda" else "gloo")
+    place = str(folder) if folder else None
+    config, overrides, command, place = ranks.from_first((config, list(overrides), command, place))
+    folder = Path(place) if place else None
+    config = _after_restart(config, folder)
+    origin = shared_origin(config, ranks)
+    if origin.is_finished:
+        return _nothing_left(origin.folder or Path(), ranks)
+    job = build.assemble(config, origin, ranks=ranks)
+    job.end_at(last_step)
+    with job.parts.interruption.heard():
+        run = opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
+        run.folder = Path(ranks.from_first(str(run.folder)))
+        if isinstance(run, Follower):
+            run.follow()
+        ready()
+        ending = run.train(began)
+        if ending.status != "failed":
+            ranks.wait()  # rank 0 has written all there is before another one ends, which the launcher would answer
+    return ending, run.folder
+
+
+def _after_restart(config: Config, folder: Path | None) -> Config:
+    """Return the config with which ranks that are started anew go on from the last checkpoint."""
+    if folder and "resume" in config["checkpoint"] and any((folder / "checkpoints").glob("*.json")):
+        return config | {"checkpoint": config["checkpoint"] | {"resume": str(folder), "init_from": None}}
+    return config
+
+
+def _nothing_left(folder: Path, ranks: Ranks) -> tuple[Ending, Path]:
+    if ranks.is_first:
+        print(f"{folder}: this run is finished; nothing is left to do")
+    return Ending("finished", 0), folder
+
+
+class Follower:
+    """The job of a rank that writes nothing: it computes, and says what it cannot read."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.folder = job, Path()
+
+    def follow(self) -> None:
+        """Know the folder's checkpoints, once rank 0 has named it."""
+        self.job.parts.checkpoints = build.open_checkpoints(self.job, self.folder)
+        for loader in (self.job.parts.train, self.job.parts.val):
+            loader.report = lambda bad: print(json.dumps({"cannot be read": bad.location, "reason": bad.reason}))
+
+    def train(self, began: float) -> Ending:
+        """Run the job; returns how it ended, unless what ended it is not a user's to fix."""
+        with self.job.parts.interruption.heard():
+            try:
+                self.job.runner.run()
+                self.job.close()
+                self.job.bad_of_other_ranks()
+                self.job.parts.give_weights()
+            except BaseException as error:
+                ending = ending_of(error, self.job)
+                if not ending.is_told:
+                    raise
+                return ending
+            finally:
+                with suppress(CheckpointNotWritten):
+                    self.job.close()
+        return Ending("finished", 0)

@@ -1,0 +1,81 @@
+"""How a run ended: what the record says of it, the exit code, and what the user can do about a failure."""
+
+import signal
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from expkit.checkpoints import CheckpointNotWritten
+from expkit.core.disk import disk_fault
+from expkit.core.errors import ConfigError
+from expkit.data.decode import BadImage
+from expkit.data.loader import TooManyBad
+from expkit.devices.oom import is_out_of_memory
+from expkit.devices.process_group import is_lost_peer
+from expkit.runs.job import Job
+from expkit.training.non_finite import TrainingDiverged
+from expkit.training.signals import EXIT_CODES, Interrupted
+
+
+@dataclass(frozen=True)
+class Ending:
+    """status: finished, interrupted or failed; code: of the process; is_told: the reason says all, no traceback."""
+
+    status: str
+    code: int
+    reason: str = ""
+    is_told: bool = True
+
+
+def ending_of(error: BaseException, job: Job) -> Ending:
+    """Return what an exception that left the runner means for the user."""
+    if isinstance(error, Interrupted):
+        return Ending("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
+    if isinstance(error, KeyboardInterrupt):
+        return Ending("interrupted", 130, "Ctrl+C, twice")
+    if isinstance(error, BadImage):
+        remedy = "repair or remove the file, or set dataset.on_bad=skip or replace"
+        advice = f"{remedy} (python -m expkit doctor finds all such files)"
+        return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
+    if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
+        return Ending("failed", 1, str(error))
+    if sentence := disk_fault(error):
+        return Ending("failed", 1, sentence)
+    if is_out_of_memory(error):
+        return Ending("failed", 1, _memory_advice(job))
+    if isinstance(error, RuntimeError) and (failed := job.failure(error)):
+        return Ending("failed", 1, str(failed))
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):  # others could not be read
+        remedy = "set dataset.drop_last=true, or dataset.on_bad=replace"
+        return Ending("failed", 1, f"a batch of one image reached batch normalisation, which needs more; {remedy}")
+    if is_lost_peer(error):
+        return Ending("failed", 1, "another rank was lost", is_told=False)
+    return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
+
+
+def _memory_advice(job: Job) -> str:
+    size, at_once = job.options.batch_size, job.parts.pieces.size or job.parts.own_size(job.options.batch_size)
+    device = job.parts.device.torch_device
+    if device.type == "cuda":
+        peak, where = torch.cuda.max_memory_allocated(device), str(device)
+    else:
+        peak, where = _peak_memory(), "this process"
+    used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
+    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces (auto finds their size)"
+    advice = smaller if at_once > 1 else "no batch is smaller than one image: use a smaller model or image_size"
+    step, epoch = job.runner.step + 1, job.runner.epoch + 1
+    return (
+        f"memory ran out at step {step} (epoch {epoch}) with batch_size={size}{used}; {advice};"
+        " device.precision=bf16 takes less, and so do fewer dataset.num_workers"
+    )
+
+
+def _peak_memory() -> int:
+    """Return the most bytes that this process has held in memory, 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

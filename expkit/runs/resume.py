@@ -1,0 +1,244 @@
+"""Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
+
+import glob
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
+from expkit.checkpoints.manager import find_checkpoint
+from expkit.config.diff import Difference, differences
+from expkit.config.redaction.redactor import Scrubber
+from expkit.config.registry import checkpoints
+from expkit.config.yaml_safety import load_vetted, vet
+from expkit.core.errors import ConfigError
+from expkit.core.manifest import finished_checkpoints
+from expkit.core.run_folder import check_kinds, is_run_folder
+from expkit.core.user_folders import expanded
+from expkit.core.wording import counted
+from expkit.data.deep import SIXTEEN_BITS
+from expkit.devices import Ranks
+
+Config = Mapping[str, Any]
+
+
+@dataclass
+class Origin:
+    """What a run goes on from.
+
+    folder: the run folder to go on in, locked; None for a new one. state, facts: of the checkpoint, None where the run
+    was killed before its first. metrics: the file of points to keep, up to where the checkpoint was written. notes:
+    sentences for the user. is_finished: the run has ended already and has nothing left to do.
+    """
+
+    folder: Path | None = None
+    lock: FolderLock | None = None
+    path: Path | None = None
+    state: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    is_finished: bool = False
+
+    def release(self) -> None:
+        """Give the folder free again, where something refuses the run before it begins."""
+        if self.lock:
+            self.lock.release()
+
+
+def find_origin(config: Config) -> Origin:
+    """Return what checkpoint.resume names, read and verified; an empty Origin for a fresh start. Raises ConfigError."""
+    options: CheckpointOptions | None = checkpoints.build(config["checkpoint"])
+    if options is None or options.resume is None:
+        return Origin()
+    if options.resume == "auto":
+        if folder := _latest_run(config):
+            return _in_folder(folder, config, options.force)
+        return Origin(notes=["no run to go on with: begins anew"])
+    place = expanded(options.resume)
+    if is_run_folder(place):
+        return _in_folder(place, config, options.force)
+    path = find_checkpoint(place, "checkpoint.resume")
+    try:
+        state, facts = read_checkpoint(path)
+    except CheckpointDamaged as error:
+        raise ConfigError(f"checkpoint.resume: {error}; give another one") from error
+    metrics = path.parent.parent / "metrics.jsonl"
+    origin = Origin(path=path, state=state, facts=facts, metrics=metrics if metrics.is_file() else None)
+    _admit(origin, config, options.force)
+    return origin
+
+
+def shared_origin(config: Config, ranks: Ranks) -> Origin:
+    """Return on every rank what rank 0 finds, which alone holds the folder's lock. Raises its ConfigError on each."""
+    found: list[Origin] = []
+
+    def find() -> tuple[list[str | None], dict[str, Any], list[str], bool]:
+        origin = find_origin(config)
+        found.append(origin)
+        places = [str(place) if place else None for place in (origin.folder, origin.path)]
+        return places, origin.facts, origin.notes, origin.is_finished
+
+    places, facts, notes, is_finished = ranks.decided_by_first(find)
+    if found:
+        return found[0]
+    folder, path = (Path(place) if place else None for place in places)
+    state = read_checkpoint(path)[0] if path else None
+    return Origin(folder, None, path, state, facts, None, notes, is_finished)
+
+
+def folder_to_go_on_in(config: Config) -> Path | None:
+    """Return the run folder that checkpoint.resume names, without looking into it; None for a new one."""
+    place = config["checkpoint"].get("resume")
+    if place == "auto":
+        return _latest_run(config)
+    folder = expanded(place) if place else None
+    return folder if folder and is_run_folder(folder) else None
+
+
+def run_name(config: Config) -> str:
+    """Return what the run folder's name begins with."""
+    model = str(config["model"]["name"]).replace("/", "-")  # timm/resnet18
+    return str(config.get("name") or f"{config['dataset']['name']}-{model}")
+
+
+def _latest_run(config: Config) -> Path | None:
+    """Return the newest run folder of this config, as far as it says what a run computes."""
+    parent = expanded(config["output_dir"])
+    folders = [path for path in parent.glob(f"{glob.escape(run_name(config))}_*") if is_run_folder(path)]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        theirs = _config_of(folder)
+        if theirs is not None and all(one.kind == "free" for one in differences(theirs, Scrubber().value(config))):
+            return folder
+    return None
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """Return the config in a run folder, or where that is lost the one of its newest checkpoint; None without any."""
+    path = folder / "config.yaml"
+    try:
+        vet(path, folder)
+        config = load_vetted(path)
+    except (ConfigError, OSError):
+        config = None
+    if not isinstance(config, dict):
+        finished, _ = finished_checkpoints(folder / "checkpoints")
+        config = Scrubber().value([*finished.values()][-1].get("config")) if finished else None
+    return config if isinstance(config, dict) else None
+
+
+def refuse_other_range(path: Path | None, facts: Mapping[str, Any], ours: Any) -> None:
+    """Raise ConfigError if images of more than 8 bits were read by another range. ours: None where there are none."""
+    theirs = facts.get("deep_range") or SIXTEEN_BITS
+    if ours is not None and [*ours] != [*theirs]:
+        shown = f"the values {theirs[0]:g} to {theirs[1]:g} of images with more than 8 bits, this run {ours[0]:g} to"
+        remedy = f"dataset.deep_range=[{theirs[0]:g},{theirs[1]:g}]"
+        raise ConfigError(f"checkpoint.resume: {path} was trained on {shown} {ours[1]:g}; add {remedy}")
+
+
+def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
+    """Return the newest intact checkpoint of a run folder, which is locked for us. Raises ConfigError, FolderInUse."""
+    check_kinds(folder, "checkpoint.resume")
+    origin = Origin(folder, FolderLock(folder), metrics=folder / "metrics.jsonl")
+    assert origin.lock is not None
+    try:
+        if origin.lock.recovered:
+            origin.notes.append(origin.lock.recovered)
+        found = newest_intact(folder / "checkpoints")
+        if found is None:
+            if has_had_checkpoints(folder):
+                raise ConfigError(
+                    f"checkpoint.resume: the checkpoints of {folder} are gone, so there is nothing to resume from;"
+                    " leave checkpoint.resume out to start a new run, or move that folder away"
+                )
+            origin.notes.append(f"{folder} holds no checkpoint yet: begins anew in it")
+            return origin
+        origin.state, origin.facts, origin.path, problems = found
+        origin.notes += [f"warning: passed over a damaged checkpoint: {problem}" for problem in problems]
+        changed = _admit(origin, config, force)
+        same_end = not any(one.key in ("epochs", "max_steps") or one.kind != "free" for one in changed)
+        origin.is_finished = same_end and _status(folder) == "finished"
+    except CheckpointDamaged as error:
+        origin.lock.release()
+        raise ConfigError(f"checkpoint.resume: {error}; give an older run, or start without it") from error
+    except BaseException:
+        origin.lock.release()
+        raise
+    return origin
+
+
+def has_had_checkpoints(folder: Path) -> bool:
+    """Say whether a run has written checkpoints, by its events."""
+    try:
+        return b'"event": "checkpoint"' in (folder / "events.jsonl").read_bytes()
+    except OSError:
+        return False
+
+
+def _status(folder: Path) -> str:
+    """Return the status in a run folder's record, "" where none can be read."""
+    try:
+        record = json.loads((folder / "record.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(record.get("status", "")) if isinstance(record, dict) else ""
+
+
+def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
+    """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
+    within = bool(origin.facts.get("batch"))
+    theirs = origin.facts.get("config", {})
+    if not isinstance(theirs, Mapping):
+        raise ConfigError(f"checkpoint.resume: {origin.path}: its manifest is not one that expkit wrote: config")
+    changed = differences(theirs, config, within)
+    changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
+    if refused := [*_refusals(changed, force)]:
+        raise ConfigError(*(f"checkpoint.resume: {origin.path}: {sentence}" for sentence in refused))
+    origin.notes += [f"differs from the checkpoint: {one}" for one in changed]
+    return changed
+
+
+def _refusals(changed: list[Difference], force: bool) -> Iterator[str]:
+    for one in changed:
+        if one.kind == "never" and one.key.endswith(".name"):
+            yield f"{one} cannot change in a run; checkpoint.init_from takes the weights alone into a new one"
+        elif one.kind == "never":
+            yield f"{one} cannot change in the midst of an epoch; go on from a checkpoint at an epoch's end"
+        elif one.kind == "forced" and not force:
+            yield f"{one} changes what is computed; checkpoint.force=true goes on all the same"
+
+
+def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rate: float, last_step: int) -> list[str]:
+    """Return a note where the rate rises, since the schedule has another length than when the checkpoint was written.
+
+    before: the config of then; optimizer: its state; rate: that of the next step.
+    """
+    if all(config.get(name) == before.get(name) for name in ("epochs", "max_steps")):
+        return []
+    groups = optimizer.get("param_groups")
+    old = groups[0].get("lr") if isinstance(groups, list) and groups else None
+    if not isinstance(old, float) or rate <= 1.01 * old:
+        return []
+    name = config["schedule"]["name"]
+    return [
+        f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} is spread over all"
+        f" {counted(last_step, 'step')} now"
+    ]
+
+
+def weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
+    """Return in which respect saved weights do not fit a model, "" where they do."""
+    own = model.state_dict()
+    if missing := [name for name in own if name not in state]:
+        return f"it lacks {', '.join(missing[:3])}"
+    if surplus := [name for name in state if name not in own]:
+        return f"it also has {', '.join(surplus[:3])}"
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            return f"{name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here"
+    return ""

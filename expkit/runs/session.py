@@ -1,0 +1,228 @@
+"""A run that is open: its folder, record, loggers and checkpoints, until how it ended is written down."""
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from expkit.checkpoints import CheckpointNotWritten, FolderLock
+from expkit.config.plugins import loaded_files
+from expkit.core.disk import disk_fault, write_whole, writing
+from expkit.core.errors import ConfigError
+from expkit.core.escaping import as_override, one_line, shortened
+from expkit.core.formatting import relative
+from expkit.core.run_folder import make_run_folder
+from expkit.core.wording import counted
+from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
+from expkit.records import EventLog, Record
+from expkit.records.compatibility import data_changes
+from expkit.records.environment import DataFacts, data_facts, weights_digest
+from expkit.runs.build import open_checkpoints, open_loggers
+from expkit.runs.job import Job
+from expkit.runs.outcome import Ending, ending_of
+from expkit.runs.resume import Origin
+
+
+class Opened:
+    """A job with its run folder, loggers and checkpoints: everything that writes.
+
+    folder: for a new run, None to make one.
+    """
+
+    def __init__(self, job: Job, overrides: Sequence[str], command: str, folder: Path | None = None) -> None:
+        self.job, origin = job, job.origin
+        data = data_facts(job.splits)
+        changes = _data_changes(job, data)  # before anything is written
+        self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
+        self.signals.enter_context(job.parts.interruption.heard())
+        self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
+        try:
+            self._begin(overrides, command, data, changes)
+        except OSError as error:
+            self.signals.close()
+            if lock := getattr(self, "lock", None):
+                lock.release()
+            if not origin.folder:  # nothing was trained: a full disk keeps no husk
+                shutil.rmtree(self.folder, ignore_errors=True)
+            if sentence := disk_fault(error):
+                raise ConfigError(sentence) from error
+            raise
+
+    def _begin(self, overrides: Sequence[str], command: str, data: DataFacts, changes: Sequence[str]) -> None:
+        """Lock the folder, begin or reopen its record, and open the files of points and checkpoints."""
+        job, origin = self.job, self.job.origin
+        self.lock = origin.lock or FolderLock(self.folder)
+        self.record = (
+            Record.reopen(self.folder, job.config, command, step=job.runner.step)
+            if origin.folder
+            else Record(self.folder, job.config, overrides, command)
+        )
+        self.record.data(job.splits, data, changes)
+        job.notes += [
+            *self.record.notes,
+            *(f"warning: the data differ from those of the start: {one}" for one in changes),
+        ]
+        job.parts.checkpoints = open_checkpoints(job, self.folder)
+        job.notes += keep_metrics(origin, self.folder / "metrics.jsonl")
+        if job.parts.checkpoints:
+            job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
+        always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
+        always.append(EventLog(self.record))
+        self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
+        job.parts.train.report = lambda bad: self.bad_file("train", bad)
+        job.parts.val.report = lambda bad: self.bad_file("val", bad)
+
+    def train(self, began: float) -> Ending:
+        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
+        lines = {"run": self.folder.name, **self.job.lines}
+        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
+        self.logger.start(replace(facts, first_step=self.job.runner.step))
+        self.ending = Ending("failed", 1)
+        self.digests: dict[str, str] = {}
+        with self.signals:
+            try:
+                self.job.runner.run()
+                self.job.close()
+                for split, bad in self.job.bad_of_other_ranks():
+                    self.bad_file(split, bad)
+                if self.job.parts.is_shared_out:
+                    self.digests = digests_of(self.job)
+                self.ending = Ending("finished", 0)
+            except BaseException as error:
+                self.ending = ending_of(error, self.job)
+                if not self.ending.is_told:
+                    raise
+            finally:
+                try:
+                    with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                        self.job.close()
+                finally:  # also when a second Ctrl+C comes meanwhile
+                    self.close(time.perf_counter() - began)
+        return self.ending
+
+    def bad_file(self, split: str, bad: Any) -> None:
+        """Name a sample that cannot be read, once, in the log and in the record's list."""
+        data = getattr(self.job.splits, split)
+        name = self.job.splits.listed_name(split, data.sample_name(bad.sample))
+        try:
+            self.record.bad_file(name, bad.reason)
+        except OSError as error:  # the next one writes all of them
+            self.logger.message(f"warning: {disk_fault(error) or error}")
+        # In evaluation nothing stands in for another: the scores are those of fewer images.
+        done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
+        self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
+
+    def close(self, seconds: float) -> None:
+        runner, kept = self.job.runner, self.job.parts.checkpoints
+        result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
+        # Once a rank has failed, the others do not answer.
+        result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
+        if size := self.job.parts.pieces.size:
+            result["micro_batch"] = size
+        epochs, steps = counted(runner.epoch, "epoch"), counted(runner.step, "step")
+        summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
+        if self.ending.reason:
+            summary["reason"] = self.ending.reason
+        of_subset = f"  (of {subset})" if (subset := self.job.subset) else ""
+        summary |= {
+            name: f"{value:.4f}" + of_subset * name.startswith("val/") for name, value in runner.scores.items()
+        } | self.job.data_lines()
+        if kept and kept.best:
+            result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
+            result["higher_is_better"] = self.job.higher_is_better
+            summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}{of_subset}  {relative(kept.best)}"
+        if kept and kept.last:
+            summary["last"] = relative(kept.last)
+        summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
+        if self.ending.status != "finished" and kept and kept.last:
+            plugins = [word for file in loaded_files() for word in ("--plugin", relative(Path(file)))]
+            resume = as_override("checkpoint.resume", relative(self.folder))
+            summary["go on"] = f"{shlex.join(['python', '-m', 'expkit.run', *plugins])} {resume}"
+        self.logger.close(summary)
+        try:
+            self.record.close(self.ending.status, result, self.ending.reason)
+            self.report()
+        except OSError as error:
+            self._not_recorded(error)
+        finally:
+            self.lock.release()
+
+    def _not_recorded(self, error: OSError) -> None:
+        """Say that the record could not be closed; what was trained is in the checkpoints."""
+        problem = disk_fault(error) or str(error)
+        resume = as_override("checkpoint.resume", relative(self.folder))
+        remedy = f"python -m expkit.run {resume} writes the record again"
+        print(f"error: {one_line(problem)}; {remedy}", file=sys.stderr)
+        if self.ending.status == "finished":
+            self.ending = Ending("failed", 1, problem)
+
+    def report(self) -> None:
+        """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
+        try:
+            from expkit.records.report import write_report
+
+            write_report(self.folder)
+        except Exception as error:
+            problem = disk_fault(error) or f"report.html was not written: {type(error).__name__}: {error}"
+            print(f"warning: {one_line(problem)}", file=sys.stderr)
+
+
+def digests_of(job: Job) -> dict[str, str]:
+    """Return a digest of the weights, and of their average; where ranks have shares of them, all must ask."""
+    found = {"weights_sha256": weights_digest(job.parts.model)}
+    return found | ({"average_sha256": weights_digest(average.model)} if (average := job.parts.average) else {})
+
+
+def _data_changes(job: Job, data: DataFacts) -> list[str]:
+    """Return how the data differ from those of the run that is resumed. Raises ConfigError without force."""
+    origin = job.origin
+    folder = origin.folder or (origin.path.parent.parent if origin.path and origin.state is not None else None)
+    changes = data_changes(folder, *data)
+    if changes and origin.state is not None and not job.config["checkpoint"].get("force"):
+        raise ConfigError(
+            *(f"checkpoint.resume: the data differ from those of {folder}: {change}; the result will differ too,"
+              " and checkpoint.force=true resumes all the same" for change in changes)
+        )  # fmt: skip
+    return changes
+
+
+def keep_metrics(origin: Origin, path: Path) -> list[str]:
+    """Bring the file of points to where the checkpoint was written: later ones are made anew. Returns notes.
+
+    A file that has lost some of the earlier points keeps those that it has.
+    """
+    size, step = (origin.state["metrics_bytes"], origin.state["step"]) if origin.state else (0, 0)
+    try:
+        content = origin.metrics.read_bytes() if origin.metrics and size else b""
+    except FileNotFoundError:
+        content = b""
+    kept = content[:size]
+    notes = []
+    lines = kept.splitlines(keepends=True)
+    whole = [line for line in lines if _is_point(line, step)]
+    if len(kept) < size or len(whole) < len(lines):
+        kept = b"".join(whole)
+        last = json.loads(whole[-1])["step"] if whole else 0
+        notes.append(f"warning: metrics.jsonl had lost points of the steps up to {step}: {len(whole):,} are left,"
+                     f" the last of step {last}")  # fmt: skip
+    if notes or (kept and not origin.folder):
+        write_whole(path, lambda file: file.write(kept))
+    elif origin.folder:
+        with writing(path), open(path, "ab") as file:
+            file.truncate(len(kept))
+    return notes
+
+
+def _is_point(line: bytes, step: int) -> bool:
+    """Say whether a line holds a point of the steps up to `step`."""
+    try:
+        point = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(point, dict) and isinstance(point.get("step"), int) and point["step"] <= step

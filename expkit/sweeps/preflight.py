@@ -1,0 +1,202 @@
+"""Every job of a sweep, assembled once before the first one starts: what would fail at night is told now.
+
+It goes on in a process of its own: this one, from which the jobs are forked, must compute nothing with torch, and has
+its memory back afterwards.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from expkit.config.launch import fault_of_jobs
+from expkit.config.run_options import RunOptions
+from expkit.core.errors import ConfigError
+from expkit.core.forking import signals_wait
+from expkit.core.wording import counted
+from expkit.data.dataset import Splits
+from expkit.data.datasets import load
+from expkit.devices.device import share_cores
+from expkit.runs.build import Basis, assemble, build_basis
+from expkit.runs.job import Job
+from expkit.sweeps.pool import START_METHOD
+from expkit.sweeps.scales import images_of, scale_of
+from expkit.training.non_finite import TrainingDiverged
+from expkit.training.step import Parts
+from expkit.training.trainer import Runner
+
+Config = Mapping[str, Any]
+
+_COSTLY = ("dataset", "transforms", "model", "device", "optimizer", "batch_size", "accumulate_steps")
+_STEPS = 4  # that an estimate rests on, the first, which is slow, left out
+_STARTING = 1.0  # seconds that a run takes beside its steps: reading the data's list, writing its record
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What assembling a job showed. seconds: what it may take alone on its share of the machine, None if not asked.
+
+    scale: equal for jobs whose scores may be compared.
+    """
+
+    monitor: str
+    higher: bool
+    parameters: int = 0
+    steps: int = 0
+    seconds: float | None = None
+    scale: str = ""
+
+
+def rehearse(
+    configs: Sequence[Config], cores: int, measure: bool, tick: Callable[[], None] = lambda: None
+) -> tuple[list[Facts], int]:
+    """Assemble every job; returns what was found of each, and the number of GPUs that there are.
+
+    cores: those of a job. tick: is called for each that is done. Raises ConfigError with the faults of all jobs.
+    """
+    context: Any = multiprocessing.get_context(START_METHOD)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_rehearse, args=(theirs, list(configs), cores, measure), daemon=False)
+    with signals_wait():
+        process.start()
+    theirs.close()
+    found: dict[int, Facts] = {}
+    faults: dict[str, list[int]] = {}
+    gpus = 0
+    try:
+        while (message := ours.recv()) is not None:
+            number, told = message
+            if number < 0:
+                gpus = told
+            elif isinstance(told, Facts):
+                found[number] = told
+            else:
+                faults |= {fault: [*faults.get(fault, []), number] for fault in told}
+            if number >= 0:
+                tick()
+        process.join()
+    except EOFError:
+        process.join()
+        raise ConfigError(_broken(process.exitcode, len(found))) from None
+    except BaseException:
+        process.kill()
+        process.join()
+        raise
+    if faults:
+        raise ConfigError(*(fault_of_jobs(fault, numbers, len(configs)) for fault, numbers in faults.items()))
+    return [found[number] for number in range(len(configs))], gpus
+
+
+def _broken(code: int, done: int) -> str:
+    ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    ended += f" after {counted(done, 'job')}"
+    return f"sweep: the process that assembles each job once, as a check, {ended}; try them singly"
+
+
+def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    share_cores(cores)
+    stage = _Stage(measure)
+    pipe.send((-1, torch.cuda.device_count()))
+    # Jobs of one model come together, so that it is built once; none is kept longer.
+    for number in sorted(
+        range(len(configs)), key=lambda number: _key(configs[number], "dataset", "transforms", "model")
+    ):
+        try:
+            pipe.send((number, stage.assemble(configs[number])))
+        except ConfigError as error:
+            pipe.send((number, list(error.faults)))
+        except Exception as error:  # whatever it is, the run would fail of it too
+            pipe.send((number, [f"{type(error).__name__}: {error}"]))
+    pipe.send(None)
+    pipe.close()
+    os._exit(0)  # no loader's worker, and no thread of torch, is waited for
+
+
+class _Stage:
+    """Assembles jobs, with what they have in common built once."""
+
+    def __init__(self, measure: bool) -> None:
+        self.measure = measure
+        self._splits: dict[str, Splits | ConfigError] = {}
+        self._basis: tuple[str, Basis] | None = None
+        self._times: dict[str, tuple[float, float]] = {}
+        self._evaluated: dict[str, str] = {}
+
+    def assemble(self, config: Config) -> Facts:
+        """Build all that a job is made of, as the job itself will. Raises ConfigError."""
+        job = assemble(config, load=self._load, build_basis=self._build_basis)
+        if job.origin.lock:
+            job.origin.lock.release()
+        seconds = self._estimate(job) if self.measure else None
+        parameters = sum(parameter.numel() for parameter in job.parts.model.parameters())
+        scale = scale_of(job.config, self._images(job), job.parts.monitor)
+        return Facts(job.parts.monitor, job.higher_is_better, parameters, job.runner.last_step, seconds, scale)
+
+    def _images(self, job: Job) -> str:
+        key = _key(job.config, "dataset")
+        if key not in self._evaluated:
+            self._evaluated[key] = images_of(job.splits, job.config["dataset"])
+        return self._evaluated[key]
+
+    def _load(self, node: Config) -> Splits:
+        key = _key({"dataset": node}, "dataset")
+        if key not in self._splits:
+            try:
+                self._splits[key] = load(node)
+            except ConfigError as error:
+                self._splits[key] = error
+        splits = self._splits[key]
+        if isinstance(splits, ConfigError):
+            raise splits
+        return splits
+
+    def _build_basis(self, config: Config, splits: Splits, seed: int) -> Basis:
+        """Return transforms and model, those of the job before where they are the same."""
+        key = _key(config, "dataset", "transforms", "model")
+        if self._basis is None or self._basis[0] != key:
+            self._basis = None  # its memory goes first
+            self._basis = (key, build_basis(config, splits, seed))
+        return self._basis[1]
+
+    def _estimate(self, job: Job) -> float:
+        key = _key(job.config, *_COSTLY)
+        if key not in self._times:
+            self._times[key] = _measure(job.parts, job.options)
+        batch, evaluation = self._times[key]
+        epochs = job.runner.last_step / job.runner.steps_per_epoch
+        evaluated = min(len(job.parts.val), job.options.limit_eval_batches or len(job.parts.val))
+        return _STARTING + epochs * (job.runner.batches * batch + evaluated * evaluation)
+
+
+def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:
+    """Return the seconds of a batch of training, and of one of evaluation, from a few of each."""
+    parts.average = parts.buffers = None
+    short = replace(options, limit_train_batches=1, limit_eval_batches=2, on_nan="stop", log_every=10**6)
+    runner = Runner(parts, short)
+    try:
+        runner.train_epoch()
+        runner.batches = min(1 + _STEPS, len(parts.train))
+        began = time.perf_counter()
+        if runner.batches > 1:
+            runner.train_epoch()
+        batch = (time.perf_counter() - began) / max(runner.batches - 1, 1)
+    except TrainingDiverged:
+        batch = (time.perf_counter() - began) / _STEPS
+    began = time.perf_counter()
+    runner.evaluate()
+    evaluation = (time.perf_counter() - began) / 2
+    parts.train.close()
+    parts.val.close()
+    return batch, evaluation
+
+
+def _key(config: Config, *groups: str) -> str:
+    return json.dumps([config[group] for group in groups], sort_keys=True)

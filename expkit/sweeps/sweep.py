@@ -1,0 +1,240 @@
+"""A sweep from its plan to its table: check, freeze or take up again, run what is missing, rank."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expkit.config.launch import Plan
+from expkit.config.search_space import Space
+from expkit.core.errors import ConfigError
+from expkit.core.progress import bar
+from expkit.core.terminal import Console
+from expkit.core.wording import counted
+from expkit.records import config_hash
+from expkit.records.cross_validation import show_folds
+from expkit.sweeps.cluster import Cluster, cores_of
+from expkit.sweeps.display import Display, show_plan, show_results
+from expkit.sweeps.folder import SweepFolder, changes, of_another
+from expkit.sweeps.job import Outcome, SweepJob, differing
+from expkit.sweeps.job_queue import attempts, warm
+from expkit.sweeps.optuna_study import Settings, Study, fewer_trials, settings_of, trials_of
+from expkit.sweeps.page import write_page
+from expkit.sweeps.pool import Pool
+from expkit.sweeps.preflight import Facts, rehearse
+from expkit.sweeps.resources import share_out, threads_of
+from expkit.sweeps.results import read_run, status_of, write_results
+from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
+from expkit.sweeps.tracker import Watch
+from expkit.sweeps.worker import Share, Train
+
+
+@dataclass(frozen=True)
+class SweepFlags:
+    """What the command line says of a sweep. dry: show it, run nothing; new: do not take up the one before; frozen: go
+    on with the configs as they were, though the files are others now; plugins: files of --plugin."""
+
+    dry: bool = False
+    new: bool = False
+    frozen: bool = False
+    plugins: tuple[str, ...] = ()
+
+
+class SweepRun:
+    """Runs the jobs of a plan: all that a command line stands for, or those that a search draws."""
+
+    def __init__(self, train: Train, command: str, flags: SweepFlags, console: Console | None = None) -> None:
+        self.train, self.command, self.flags = train, command, flags
+        self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = 10_000  # a pipe or file has no edge
+        self.folder: SweepFolder | None = None
+        self.outcomes: dict[int, Outcome] = {}
+        self.code = 0  # what the process should end with
+
+    def __call__(self, plan: Plan) -> None:
+        """Run a plan's jobs. Raises ConfigError."""
+        jobs = [
+            SweepJob(number, one.overrides, one.config, config_hash(one.config), differing(one.overrides, plan.varied))
+            for number, one in enumerate(plan.jobs or ())
+        ]
+        settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
+        for note in [*plan.notes, *(fewer_trials(settings, plan.space.axes) if plan.space and settings else [])]:
+            self.console.print(note, soft_wrap=True, markup=False)
+        if self.flags.dry:
+            self._dry(plan, jobs, settings)
+            return
+        try:
+            if plan.space and settings:
+                self._search(plan, jobs, plan.space, settings)
+            else:
+                if not self._take_up(plan, jobs):
+                    self._begin(plan, jobs)
+                assert self.folder is not None
+                self._run(plan, self.folder.jobs)
+        finally:
+            if self.folder:
+                self.folder.lock.release()
+
+    def _show(self, charts: Sequence[str] = (), left: int | None = None) -> None:
+        assert self.folder is not None
+        page = write_page(self.folder.path, self.folder.jobs, self.outcomes, charts)
+        show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page, left)
+        done = [self.outcomes[job.number] for job in self.folder.jobs if self._finished(job)]
+        show_folds([one.folder for one in done if one.folder])
+
+    def _finished(self, job: SweepJob) -> bool:
+        return self.outcomes[job.number].status == "finished"
+
+    def _dry(self, plan: Plan, jobs: list[SweepJob], settings: Settings | None) -> None:
+        shares = self._shares(plan, jobs, 0)
+        facts, gpus = self._check(jobs, shares[0].cores, measure=True)
+        n_trials = trials_of(settings, plan.space.axes) if plan.space and settings else None
+        show_plan(self.console, jobs, facts, len(self._shares(plan, jobs, gpus)), n_trials)
+
+    def _shares(self, plan: Plan, jobs: Sequence[SweepJob], gpus: int) -> list[Share]:
+        if plan.submit:
+            return [Share(cores_of(plan.launcher))]
+        return share_out([job.config for job in jobs], plan.launcher.get("n_jobs"), gpus)
+
+    def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
+        what = "checking and timing" if measure else "checking"
+        with bar(what, len(jobs), "jobs" if len(jobs) > 1 else "job") as advance:
+            return rehearse([job.config for job in jobs], cores, measure, lambda: advance(1))
+
+    def _freeze(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Check all jobs, and write into them what is known now: what ranks them, and their threads."""
+        cores = self._shares(plan, jobs, 0)[0].cores
+        facts, self.gpus = self._check(jobs, cores)
+        share = self._shares(plan, jobs, self.gpus)[0]
+        for job, fact in zip(jobs, facts, strict=True):
+            job.monitor, job.higher, job.scale = fact.monitor, fact.higher, fact.scale
+            job.threads = threads_of(job.config, share)
+
+    def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        parent = str(jobs[0].config["output_dir"])
+        self._freeze(plan, jobs)
+        self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs, again=self.flags.new)
+        self.outcomes = {job.number: Outcome() for job in jobs}
+        if not self.folder.is_new:
+            self._go_on(plan, jobs)
+
+    def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
+        """Open the sweep that the same command began, if there is one. Raises ConfigError where its base changed."""
+        if not self._open(plan, jobs):
+            return False
+        self._go_on(plan, jobs)
+        return True
+
+    def _go_on(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Learn what is left of the sweep whose folder is open. Raises ConfigError where its base changed."""
+        assert self.folder is not None
+        changed = changes(self.folder.jobs, jobs)
+        if changed and not self.flags.frozen:
+            raise ConfigError(
+                f"{self.folder.path}: this command began a sweep there, and its configs are others now:",
+                *changed,
+                f"add --frozen to go on with that sweep as it was, or {of_another(plan.folder)} to begin another one",
+            )
+        self._look_back()
+        left = [job for job in self.folder.jobs if not self._finished(job)]
+        self._tell_progress(len(left), len(self.folder.jobs))
+        if left:
+            _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
+
+    def _open(self, plan: Plan, jobs: list[SweepJob]) -> bool:
+        """Open the folder that the same command made, if there is one and no new one is wanted. Raises ConfigError."""
+        parent = str(jobs[0].config["output_dir"])
+        path = SweepFolder.find(parent, plan.folder, plan.words)
+        if path is None or (self.flags.new and plan.folder is None):
+            return False
+        if self.flags.new:
+            raise ConfigError(f"--new: {path} holds a sweep already; give another hydra.sweep.dir")
+        self.folder = SweepFolder.open(path, plan.folder)
+        return True
+
+    def _tell_progress(self, left: int, total: int) -> None:
+        assert self.folder is not None
+        done = f"{total - left} of {counted(total, 'job is', 'jobs are')} finished"
+        self.console.print(f"goes on with {self.folder.path}: {done}", soft_wrap=True)
+
+    def _look_back(self) -> None:
+        """Learn from the run folders and the ledger what came of each job so far."""
+        assert self.folder is not None
+        folders = self.folder.run_folders()
+        self.outcomes = {job.number: Outcome() for job in self.folder.jobs}
+        for line in self.folder.ledger():
+            if (outcome := self.outcomes.get(line["job"])) is None:  # the ledger was edited
+                continue
+            if line["event"] == "started":
+                outcome.earlier += 1
+            else:
+                outcome.seconds += line.get("seconds", 0.0)
+        for job in self.folder.jobs:
+            for path in reversed(folders.get(job.number, [])):
+                if status_of(path) == "finished":
+                    self.outcomes[job.number].status = "finished"
+                    read_run(path, self.outcomes[job.number], job.monitor, job.higher)
+                    break
+
+    def _run(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Run the jobs that are not finished."""
+        assert self.folder is not None
+        warm([job.config for job in jobs])
+        tasks = attempts(self.folder, [job for job in jobs if not self._finished(job)])
+        shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
+        pool: Pool | Cluster = Pool(self.train, shares)
+        if plan.submit:
+            pool = Cluster(plan.submit, self.folder.path, self.flags.plugins)
+        display = Display(self.console, self.folder.jobs, self.outcomes)
+        watch = Watch(self.folder, self.outcomes, pool, display)
+        if tasks:
+            display.start()
+            try:
+                pool.run(tasks, watch.started, watch.ended, watch.tick)
+            finally:
+                display.stop()
+        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+        self._show()
+        failed = any(not self._finished(job) for job in jobs)
+        self.code = 128 + pool.asked[0] if pool.asked else int(failed)
+
+    def _search(self, plan: Plan, probes: list[SweepJob], space: Space, settings: Settings) -> None:
+        """Run the trials of a search that are not over. probes: a job for each value that may be drawn."""
+        is_old = self._open(plan, probes)
+        self._freeze(plan, probes)
+        refuse_scales(probes)
+        if not is_old:
+            self.folder = SweepFolder.make(
+                str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes, self.flags.new
+            )
+            is_old = not self.folder.is_new
+        assert self.folder is not None
+        if is_old and (changed := changes(self.folder.probes(plan.folder), probes)):
+            advice = f"undo it, or {of_another(plan.folder)} to begin another search"
+            raise ConfigError(f"{self.folder.path}: what this search began with is another now:", *changed, advice)
+        self._look_back()
+        facts = Facts(probes[0].monitor, probes[0].higher, scale=probes[0].scale)
+        share = self._shares(plan, probes, self.gpus)[0]
+        study = Study(self.folder.path, space.axes, settings, facts.higher)
+        search = Search(self.folder, self.outcomes, space, study, facts, share)
+        search.take_up()
+        if is_old:
+            self._tell_progress(search.left, study.most)
+        warm([job.config for job in probes])
+        pool = Pool(self.train, self._shares(plan, probes * max(search.left, 1), self.gpus))
+        self._run_trials(search, pool)
+        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+        self._show(draw_search(self.folder, self.outcomes, study), search.left)
+        nothing = not any(self._finished(job) for job in self.folder.jobs)
+        self.code = 128 + pool.asked[0] if pool.asked else int(nothing)
+
+    def _run_trials(self, search: Search, pool: Pool) -> None:
+        if not search.left:
+            return
+        display = Display(self.console, search.folder.jobs, self.outcomes)
+        display.most = search.study.most
+        watch = SearchWatch(search, pool, display)
+        display.start()
+        try:
+            pool.run(search.tasks(), watch.started, watch.ended, watch.tick)
+        finally:
+            display.stop()

@@ -1,0 +1,118 @@
+"""Counts in messages agree with their nouns, everywhere."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import expkit
+from expkit.config.registry import models, transforms, watchers
+from expkit.config.signature import Misfit, fit
+from expkit.core.wording import counted, operations
+from expkit.loggers.base import Point, Progress, epoch_line
+
+ROOT = Path(expkit.__file__).parent
+NOUNS = (
+    "steps|images|samples|classes|files|jobs|runs|folds|weights|parameters|epochs|points|rows|ranks|workers|targets|"
+    "processes|labels|points|values|batches|checkpoints|faults|trials|GFLOPs"
+)
+# Numbers that cannot be 1, or that no one reads as a count of what follows.
+EVER_MORE = re.compile(
+    r"[A-Z_.]+|len\(CLASSES\)|options\.folds|limit|fold|every|length|batch|planned|num_classes|len\(folders\)|len\(torn\)"
+    r"|len\(sweep\.rates\)|len\(names\)|len\(images\)|len\(data\)|limit \* size|images|.*get\('(folds|images)'.*"
+    r"|split|purpose|what|kind|values\.dtype|_has\(outside\)|speed|total / .*|done / .*"
+)
+
+
+def test_no_message_prints_a_count_by_itself() -> None:
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.JoinedStr):
+                continue
+            for value, after in zip(node.values, node.values[1:], strict=False):
+                if not (isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant)):
+                    continue
+                noun, code = re.match(rf" ({NOUNS})\b", str(after.value)), ast.unparse(value.value)
+                if noun and not EVER_MORE.fullmatch(code):
+                    found.append(f"{path.relative_to(ROOT)}: {{{code}}} {noun[1]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (1, ["step"], "1 step"),
+        (0, ["step"], "0 steps"),
+        (2000, ["step"], "2,000 steps"),
+        (2, ["class"], "2 classes"),
+        (3, ["batch"], "3 batches"),
+        (2, ["epoch"], "2 epochs"),
+        (1, ["file is", "files are"], "1 file is"),
+        (2, ["file is", "files are"], "2 files are"),
+    ],
+)
+def test_counts_agree(number: int, words: list[str], text: str) -> None:
+    assert counted(number, *words) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 FLOPs"),
+        (999, "999 FLOPs"),
+        (1.76e6, "1.76 MFLOPs"),
+        (999_700, "1 MFLOPs"),
+        (1.8e9, "1.8 GFLOPs"),
+        (7.26e11, "726 GFLOPs"),
+        (2e13, "20 TFLOPs"),
+        (2500, "2.5 kFLOPs"),
+    ],
+)
+def test_operations_are_in_a_unit_that_fits(count: float, text: str) -> None:
+    assert operations(count) == text
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sentence"),
+    [
+        (int, "takes a whole number"),
+        (int | None, "takes a whole number or null"),
+        (float, "takes a number"),
+        (Path, "takes a path"),
+        (list[int], "takes a list of whole numbers"),
+        (list[str], "takes a list of text"),
+        (list[float | None], "takes a list of numbers or null"),
+        (list[list[int]], "takes a list of lists of whole numbers"),
+        (float | list[float], "takes a number or a list of numbers"),
+        (dict[str, int], "takes a mapping of text to whole number"),
+        (bool, "takes true or false"),
+    ],
+)
+def test_what_an_option_takes_is_a_sentence(annotation: Any, sentence: str) -> None:
+    with pytest.raises(Misfit, match=f"^{sentence}$"):
+        fit(annotation, object())
+
+
+@pytest.mark.parametrize(
+    ("registry", "noun"),
+    [(transforms, "no transform is called 'x'"), (watchers, "no watcher is"), (models, "no model is")],
+)
+def test_one_member_of_a_group_is_named(registry: Any, noun: str) -> None:
+    assert noun in registry.faults({"name": "x"})[0]
+
+
+def test_an_epoch_says_the_course_of_its_rate() -> None:
+    progress = Progress(epochs=3)
+    progress.begin("train", 0, 0, 3)
+    for rate in (4e-5, 1e-3, 1.2e-8):
+        progress.used(rate)
+    values = {"lr": 1.2e-8, "seconds": 1.0, "images_per_second": 3.0, "data_wait": 0.0, "train/loss": 1.0}
+    assert "lr 4e-05 to 0.001 to 1.2e-08 " in epoch_line(Point("epoch", 0, 3, values), progress)
+
+
+def test_an_epochs_plural() -> None:
+    assert counted(3, "epoch") == "3 epochs"
+    assert counted(2, "batch") == "2 batches"

@@ -1,0 +1,32 @@
+"""How long a run still takes."""
+
+import time
+
+import pytest
+
+from expkit.loggers import Point, Progress
+from expkit.loggers.eta import Pace, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min"), (3599, "1 h 0 min"), (3900, "1 h 5 min"), (183_600, "2 d 3 h")],
+)
+def test_durations_as_one_reads_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_first_epoch_is_told_from_its_steps_and_later_ones_from_the_epochs() -> None:
+    progress = Progress("train", epoch=0, epochs=10, done=0, total=100)
+    pace = Pace(progress)
+    assert pace.left() is None
+    time.sleep(0.2)
+    progress.done = 20  # 10 ms a step: 1,000 steps take 10 s
+    assert pace.left() == pytest.approx(9.8, rel=0.5)
+    progress.stage, progress.done, progress.total = "val", 0, 10
+    assert pace.told() == ""
+    pace.epoch_over(Point("epoch", 0, 100, {"seconds": 60.0}))
+    pace.epoch_over(Point("epoch", 1, 200, {"seconds": 80.0}))
+    progress.epoch = 2
+    assert pace.left() == pytest.approx(8 * 70, abs=2)
+    assert pace.told() == "run: 9 min left"

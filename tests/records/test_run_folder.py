@@ -1,0 +1,23 @@
+"""Read a run folder for the report: what its events say of its sessions."""
+
+import json
+from pathlib import Path
+
+from expkit.records.report.report import _figures
+from expkit.records.run_folder import read_run
+
+
+def test_a_run_that_was_killed_and_gone_on_with_lasted_as_long_as_all_its_sessions(tmp_path: Path) -> None:
+    moments = [("started", "00"), ("checkpoint", "07"), ("resumed", "30"), ("checkpoint", "40"), ("ended", "41")]
+    events = [{"time": f"2026-01-01T10:00:{second}+00:00", "event": event} for event, second in moments]
+    events.insert(2, {"time": "yesterday", "event": "checkpoint"})
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (tmp_path / "result.json").write_text('{"seconds": 12.5}')
+    run = read_run(tmp_path)
+    assert run.sessions() == [7, 11]
+    assert ("duration", "19.5 s in 2 sessions") in _figures(run)
+
+
+def test_a_run_that_was_left_alone_lasted_as_long_as_its_one_session(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"seconds": 12.5}')
+    assert ("duration", "12.5 s") in _figures(read_run(tmp_path))

@@ -1,0 +1,145 @@
+"""The range test: its rule on a known curve, its steps against those of a run, and that it leaves nothing behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from expkit.config.launch import Config
+from expkit.core.errors import ConfigError
+from expkit.loggers import LoggerGuard
+from expkit.runs.build import assemble
+from expkit.runs.lr_finder import Sweep, sweep_rates
+from expkit.runs.train import train as train_run
+from expkit.training.schedules import FactorSchedule, WarmUp
+from tests.training.watch_runs import Shown
+
+Compose = Callable[..., Config]
+
+
+def swept(losses: list[float]) -> Sweep:
+    sweep = Sweep()
+    for step, loss in enumerate(losses):
+        sweep.add(10.0 ** (-6 + step / 10), loss)
+        if sweep.diverged:
+            break
+    return sweep
+
+
+def test_the_middle_of_the_fall_is_suggested() -> None:
+    flat, fall, up = [2.0] * 20, [2.0 - 0.05 * step for step in range(1, 21)], [1.0 + 3 * step for step in range(20)]
+    sweep = swept([*flat, *fall, *up])
+    assert sweep.diverged
+    assert len(sweep.rates) < 60
+    assert sweep.suggestion is not None
+    place = sweep.rates.index(sweep.suggestion)
+    assert 27 <= place <= 33  # the fall is from 20 to 40
+    assert sweep.rates[sweep.lowest] > sweep.suggestion
+
+
+def test_a_loss_that_rises_behind_its_lowest_place_went_up() -> None:
+    falls = [1.0 - 0.02 * step for step in range(30)]
+    assert not swept(falls).went_up
+    assert swept([*falls, *(0.4 + 0.05 * step for step in range(10))]).went_up
+
+
+def test_its_running_mean_is_corrected_for_its_start() -> None:
+    sweep = swept([3.0, 1.0, 2.0])
+    assert sweep.smooth == pytest.approx([3.0, (0.9 * 0.3 + 0.1) / 0.19, (0.81 * 0.3 + 0.09 + 0.2) / 0.271])
+
+
+@pytest.mark.parametrize("losses", [[2.0] * 40, [2.0 + 0.01 * step for step in range(40)], [float("inf")], [1.0, 0.5]])
+def test_where_nothing_is_learned_nothing_is_suggested(losses: list[float]) -> None:
+    assert swept(losses).suggestion is None
+
+
+def test_its_first_steps_are_those_of_a_run(small_config: Compose) -> None:
+    """With rates so small that nothing moves, the losses are those of a run that stands still."""
+    still = ["optimizer=sgd", "optimizer.lr=1e-12", "schedule=constant", "log_every=1", "epochs=4"]
+    config = small_config(*still, "batch_size=8", "accumulate_steps=2", "device.threads=1")
+    folder = train_run(config, [], "…")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "step"]
+    assert len(losses) == 4 * 3  # of 40 images: two updates of 16 and one of 8
+    assert sweep_rates(config, 1e-12, 1e-11, 12).losses == pytest.approx(losses, rel=1e-5)
+
+
+def test_it_is_keyed_and_leaves_nothing(small_config: Compose, tmp_path: Path) -> None:
+    config = small_config("epochs=1", "device.threads=1")
+    first = train_run(config, [], "…")
+    sweeps = [sweep_rates(config, 1e-5, 1.0, 12) for _ in range(2)]
+    assert sweeps[0] == sweeps[1]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == [first.name]
+    again = train_run(config, [], "…")
+    digests = [json.loads((folder / "result.json").read_text())["weights_sha256"] for folder in (first, again)]
+    assert digests[0] == digests[1]
+
+
+def test_groups_keep_their_shares(small_config: Compose, monkeypatch: Any) -> None:
+    seen: list[list[float]] = []
+    step = torch.optim.AdamW.step
+
+    def stepping(optimizer: torch.optim.AdamW, *more: Any) -> Any:
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        return step(optimizer, *more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
+    sweep_rates(small_config("optimizer.layer_decay=0.5", "device.threads=1"), 0.001, 0.1, 10)
+    assert max(seen[0]) == pytest.approx(0.001)
+    assert max(seen[-1]) == pytest.approx(0.1)
+    for rates in seen:
+        assert [rate / max(rates) for rate in rates] == pytest.approx([rate / max(seen[0]) for rate in seen[0]])
+    assert len(set(seen[0])) > 2
+
+
+def test_with_fp16_it_suggests_about_what_fp32_does(small_config: Compose) -> None:
+    words = ["dataset.train_images=60", "device.threads=1", "optimizer=sgd", "clip_grad_norm=1"]
+    full, half = (
+        sweep_rates(small_config(*words, f"device.precision={precision}"), 1e-5, 1.0, 40)
+        for precision in ("fp32", "fp16")
+    )
+    assert len(half.rates) == len(full.rates)
+    assert half.suggestion is not None
+    assert full.suggestion is not None
+    assert full.suggestion / 4 < half.suggestion < full.suggestion * 4
+
+
+OPTIONS = {
+    "plain": [],
+    "clipping": ["clip_grad_norm=0.1"],
+    "fp16": ["device.precision=fp16"],
+    "fp16, clipping": ["device.precision=fp16", "clip_grad_norm=0.1"],
+    "an average is left out": ["ema_decay=0.9"],
+    "pieces, two batches an update": ["accumulate_steps=2", "device.micro_batch=5"],
+    "pieces as memory allows": ["device.micro_batch=auto", "model=mlp"],
+    "mixing and dropout": ["transforms.batch=[{name: MixUp, alpha: 0.4}]", "model.dropout=0.3"],
+    "freed layer by layer": ["optimizer.unfreeze_every=1"],
+}
+
+
+@pytest.mark.parametrize("more", OPTIONS.values(), ids=OPTIONS)
+def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) -> None:
+    """A run whose schedule rises as the range does has the same losses, to the last digit."""
+    words = ["optimizer=sgd", "optimizer.lr=1.0", "schedule=constant", "log_every=1", "epochs=5", *more]
+    config = small_config(*words)
+    found = sweep_rates(config, 1e-3, 0.1, 10)
+    job = assemble({**config, "ema_decay": None, "watch": {}, "logger": {}})
+    shown = Shown()
+    job.parts.logger = LoggerGuard([shown])
+
+    class Rising(FactorSchedule):
+        def factor_at(self, step: int) -> float:
+            return float(1e-3 * 100.0 ** (step / 9))
+
+    job.parts.schedule = Rising(job.parts.optimizer, lambda progress: 1.0, 12, WarmUp())
+    job.runner.run()
+    losses = [point.values["loss"] for point in shown.points if point.kind == "step"]
+    assert found.losses == losses[:10]
+
+
+def test_a_range_that_is_none_is_refused(small_config: Compose) -> None:
+    with pytest.raises(ConfigError, match="takes 0 < --lowest < --highest"):
+        sweep_rates(small_config(), 1.0, 0.1, 20)
