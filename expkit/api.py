@@ -88,7 +88,7 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
     from expkit.core.errors import ConfigError
     from expkit.devices.process_group import given_ranks
     from expkit.runs import build, multi_process
-    from expkit.runs.session import Opened
+    from expkit.runs.session import RunSession
 
     build.check(config)
     if (layout := multi_process.layout_of(config)) is None:
@@ -99,7 +99,7 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
         raise ConfigError("device.name: multi_node is for the command line, the same command on each machine")
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(f"device.name: {config['device']['name']} starts processes, from the main thread only")
-    ended = multi_process.train_with_others(config, overrides, command, None, Opened)
+    ended = multi_process.train_with_others(config, overrides, command, None, RunSession)
     begun = (ended.folder / "record.json").is_file()
     if ended.code == 2 and not begun:
         raise ConfigError(*ended.reason.split("; "))

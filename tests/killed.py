@@ -104,9 +104,9 @@ def watch_writes(fatal: int, share: float) -> Callable[[], None]:
     """
 
     def prepare() -> None:
-        count, seconds, original = 0, 0.0, writer.write_whole
+        count, seconds, original = 0, 0.0, writer.atomic_write
 
-        def write_whole(path: Path, content: Any) -> str:
+        def atomic_write(path: Path, content: Any) -> str:
             nonlocal count, seconds
             count, began, WRITING[0] = count + 1, time.monotonic(), 1
             if count == fatal:
@@ -118,7 +118,7 @@ def watch_writes(fatal: int, share: float) -> Callable[[], None]:
                     os.kill(os.getpid(), signal.SIGKILL)
                 seconds, WRITING[0] = time.monotonic() - began, 0
 
-        writer.write_whole = write_whole
+        writer.atomic_write = atomic_write
 
     return prepare
 

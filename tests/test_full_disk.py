@@ -21,7 +21,7 @@ from expkit.cli.reproduce import main as reproduce
 from expkit.cli.run import main as run
 from expkit.core.disk import Reserve, append_line, overwrite
 from expkit.records import check_record
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from tests.inference.runs import overrides, trained_run
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
@@ -117,15 +117,15 @@ def test_a_disk_that_fills_up_at_the_very_end(
 ) -> None:
     """room: blocks that are left, so that the last checkpoint is whole, and what follows it is not."""
     disk, root = small(1500), trained.folder.parent.parent
-    original = Runner.run
+    original = Trainer.run
 
-    def run_and_fill(runner: Runner) -> None:
+    def run_and_fill(runner: Trainer) -> None:
         original(runner)
         runner.parts.checkpoints and runner.parts.checkpoints.wait()
         fill(disk)
         os.truncate(disk / "other", (disk / "other").stat().st_size - 4096 * room)
 
-    monkeypatch.setattr(Runner, "run", run_and_fill)
+    monkeypatch.setattr(Trainer, "run", run_and_fill)
     words = [one for one in overrides(root) if "output_dir" not in one]
     assert code_of(run, *words, f"output_dir={disk}/outputs") == 0
     (folder,) = (disk / "outputs").iterdir()

@@ -17,7 +17,7 @@ import pytest
 from expkit.config.launch import compose_one, plain
 from expkit.data.dataset import ImageDataset
 from expkit.runs.train import train as train_run
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from tests import killed
 from tests.forks import Forks
 
@@ -38,15 +38,15 @@ def go(recipe: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go
     """Return a function that runs the recipe in tmp_path/NAME, with a signal before update `at`; the exit code."""
 
     def going(name: str, *more: str, at: int | None = None, number: int = signal.SIGTERM) -> int:
-        update = Runner.update
+        update = Trainer.update
 
-        def updated(runner: Runner) -> None:
+        def updated(runner: Trainer) -> None:
             if runner.step + 1 == at:
                 signal.raise_signal(number)
             update(runner)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Runner, "update", updated)
+            patched.setattr(Trainer, "update", updated)
             overrides = [*recipe, *more, f"output_dir={tmp_path / name}"]
             try:
                 train_run(plain(compose_one(overrides)), overrides, "python -m expkit.run …")
@@ -112,16 +112,16 @@ def test_stopped_while_the_statistics_of_an_average_are_found(
 ) -> None:
     overrides = ["ema_decay=null", "swa_from=0.3", "epochs=3"]
     assert go("whole", *overrides) == 0
-    again = Runner.images_again
+    again = Trainer.images_again
 
-    def stopping(runner: Runner) -> Any:
+    def stopping(runner: Trainer) -> Any:
         for number, images in enumerate(again(runner)):
             if number == 2:
                 signal.raise_signal(signal.SIGTERM)
             yield images
 
     with monkeypatch.context() as patched:
-        patched.setattr(Runner, "images_again", stopping)
+        patched.setattr(Trainer, "images_again", stopping)
         assert go("stopped", *overrides) == 143
         assert go("stopped", *overrides, "checkpoint.resume=auto") == 143
     assert go("stopped", *overrides, "checkpoint.resume=auto") == 0

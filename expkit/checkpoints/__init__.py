@@ -1,23 +1,24 @@
-"""Checkpoints: written whole or not at all, read without executing anything."""
+"""CheckpointManager: written whole or not at all, read without executing anything."""
 
 from expkit.checkpoints.foreign_weights import WeightsRefused, export_weights, import_weights, read_weights
-from expkit.checkpoints.manager import CheckpointOptions, Checkpoints, FollowedCheckpoints
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, FollowedCheckpoints
 from expkit.checkpoints.reader import newest_intact, read_checkpoint, weights_of
 from expkit.checkpoints.writer import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
-from expkit.core.files import sweep, write_whole
+from expkit.core.files import atomic_write, sweep
 from expkit.core.lock import FolderInUse, FolderLock
 from expkit.core.manifest import CheckpointDamaged
 
 __all__ = [
     "CheckpointDamaged",
+    "CheckpointManager",
     "CheckpointNotWritten",
     "CheckpointOptions",
-    "Checkpoints",
     "FolderInUse",
     "FolderLock",
     "FollowedCheckpoints",
     "WeightsNotFinite",
     "WeightsRefused",
+    "atomic_write",
     "export_weights",
     "import_weights",
     "newest_intact",
@@ -26,5 +27,4 @@ __all__ = [
     "sweep",
     "weights_of",
     "write_checkpoint",
-    "write_whole",
 ]

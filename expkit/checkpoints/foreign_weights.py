@@ -16,7 +16,7 @@ from expkit.checkpoints.reader import read_checkpoint, weights_of
 from expkit.checkpoints.safetensors_buffer import Packed
 from expkit.checkpoints.writer import disk_space
 from expkit.core.errors import ConfigError
-from expkit.core.files import write_whole
+from expkit.core.files import atomic_write
 from expkit.core.manifest import CheckpointDamaged
 from expkit.core.pickles import pickle_problem, refusal_of
 
@@ -184,12 +184,12 @@ def export_weights(state: Mapping[str, Tensor], path: Path) -> None:
     packed.pack(state)
     if path.suffix == ".safetensors":
         with disk_space(path, packed.size):
-            write_whole(path, packed.write)
+            atomic_write(path, packed.write)
     elif path.suffix in TORCH_ENDINGS:
         plain = {name: value.detach().cpu().clone() for name, value in state.items()}
         data = io.BytesIO()  # torch turns a full disk into a RuntimeError about positions
         torch.save(plain, data)
         with disk_space(path, data.getbuffer().nbytes):
-            write_whole(path, lambda file: file.write(data.getbuffer()))
+            atomic_write(path, lambda file: file.write(data.getbuffer()))
     else:
         raise WeightsRefused(f"{path}: weights go to .safetensors or {', '.join(TORCH_ENDINGS)}, not '{path.suffix}'")

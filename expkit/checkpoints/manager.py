@@ -72,7 +72,7 @@ class Kept:
     best_score: float | None
 
 
-class Checkpoints:
+class CheckpointManager:
     """The checkpoints of one run folder: `save` writes one and prunes all but the last and the best.
 
     monitor: name of the score that says which is best; higher_is_better: its direction. keep_last, keep_best: how many
@@ -243,7 +243,7 @@ def find_weights(place: Path) -> Path:
     return find_checkpoint(place, "checkpoint.init_from")
 
 
-class FollowedCheckpoints(Checkpoints):
+class FollowedCheckpoints(CheckpointManager):
     """Knows when rank 0 writes, and does nothing then."""
 
     def __init__(self, folder: Path, monitor: str, every: int, every_steps: int | None) -> None:

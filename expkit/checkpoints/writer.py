@@ -8,7 +8,7 @@ from typing import Any
 
 from expkit.checkpoints.safetensors_buffer import Packed, is_finite
 from expkit.checkpoints.state_tree import split_tensors
-from expkit.core.files import write_whole
+from expkit.core.files import atomic_write
 from expkit.core.manifest import FORMAT, manifest_bytes, manifest_path
 
 
@@ -51,9 +51,9 @@ class Snapshot:
         manifest |= {**facts, "state": self.plain}
         try:
             with disk_space(path, self.packed.size + len(manifest_bytes(manifest))):
-                manifest["sha256"] = write_whole(path, self.packed.write)
+                manifest["sha256"] = atomic_write(path, self.packed.write)
                 text = manifest_bytes(manifest)
-                write_whole(manifest_path(path), lambda file: file.write(text))
+                atomic_write(manifest_path(path), lambda file: file.write(text))
         except BaseException:
             with suppress(OSError):  # the first error is the one to report
                 remove_checkpoint(path)

@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from expkit.config.plugins import load_plugins
             from expkit.data.workers import WorkerFailed
             from expkit.inference import collect_images, load_trained
-            from expkit.inference.predict.predict import Wishes, predict
+            from expkit.inference.predict.predict import PredictOptions, predict
 
         load_plugins(given.plugin)
-        wishes = Wishes(
+        wishes = PredictOptions(
             given.format, given.output, given.top, given.threshold, given.sort_into, given.sheet,
             given.sheet_images, given.batch_size, given.workers, given.views,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from expkit.config.redaction import SECRET
-from expkit.config.redaction.redactor import ELSEWHERE, Scrubber
+from expkit.config.redaction.redactor import ELSEWHERE, Redactor
 from expkit.config.yaml_safety import vet_text
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override
@@ -107,7 +107,7 @@ def _shared(path: Path) -> Config | None:
 
 def _restored(shared: Config, whole: Config) -> Config:
     """Return config.yaml, with the checkpoint's value wherever only what may not be shared is left out of it."""
-    restored: Config = _same(shared, whole, Scrubber().value(whole))
+    restored: Config = _same(shared, whole, Redactor().value(whole))
     return restored
 
 

@@ -39,7 +39,7 @@ def disk_fault(error: BaseException) -> str:
     return f"{place}: {error.strerror}; check the disk and its permissions"
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
+def atomic_write(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
     """Write a file through a temporary one in the same folder, so that a crash leaves the old one or the new one.
 
     Returns what `write` returns. Raises OSError, which names the file; the temporary file is gone by then.
@@ -63,7 +63,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises OSError, which names the file."""
     data = text.encode("utf-8", "backslashreplace")
-    write_whole(path, lambda file: file.write(data))
+    atomic_write(path, lambda file: file.write(data))
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,7 +99,7 @@ class Reserve:
 def overwrite(path: Path, content: bytes) -> bool:
     """Write new content into the blocks that a file has already, which a full disk allows; returns whether it fits.
 
-    A crash meanwhile leaves it damaged: this is for where `write_whole` finds no room.
+    A crash meanwhile leaves it damaged: this is for where `atomic_write` finds no room.
     """
     with writing(path), open(path, "r+b") as file:
         if len(content) > getattr(os.fstat(file.fileno()), "st_blocks", 0) * 512:

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from expkit.core.disk import sync_folder, write_whole
+from expkit.core.disk import atomic_write, sync_folder
 
-__all__ = ["sweep", "sync_folder", "write_whole"]
+__all__ = ["atomic_write", "sweep", "sync_folder"]
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expkit.core.disk import write_whole
+from expkit.core.disk import atomic_write
 
 
 def sealed(facts: Mapping[str, Any]) -> bytes:
@@ -44,4 +44,4 @@ def vouch_for(folder: Path, name: str) -> None:
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     if facts["files"].get(name) != digest:
         facts["files"][name] = digest
-        write_whole(record, lambda file: file.write(sealed(facts)))
+        atomic_write(record, lambda file: file.write(sealed(facts)))

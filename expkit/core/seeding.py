@@ -9,7 +9,7 @@ import torch
 from expkit.core.escaping import name_bytes
 
 
-def key(seed: int, purpose: str, *place: int | str) -> int:
+def derive_seed(seed: int, purpose: str, *place: int | str) -> int:
     """Return the 64-bit key of one purpose at one place of a run.
 
     purpose: "init", "split", "order", "sample", "batch" or "step"; place: for example (epoch, position).

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from expkit.config.plugins import BringsPlugins
 from expkit.core.errors import ConfigError
-from expkit.core.seeding import generator, key, seed_cpu, seed_torch
+from expkit.core.seeding import derive_seed, generator, seed_cpu, seed_torch
 from expkit.data import region_decode
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
@@ -110,7 +110,7 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
 
     def image(self, index: int, epoch: int, position: int) -> Tensor:
         """Return one transformed image, as it stands at this position of this epoch. Raises BadImage."""
-        own = key(self.seed, self.purpose, epoch, position)
+        own = derive_seed(self.seed, self.purpose, epoch, position)
         if self._crop is not None and (image := self._cropped(index, own)) is not None:
             return self.chain.of_sample(image, partial(self.dataset.location, index), done=1)
         image = self.dataset.image(index)
@@ -130,7 +130,7 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
 
     def _replacement(self, bad: int, epoch: int, position: int, error: BadImage) -> tuple[int, Tensor]:
         """Return (index, image) of another sample of the same class, the first by key that can be read."""
-        for index in self._others(bad, key(self.seed, "replace", epoch, position)):
+        for index in self._others(bad, derive_seed(self.seed, "replace", epoch, position)):
             try:
                 return index, self.image(index, epoch, position)
             except BadImage:

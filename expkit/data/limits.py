@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.core.seeding import generator, key
+from expkit.core.seeding import derive_seed, generator
 from expkit.data.dataset import ImageDataset
 from expkit.data.samplers import Order
 
@@ -66,4 +66,4 @@ def _share(count: int, images: int, what: str, option: str, limit: int) -> str:
 
 def _keys(data: ImageDataset, seed: int, places: Indices) -> NDArray[np.uint64]:
     names = (data.sample_name(place) for place in places.tolist())
-    return np.fromiter((key(seed, "subset", name) for name in names), np.uint64, len(places))
+    return np.fromiter((derive_seed(seed, "subset", name) for name in names), np.uint64, len(places))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from expkit.core.forking import signals_wait
-from expkit.core.seeding import generator, key
+from expkit.core.seeding import derive_seed, generator
 from expkit.core.wording import counted
 from expkit.data import shared_memory, workers
 from expkit.data.batches import BadSample, Batch, Places, Samples
@@ -66,7 +66,7 @@ class KeyedBatches(Sampler[Places]):
     def places(self, number: int) -> Places:
         """Return the places of batch `number` of the epoch."""
         if self._drawn[0] != self.epoch:
-            self._drawn = self.epoch, self.order.draw(generator(key(self.seed, "order", self.epoch)))
+            self._drawn = self.epoch, self.order.draw(generator(derive_seed(self.seed, "order", self.epoch)))
         first = number * self.batch_size
         return Places(self.epoch, first, self._drawn[1][first : first + self.batch_size])
 

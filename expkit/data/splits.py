@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.data.dataset import ImageDataset, Subset
 
 Indices = NDArray[np.int64]
@@ -65,7 +65,7 @@ def with_label_noise(dataset: ImageDataset, share: float, seed: int) -> Subset:
 
 def _keys(dataset: ImageDataset, purpose: str, seed: int) -> NDArray[np.uint64]:
     names = (dataset.sample_name(index) for index in range(len(dataset)))
-    return np.fromiter((key(seed, purpose, name) for name in names), np.uint64, len(dataset))
+    return np.fromiter((derive_seed(seed, purpose, name) for name in names), np.uint64, len(dataset))
 
 
 def _first_by_key(members: Indices, keys: NDArray[np.uint64], fraction: float) -> Indices:

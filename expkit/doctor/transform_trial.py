@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expkit.config.registry import models
 from expkit.core.errors import ConfigError
-from expkit.core.seeding import key, seed_cpu
+from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data.dataset import ImageDataset
 from expkit.data.transforms import Chain, build_chain, try_chain
 from expkit.doctor.finding import Finding
@@ -73,7 +73,7 @@ def fits_model(config: Mapping[str, Any], num_classes: int, size: int) -> bool:
 
 
 def _draw(chain: Chain, image: Tensor, split: str, seed: int, index: int, draw: int) -> Tensor:
-    seed_cpu(key(seed, "doctor", split, index, draw))
+    seed_cpu(derive_seed(seed, "doctor", split, index, draw))
     try_chain(chain, image, f"transforms.{split}")
     return chain(image)
 

@@ -1,8 +1,8 @@
 """Loggers: each shows the points of a run in its own way, and none of them can end it."""
 
-from expkit.loggers.base import LateLogger, Logger, Point, Progress, RunFacts
+from expkit.loggers.base import LazyLogger, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
-from expkit.loggers.hub import LoggerGuard
+from expkit.loggers.hub import LoggerHub
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.mlflow import MlflowLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
@@ -13,9 +13,9 @@ from expkit.loggers.wandb import WandbLogger
 __all__ = [
     "ConsoleLogger",
     "JsonlLogger",
-    "LateLogger",
+    "LazyLogger",
     "Logger",
-    "LoggerGuard",
+    "LoggerHub",
     "MlflowLogger",
     "Point",
     "Progress",

@@ -12,7 +12,7 @@ import numpy as np
 
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figure_store import read_exhibits
-from expkit.loggers.figures import Exhibit
+from expkit.loggers.figures import Figure
 from expkit.loggers.jsonl import read_points
 
 MOST_WAITING = 5_000  # items in memory; beyond it they are read back from the run folder
@@ -26,7 +26,7 @@ PATIENCE = 10.0  # seconds after which a call is said to hang
 class Item(NamedTuple):
     """What is delivered; end: where it ends in the run folder's metrics.jsonl or exhibits.jsonl."""
 
-    content: Point | Exhibit | str
+    content: Point | Figure | str
     end: int | None = None
 
 
@@ -45,7 +45,7 @@ class Journal:
             yield from (Item(exhibit, end) for exhibit, end in read_exhibits(self.folder, exhibits_from))
 
 
-class Courier(threading.Thread):
+class BackgroundLogger(threading.Thread):
     """Keeps a bounded queue for one backend and delivers from it; behind, it reads from the journal instead.
 
     report: takes a sentence for the user.
@@ -257,12 +257,12 @@ def _give(backend: Logger, item: Item) -> None:
 
 def _name(item: Item) -> str:
     """Return the name of an exhibit, nothing for a point or message: of those none is passed over."""
-    return item.content.name if isinstance(item.content, Exhibit) else ""
+    return item.content.name if isinstance(item.content, Figure) else ""
 
 
 def _size(item: Item) -> int:
     """Return about how many bytes of memory an item takes."""
-    if isinstance(item.content, Exhibit):
+    if isinstance(item.content, Figure):
         return 200 + sum(map(_bytes, vars(item.content).values()))
     return 200
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from expkit.loggers.figures import Exhibit
+from expkit.loggers.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Logger:
     def point(self, point: Point) -> None:
         """Take the values of one step or epoch."""
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         """Take a picture, histogram, table, ...; a backend passes over the kinds that it cannot show."""
 
     def message(self, text: str) -> None:
@@ -143,7 +143,7 @@ def _course(rates: Sequence[float]) -> str:
     return " to ".join(text for place, text in enumerate(shown) if place == 0 or text != shown[place - 1])
 
 
-class LateLogger(Logger):
+class LazyLogger(Logger):
     """Makes the logger that `build` returns when it is started, and passes everything on."""
 
     def __init__(self, name: str, build: Callable[[], Logger]) -> None:
@@ -161,7 +161,7 @@ class LateLogger(Logger):
     def point(self, point: Point) -> None:
         self._made().point(point)
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         self._made().show(exhibit)
 
     def message(self, text: str) -> None:

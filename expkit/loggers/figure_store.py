@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from expkit.loggers.figures import Exhibit, Histogram, Matrix, Picture
+from expkit.loggers.figures import Figure, Histogram, Matrix, Picture
 from expkit.loggers.line_file import LineFile, read_lines
 
 LIST_NAME, PICTURES = "exhibits.jsonl", "pictures"
-_KINDS = {kind.__name__.lower(): kind for kind in Exhibit.__subclasses__()} | {"matrix": Matrix}
+_KINDS = {kind.__name__.lower(): kind for kind in Figure.__subclasses__()} | {"matrix": Matrix}
 
 
-class ExhibitStore:
+class FigureStore:
     """Appends exhibits to exhibits.jsonl in a folder; a picture is a PNG in pictures/, other arrays lie in the line."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
@@ -31,7 +31,7 @@ class ExhibitStore:
         """Bytes of exhibits.jsonl with every exhibit so far."""
         return self._file.end
 
-    def keep(self, exhibit: Exhibit) -> int:
+    def keep(self, exhibit: Figure) -> int:
         """Write an exhibit and return the offset of its line's end. Raises Held or OSError."""
         values: dict[str, Any] = {field.name: getattr(exhibit, field.name) for field in fields(exhibit)}
         if isinstance(exhibit, Picture):
@@ -57,7 +57,7 @@ class ExhibitStore:
         self._file.close()
 
 
-def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Exhibit, int]]:
+def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Figure, int]]:
     """Yield (exhibit, offset of its line's end) of the whole lines of a run folder's events from an offset on."""
     if not (folder / LIST_NAME).is_file():
         return
@@ -76,7 +76,7 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _exhibit(folder: Path, values: dict[str, Any]) -> Exhibit:
+def _exhibit(folder: Path, values: dict[str, Any]) -> Figure:
     kind = _KINDS[values.pop("kind")]
     if kind is Picture:
         with Image.open(inside(folder, values.pop("file")), formats=["PNG"]) as picture:

@@ -14,7 +14,7 @@ from expkit.core.escaping import one_line, printable
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Figure:
     """name: "group/what", e.g. "val/confusion_matrix"; epoch from 0, step: optimizer steps taken when it was made."""
 
     name: str
@@ -23,7 +23,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Picture(Exhibit):
+class Picture(Figure):
     """pixels: (H, W, 3) uint8; caption: one line that says what is seen."""
 
     pixels: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Picture(Exhibit):
 
 
 @dataclass(frozen=True)
-class Histogram(Exhibit):
+class Histogram(Figure):
     """edges: (B + 1,) ascending; counts: (B,)."""
 
     edges: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Histogram(Exhibit):
 
 
 @dataclass(frozen=True)
-class Table(Exhibit):
+class Table(Figure):
     """columns: headings; rows: one value (text or number) for each."""
 
     columns: Sequence[str]
@@ -59,7 +59,7 @@ class Matrix(Table):
 
 
 @dataclass(frozen=True)
-class Curves(Exhibit):
+class Curves(Figure):
     """One plot of lines, e.g. precision over recall; lines: label -> (x values, y values)."""
 
     x_label: str
@@ -68,7 +68,7 @@ class Curves(Exhibit):
 
 
 @dataclass(frozen=True)
-class Embedding(Exhibit):
+class Embedding(Figure):
     """vectors: (N, D) float32; labels: N texts; images: (N, h, w, 3) uint8 or None."""
 
     vectors: NDArray[np.float32]
@@ -77,20 +77,20 @@ class Embedding(Exhibit):
 
 
 @dataclass(frozen=True)
-class Text(Exhibit):
+class Text(Figure):
     """text: Markdown, e.g. the summary of a model."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Graph(Exhibit):
+class Graph(Figure):
     """A model's graph: nodes as (name, operation, names of its inputs, output shape)."""
 
     nodes: Sequence[tuple[str, str, Sequence[str], Sequence[int]]] = field(default_factory=list)
 
 
-def escaped(exhibit: Exhibit) -> Exhibit:
+def escaped(exhibit: Figure) -> Figure:
     """Return an exhibit whose texts (captions, labels, class names in cells) hold nothing that a display acts upon."""
     return replace(exhibit, **{name: _escaped(value) for name, value in vars(exhibit).items() if name != "png"})
 

@@ -14,17 +14,17 @@ from typing import Any
 from expkit.config.plugins import loaded_files
 from expkit.config.registry import loggers
 from expkit.core.escaping import as_override, one_line
-from expkit.loggers.background import Courier, Item, Journal
+from expkit.loggers.background import BackgroundLogger, Item, Journal
 from expkit.loggers.base import Held, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
-from expkit.loggers.figure_store import ExhibitStore
-from expkit.loggers.figures import Exhibit, escaped
+from expkit.loggers.figure_store import FigureStore
+from expkit.loggers.figures import Figure, escaped
 from expkit.loggers.jsonl import JsonlLogger
 
 CLOSING = 5.0  # seconds that all backends together may take to finish
 
 
-class LoggerGuard:
+class LoggerHub:
     """Feeds every logger: local ones at once and in order, every other from a thread of its own.
 
     One that raises, hangs or is down is named once; what it misses lies in the run folder and is sent when it is back.
@@ -34,9 +34,9 @@ class LoggerGuard:
         self.loggers = list(loggers)
         self.progress = Progress()
         self.direct = [logger for logger in loggers if logger.direct]
-        self.couriers = [Courier(logger, self._report) for logger in loggers if not logger.direct]
+        self.couriers = [BackgroundLogger(logger, self._report) for logger in loggers if not logger.direct]
         self._metrics = next((logger for logger in self.direct if isinstance(logger, JsonlLogger)), None)
-        self._store: ExhibitStore | None = None
+        self._store: FigureStore | None = None
         self._told: set[str] = set()
         self._lock = threading.RLock()  # messages also come from the couriers' threads
         self._folder = ""
@@ -51,7 +51,7 @@ class LoggerGuard:
         exhibits_to = 0
         if folder is not None:
             try:
-                self._store = ExhibitStore(folder, facts.first_step)
+                self._store = FigureStore(folder, facts.first_step)
                 exhibits_to = self._store.end
             except OSError as error:
                 self._once("exhibits.jsonl", f"warning: exhibits cannot be kept: {error}")
@@ -80,7 +80,7 @@ class LoggerGuard:
             for courier in self.couriers:
                 courier.cut(self.metrics_bytes(), self._store.end if self._store else 0)
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         """Keep an exhibit in the run folder and queue it."""
         exhibit = escaped(exhibit)
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Any
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
-from expkit.loggers.figures import Exhibit, Picture, Table, Text, markdown
+from expkit.loggers.figures import Figure, Picture, Table, Text, markdown
 
 _MOST = 1000  # metrics in one call, MLflow's own limit
 _FOLDER = "expkit.folder"
@@ -79,7 +79,7 @@ class MlflowLogger(Logger):
             self._client.log_batch(self._run, metrics=self._metrics[first : first + _MOST])
         self._metrics = []
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         name = f"{exhibit.name}_step_{exhibit.step:08}"
         if isinstance(exhibit, Picture):
             self._client.log_image(self._run, exhibit.pixels, f"{name}.png")

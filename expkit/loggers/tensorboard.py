@@ -13,7 +13,7 @@ import numpy as np
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
-from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text, markdown
+from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text, markdown
 
 
 class TensorBoardLogger(Logger):
@@ -60,7 +60,7 @@ class TensorBoardLogger(Logger):
             if point.kind == "epoch" and "/" in name:
                 self._scores[name] = value
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         writer, name, step = self._writer, exhibit.name, exhibit.step
         if isinstance(exhibit, Picture):
             writer.file_writer.add_summary(_image(exhibit), step)

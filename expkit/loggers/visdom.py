@@ -16,7 +16,7 @@ import numpy as np
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts
-from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Picture, Table, Text
+from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text
 from expkit.loggers.visdom_client import connect
 from expkit.loggers.visdom_server import install_command
 
@@ -100,7 +100,7 @@ class VisdomLogger(Logger):
     def message(self, text: str) -> None:
         self._messages.append(text)
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         client, options = self._client, self._titled(f"{exhibit.name}, step {exhibit.step}")
         win = self._pane(exhibit.name.replace("/", "_"))
         if isinstance(exhibit, Picture):
@@ -157,7 +157,7 @@ def _plane(embedding: Embedding) -> list[dict[str, Any]]:
     ]
 
 
-def _html(exhibit: Exhibit) -> str | None:
+def _html(exhibit: Figure) -> str | None:
     if isinstance(exhibit, Table):
         return _table([exhibit.columns, *exhibit.rows])
     if isinstance(exhibit, Text):

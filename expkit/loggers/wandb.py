@@ -11,7 +11,7 @@ from typing import Any, cast
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, tag
-from expkit.loggers.figures import Exhibit, Histogram, Picture, Table, Text
+from expkit.loggers.figures import Figure, Histogram, Picture, Table, Text
 
 STEP = "optimizer_step"  # an axis of our own: wandb's drops what comes late, as exhibits do after an outage
 
@@ -54,7 +54,7 @@ class WandbLogger(Logger):
         values = {tag(name, point.kind): value for name, value in point.values.items()}
         self._run.log(values | {STEP: point.step})
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         shown: Any = None
         if isinstance(exhibit, Picture):
             shown = self._wandb.Image(exhibit.pixels, caption=exhibit.caption)

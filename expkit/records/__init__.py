@@ -1,6 +1,6 @@
 """Records: what a run leaves behind, as plain files; written, checked, read, compared and shared."""
 
-from expkit.config.redaction.redactor import Scrubber, config_hash
+from expkit.config.redaction.redactor import Redactor, config_hash
 from expkit.core.run_folder import make_run_folder
 from expkit.records.export import export, export_summary, left_out_sources
 from expkit.records.integrity import check_record
@@ -9,6 +9,6 @@ from expkit.records.shared_record import Shared, read_record
 from expkit.records.writer import EventLog, Record
 
 __all__ = [
-    "EventLog", "Record", "Scrubber", "Shared", "Verdict", "check_record", "compare", "config_hash", "export",
+    "EventLog", "Record", "Redactor", "Shared", "Verdict", "check_record", "compare", "config_hash", "export",
     "export_summary", "left_out_sources", "make_run_folder", "read_record",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from expkit.config.redaction.redactor import Scrubber
+from expkit.config.redaction.redactor import Redactor
 from expkit.core.wording import counted
 from expkit.records.digests import NAME as RECORD
 
@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1]
 _DIFF = ("diff", "HEAD", "--no-color", "--no-ext-diff")
 
 
-def code_facts(scrubber: Scrubber, output_dir: Path | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+def code_facts(scrubber: Redactor, output_dir: Path | None = None) -> tuple[dict[str, Any], dict[str, str]]:
     """Return (facts, texts): what code.json says, and name -> text, without secrets, of the patches and sources.
 
     output_dir: a folder whose files are no sources.
@@ -83,7 +83,7 @@ def _repositories() -> Iterator[Path]:
 
 
 def _repository(
-    root: Path, number: int, output_dir: Path | None, texts: dict[str, str], scrubber: Scrubber
+    root: Path, number: int, output_dir: Path | None, texts: dict[str, str], scrubber: Redactor
 ) -> dict[str, Any]:
     """Return a repository's facts; its patch and untracked sources go into texts."""
     prefix = "" if number == 0 else f"{root.name}_"

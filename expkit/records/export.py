@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from expkit.checkpoints import write_whole
+from expkit.checkpoints import atomic_write
 from expkit.core.errors import ConfigError
 from expkit.core.sealing import unsealed
 from expkit.core.wording import counted
@@ -35,7 +35,7 @@ def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
         raise ConfigError(*(f"--export: {fault}; only a record as its run wrote it is exported" for fault in faults))
     content, taken, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [], [])
     try:
-        write_whole(target, lambda file: file.write(content))
+        atomic_write(target, lambda file: file.write(content))
     except OSError as error:
         raise ConfigError(f"--export: cannot write '{target}': {error.strerror}") from error
     return taken, left_out

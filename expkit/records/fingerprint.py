@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from expkit.checkpoints import write_whole
+from expkit.checkpoints import atomic_write
 from expkit.core.escaping import name_bytes
 from expkit.core.progress import tracked
 from expkit.core.user_folders import cache_folder
@@ -132,4 +132,4 @@ def _save(store: Path, known: Known) -> None:
     }
     with suppress(OSError):
         store.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(store, lambda file: np.savez(file, **arrays))
+        atomic_write(store, lambda file: np.savez(file, **arrays))

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from expkit.checkpoints import sweep, write_whole
+from expkit.checkpoints import atomic_write, sweep
 from expkit.config.diff import differences
-from expkit.config.redaction.redactor import Scrubber, config_hash
+from expkit.config.redaction.redactor import Redactor, config_hash
 from expkit.config.yaml_safety import DUMPER, NOT_PLAIN
 from expkit.core.disk import Reserve, append_line, overwrite
 from expkit.core.errors import ConfigError
@@ -121,7 +121,7 @@ class Record:
 
     def _begin(self, folder: Path) -> None:
         self.folder = folder
-        self.scrubber = Scrubber()
+        self.scrubber = Redactor()
         self._bad_files: dict[str, str] = {}
         self._strangers: set[str] = set()
         self._reserve = Reserve(folder)
@@ -250,7 +250,7 @@ class Record:
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda file: file.write(data))
+        atomic_write(path, lambda file: file.write(data))
 
 
 class EventLog(Logger):

@@ -1,4 +1,4 @@
-"""The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Runner."""
+"""The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Trainer."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, Checkpoints, FollowedCheckpoints, read_weights
+from expkit.checkpoints import (
+    CheckpointDamaged,
+    CheckpointManager,
+    CheckpointOptions,
+    FollowedCheckpoints,
+    read_weights,
+)
 from expkit.checkpoints.manager import find_weights
 from expkit.config.registry import GROUPS, loggers
 from expkit.config.registry import checkpoints as checkpoint_words
@@ -25,7 +31,7 @@ from expkit.data.datasets import load
 from expkit.data.labels import unique_names
 from expkit.data.mixing import build_mixing
 from expkit.devices import Ranks
-from expkit.loggers import LateLogger
+from expkit.loggers import LazyLogger
 from expkit.models import pretrained_input, take_weights
 from expkit.runs.batch_sizes import check_single_images
 from expkit.runs.components import (
@@ -47,7 +53,7 @@ from expkit.runs.loaders import build_loaders, build_orders
 from expkit.runs.resume import Origin, find_origin, rate_notes, refuse_other_range, weights_problem
 from expkit.training.schedules import build_schedule
 from expkit.training.step import Parts
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from expkit.training.watch import Scene, build_watch
 from expkit.training.watch.dispatcher import faults as watch_faults
 
@@ -129,7 +135,7 @@ def assemble(
     parts.mixing = mixing
     add_teacher(parts, config["loss"], splits.train, normalize)
     spread(parts, config, basis.sizes[0])
-    runner = Runner(parts, options)
+    runner = Trainer(parts, options)
     parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
     parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
     shard_average(parts)
@@ -204,17 +210,17 @@ def open_loggers(config: Config, folder: Path) -> list[Any]:
     for name, node in config["logger"].items():
         build = partial(loggers.build, node, f"logger.{name}", folder=folder, run_name=folder.name)
         ours = loggers.entry(node["name"]).factory.__module__.startswith("expkit.")
-        opened.append(build() if ours else LateLogger(name, build))
+        opened.append(build() if ours else LazyLogger(name, build))
     return opened
 
 
-def open_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
+def open_checkpoints(job: Job, folder: Path) -> CheckpointManager | None:
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if options is None:
         return None
     if job.parts.ranks and not job.parts.ranks.is_first:
         return FollowedCheckpoints(folder / "checkpoints", job.parts.monitor, options.every, options.every_steps)
-    kept = Checkpoints(
+    kept = CheckpointManager(
         folder / "checkpoints", job.parts.monitor, job.higher_is_better, options.every,
         options.keep_last, options.keep_best, options.background, options.every_steps,
     )  # fmt: skip

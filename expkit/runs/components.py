@@ -12,7 +12,7 @@ from expkit.config.registry import devices, losses, models
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.core.manifest import read_manifest
-from expkit.core.seeding import key, seed_cpu
+from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data import transforms as pixels
 from expkit.data.class_names import by_known, differ
 from expkit.data.dataset import ImageDataset
@@ -99,7 +99,7 @@ def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tens
 def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
     """Build the model for the data's classes; its initial weights depend on the seed alone."""
     refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=len(data.class_names)))
-    seed_cpu(key(seed, "init"))
+    seed_cpu(derive_seed(seed, "init"))
     model = models.build(node, num_classes=len(data.class_names))
     return prepare(model, models.shared(node), pretrained=bool(node.get("weights")))
 
@@ -117,7 +117,7 @@ def check_chains(
     image = _first_image(data) if image is None else image
     sizes = {}
     for split, chain in chains.items():
-        seed_cpu(key(seed, "trial", split))
+        seed_cpu(derive_seed(seed, "trial", split))
         sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
         check_input(model, name, *sizes[split], len(data.class_names))
     return sizes["train"]

@@ -15,8 +15,8 @@ from expkit.devices.fsdp import check_shardable, share_out, shared_optimizer
 from expkit.devices.model_parallel import spread as spread_layers
 from expkit.devices.process_group import listen_on_loopback
 from expkit.models import training_mode
-from expkit.training.loss_share import BatchShare
-from expkit.training.micro_batches import Pieces, depends_on_pieces
+from expkit.training.loss_share import LossShare
+from expkit.training.micro_batches import MicroBatches, depends_on_pieces
 from expkit.training.signals import AgreedInterruption
 from expkit.training.step import Parts
 
@@ -53,7 +53,7 @@ def share_work(parts: Parts, config: Config, may_lose: bool, image_size: int) ->
         shard(parts, config, layout)
     elif device.options.micro_batch != "auto":  # then ranks add up their gradients themselves, before each update
         parts.forward = wrap(parts.model, layout, device.torch_device)
-    parts.share = BatchShare(ranks, parts.loss, may_lose, image_size)
+    parts.share = LossShare(ranks, parts.loss, may_lose, image_size)
     parts.interruption = AgreedInterruption(ranks)
 
 
@@ -82,10 +82,10 @@ def add_pieces(parts: Parts, image_size: int) -> None:
     """Have the loop compute a batch in pieces, if the device's options ask for it. Raises ConfigError."""
     if (asked := parts.device.options.micro_batch) is None:
         return
-    parts.pieces = Pieces(asked, parts.ranks)
+    parts.pieces = MicroBatches(asked, parts.ranks)
     parts.pieces.tell = lambda text: parts.logger.message(text)
     if parts.share is None:
-        parts.share = BatchShare(None, parts.loss, False, image_size)
+        parts.share = LossShare(None, parts.loss, False, image_size)
     if asked != "auto":
         return
     number = "give a number, e.g. device.micro_batch=16, which the result then depends on"

@@ -6,10 +6,10 @@ from typing import Any
 from expkit.core.wording import counted, subset_of
 from expkit.data.dataset import Splits
 from expkit.training.step import Parts
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 
 
-def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Runner) -> dict[str, str]:
+def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Trainer) -> dict[str, str]:
     """Return the heading of a run, as heading -> text."""
     data, val = splits.train, splits.val
     assert val is not None

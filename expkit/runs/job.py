@@ -14,7 +14,7 @@ from expkit.data.workers import WorkerFailed
 from expkit.devices.device import available_cores
 from expkit.runs.resume import Origin, run_name
 from expkit.training.step import Parts
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 
 Config = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ class Job:
     options: RunOptions
     splits: Splits
     parts: Parts
-    runner: Runner
+    runner: Trainer
     higher_is_better: bool
     origin: Origin
     lines: dict[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from expkit.devices.device import available_cores
 from expkit.devices.rank_launcher import launch
 from expkit.runs import build
 from expkit.runs.job import Job
-from expkit.runs.outcome import Ending, ending_of
+from expkit.runs.outcome import RunOutcome, ending_of
 from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
 
 Config = dict[str, Any]
@@ -78,7 +78,7 @@ def launch_ranks(
 def train_as_rank(
     config: Config, overrides: Sequence[str], command: str, ranks: Ranks, opened: Callable[..., Any],
     folder: Path | None = None, ready: Callable[[], object] = lambda: None, last_step: int | None = None,
-) -> tuple[Ending, Path]:  # fmt: skip
+) -> tuple[RunOutcome, Path]:  # fmt: skip
     """Do this rank's part of a run; returns (how it ended, the run folder).
 
     opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
@@ -121,10 +121,10 @@ def _after_restart(config: Config, folder: Path | None) -> Config:
     return config
 
 
-def _nothing_left(folder: Path, ranks: Ranks) -> tuple[Ending, Path]:
+def _nothing_left(folder: Path, ranks: Ranks) -> tuple[RunOutcome, Path]:
     if ranks.is_first:
         print(f"{folder}: this run is finished; nothing is left to do")
-    return Ending("finished", 0), folder
+    return RunOutcome("finished", 0), folder
 
 
 class Follower:
@@ -139,7 +139,7 @@ class Follower:
         for loader in (self.job.parts.train, self.job.parts.val):
             loader.report = lambda bad: print(json.dumps({"cannot be read": bad.location, "reason": bad.reason}))
 
-    def train(self, began: float) -> Ending:
+    def train(self, began: float) -> RunOutcome:
         """Run the job; returns how it ended, unless what ended it is not a user's to fix."""
         with self.job.parts.interruption.heard():
             try:
@@ -155,4 +155,4 @@ class Follower:
             finally:
                 with suppress(CheckpointNotWritten):
                     self.job.close()
-        return Ending("finished", 0)
+        return RunOutcome("finished", 0)

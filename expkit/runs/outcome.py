@@ -19,7 +19,7 @@ from expkit.training.signals import EXIT_CODES, Interrupted
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunOutcome:
     """status: finished, interrupted or failed; code: of the process; is_told: the reason says all, no traceback."""
 
     status: str
@@ -28,30 +28,30 @@ class Ending:
     is_told: bool = True
 
 
-def ending_of(error: BaseException, job: Job) -> Ending:
+def ending_of(error: BaseException, job: Job) -> RunOutcome:
     """Return what an exception that left the runner means for the user."""
     if isinstance(error, Interrupted):
-        return Ending("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
+        return RunOutcome("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
     if isinstance(error, KeyboardInterrupt):
-        return Ending("interrupted", 130, "Ctrl+C, twice")
+        return RunOutcome("interrupted", 130, "Ctrl+C, twice")
     if isinstance(error, BadImage):
         remedy = "repair or remove the file, or set dataset.on_bad=skip or replace"
         advice = f"{remedy} (python -m expkit doctor finds all such files)"
-        return Ending("failed", 1, f"an image cannot be read: {error}; {advice}")
+        return RunOutcome("failed", 1, f"an image cannot be read: {error}; {advice}")
     if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
-        return Ending("failed", 1, str(error))
+        return RunOutcome("failed", 1, str(error))
     if sentence := disk_fault(error):
-        return Ending("failed", 1, sentence)
+        return RunOutcome("failed", 1, sentence)
     if is_out_of_memory(error):
-        return Ending("failed", 1, _memory_advice(job))
+        return RunOutcome("failed", 1, _memory_advice(job))
     if isinstance(error, RuntimeError) and (failed := job.failure(error)):
-        return Ending("failed", 1, str(failed))
+        return RunOutcome("failed", 1, str(failed))
     if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):  # others could not be read
         remedy = "set dataset.drop_last=true, or dataset.on_bad=replace"
-        return Ending("failed", 1, f"a batch of one image reached batch normalisation, which needs more; {remedy}")
+        return RunOutcome("failed", 1, f"a batch of one image reached batch normalisation, which needs more; {remedy}")
     if is_lost_peer(error):
-        return Ending("failed", 1, "another rank was lost", is_told=False)
-    return Ending("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
+        return RunOutcome("failed", 1, "another rank was lost", is_told=False)
+    return RunOutcome("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
 
 
 def _memory_advice(job: Job) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
 from expkit.checkpoints.manager import find_checkpoint
 from expkit.config.diff import Difference, differences
-from expkit.config.redaction.redactor import Scrubber
+from expkit.config.redaction.redactor import Redactor
 from expkit.config.registry import checkpoints
 from expkit.config.yaml_safety import load_vetted, vet
 from expkit.core.errors import ConfigError
@@ -113,7 +113,7 @@ def _latest_run(config: Config) -> Path | None:
     folders = [path for path in parent.glob(f"{glob.escape(run_name(config))}_*") if is_run_folder(path)]
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         theirs = _config_of(folder)
-        if theirs is not None and all(one.kind == "free" for one in differences(theirs, Scrubber().value(config))):
+        if theirs is not None and all(one.kind == "free" for one in differences(theirs, Redactor().value(config))):
             return folder
     return None
 
@@ -128,7 +128,7 @@ def _config_of(folder: Path) -> dict[str, Any] | None:
         config = None
     if not isinstance(config, dict):
         finished, _ = finished_checkpoints(folder / "checkpoints")
-        config = Scrubber().value([*finished.values()][-1].get("config")) if finished else None
+        config = Redactor().value([*finished.values()][-1].get("config")) if finished else None
     return config if isinstance(config, dict) else None
 
 

@@ -13,23 +13,23 @@ from typing import Any
 
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
 from expkit.config.plugins import loaded_files
-from expkit.core.disk import disk_fault, write_whole, writing
+from expkit.core.disk import atomic_write, disk_fault, writing
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, shortened
 from expkit.core.formatting import relative
 from expkit.core.run_folder import make_run_folder
 from expkit.core.wording import counted
-from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerGuard, RunFacts, TextLogger
+from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerHub, RunFacts, TextLogger
 from expkit.records import EventLog, Record
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import DataFacts, data_facts, weights_digest
 from expkit.runs.build import open_checkpoints, open_loggers
 from expkit.runs.job import Job
-from expkit.runs.outcome import Ending, ending_of
+from expkit.runs.outcome import RunOutcome, ending_of
 from expkit.runs.resume import Origin
 
 
-class Opened:
+class RunSession:
     """A job with its run folder, loggers and checkpoints: everything that writes.
 
     folder: for a new run, None to make one.
@@ -74,16 +74,16 @@ class Opened:
             job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
         always.append(EventLog(self.record))
-        self.logger = job.parts.logger = LoggerGuard([*always, *open_loggers(job.config, self.folder)])
+        self.logger = job.parts.logger = LoggerHub([*always, *open_loggers(job.config, self.folder)])
         job.parts.train.report = lambda bad: self.bad_file("train", bad)
         job.parts.val.report = lambda bad: self.bad_file("val", bad)
 
-    def train(self, began: float) -> Ending:
+    def train(self, began: float) -> RunOutcome:
         """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
         lines = {"run": self.folder.name, **self.job.lines}
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.runner.step))
-        self.ending = Ending("failed", 1)
+        self.ending = RunOutcome("failed", 1)
         self.digests: dict[str, str] = {}
         with self.signals:
             try:
@@ -93,7 +93,7 @@ class Opened:
                     self.bad_file(split, bad)
                 if self.job.parts.is_shared_out:
                     self.digests = digests_of(self.job)
-                self.ending = Ending("finished", 0)
+                self.ending = RunOutcome("finished", 0)
             except BaseException as error:
                 self.ending = ending_of(error, self.job)
                 if not self.ending.is_told:
@@ -160,7 +160,7 @@ class Opened:
         remedy = f"python -m expkit.run {resume} writes the record again"
         print(f"error: {one_line(problem)}; {remedy}", file=sys.stderr)
         if self.ending.status == "finished":
-            self.ending = Ending("failed", 1, problem)
+            self.ending = RunOutcome("failed", 1, problem)
 
     def report(self) -> None:
         """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
@@ -212,7 +212,7 @@ def keep_metrics(origin: Origin, path: Path) -> list[str]:
         notes.append(f"warning: metrics.jsonl had lost points of the steps up to {step}: {len(whole):,} are left,"
                      f" the last of step {last}")  # fmt: skip
     if notes or (kept and not origin.folder):
-        write_whole(path, lambda file: file.write(kept))
+        atomic_write(path, lambda file: file.write(kept))
     elif origin.folder:
         with writing(path), open(path, "ab") as file:
             file.truncate(len(kept))

@@ -13,7 +13,7 @@ from expkit.core.errors import ConfigError
 from expkit.core.process import refuse
 
 if TYPE_CHECKING:
-    from expkit.runs.session import Opened
+    from expkit.runs.session import RunSession
 
 
 Config = dict[str, Any]
@@ -59,23 +59,23 @@ def _train_with_others(config: Config, overrides: Sequence[str], command: str, l
     """Train in as many processes as the device asks for, and return the run folder; None where it is this one alone."""
     from expkit.devices.process_group import given_ranks
     from expkit.runs import build, multi_process
-    from expkit.runs.session import Opened
+    from expkit.runs.session import RunSession
 
     build.check(config)
     ranks = given_ranks()
     if not ranks and not multi_process.layout_of(config):
         return None
-    ended = multi_process.train_with_others(config, overrides, command, ranks, Opened, last_step)
+    ended = multi_process.train_with_others(config, overrides, command, ranks, RunSession, last_step)
     if ended.code:
         sys.exit(ended.code)
     return ended.folder
 
 
-def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> Opened | Path:
+def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> RunSession | Path:
     """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
     from expkit.runs import build
     from expkit.runs.resume import find_origin
-    from expkit.runs.session import Opened
+    from expkit.runs.session import RunSession
 
     build.check(config)
     origin = find_origin(config)
@@ -87,7 +87,7 @@ def open_run(config: Config, overrides: Sequence[str], command: str, last_step: 
     try:
         job = build.assemble(config, origin)
         job.end_at(last_step)
-        return Opened(job, overrides, command)
+        return RunSession(job, overrides, command)
     except BaseException:
         origin.release()
         raise

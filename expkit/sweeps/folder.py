@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import FolderLock, write_whole
+from expkit.checkpoints import FolderLock, atomic_write
 from expkit.config.diff import differences
 from expkit.core.disk import append_line
 from expkit.core.errors import ConfigError
@@ -80,7 +80,7 @@ class SweepFolder:
         if probes is not None:
             _write_jobs(path / PROBES, probes)
         facts = {"format": 1, "words": list(words), "command": command, "started": _now(), "jobs": len(jobs)}
-        write_whole(path / FACTS, lambda file: file.write((json.dumps(facts, indent=1) + "\n").encode()))
+        atomic_write(path / FACTS, lambda file: file.write((json.dumps(facts, indent=1) + "\n").encode()))
         return made  # the facts come last: a folder without them is no sweep yet
 
     @classmethod
@@ -181,7 +181,7 @@ def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
 
 def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
     lines = "".join(json.dumps(asdict(job)) + "\n" for job in jobs)
-    write_whole(path, lambda file: file.write(lines.encode()))
+    atomic_write(path, lambda file: file.write(lines.encode()))
 
 
 def _is_entry(line: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.escaping import shortened
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.core.wording import counted
 from expkit.sweeps.groups import REPLICATES
 
@@ -113,12 +113,12 @@ class Study:
             tried = {_place(one.params) for one in trials if one.number not in self._given_up}
             for draw in range(_DRAWS):
                 drawn = (draw,) if draw else ()
-                self._study.sampler = self._sampler(key(self._settings.seed, "trial", job, *drawn) % 2**32)
+                self._study.sampler = self._sampler(derive_seed(self._settings.seed, "trial", job, *drawn) % 2**32)
                 trial = self._study.ask(self._distributions)
                 if _place(trial.params) not in tried:
                     return trial.number, dict(trial.params)
                 self.tell(trial.number, "failed", None)
-            if left := self._untried(tried, key(self._settings.seed, "left", job)):
+            if left := self._untried(tried, derive_seed(self._settings.seed, "left", job)):
                 self._study.enqueue_trial(left)
             trial = self._study.ask(self._distributions)
         return trial.number, dict(trial.params)

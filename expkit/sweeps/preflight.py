@@ -30,7 +30,7 @@ from expkit.sweeps.pool import START_METHOD
 from expkit.sweeps.scales import images_of, scale_of
 from expkit.training.non_finite import TrainingDiverged
 from expkit.training.step import Parts
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 
 Config = Mapping[str, Any]
 
@@ -180,7 +180,7 @@ def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:
     """Return the seconds of a batch of training, and of one of evaluation, from a few of each."""
     parts.average = parts.buffers = None
     short = replace(options, limit_train_batches=1, limit_eval_batches=2, on_nan="stop", log_every=10**6)
-    runner = Runner(parts, short)
+    runner = Trainer(parts, short)
     try:
         runner.train_epoch()
         runner.batches = min(1 + _STEPS, len(parts.train))

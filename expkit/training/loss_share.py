@@ -9,7 +9,7 @@ from expkit.data.batches import Batch
 from expkit.devices import Ranks
 
 
-class BatchShare:
+class LossShare:
     """The weight of this rank's part in the loss of a batch: its samples (or their class weights) over those of all.
 
     ranks: None for one process that computes a batch in pieces. loss: whose mean is meant; may_lose: whether samples

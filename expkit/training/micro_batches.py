@@ -15,7 +15,7 @@ from expkit.devices.device import MicroBatch
 from expkit.devices.oom import give_back, may_be_out_of_memory
 
 
-class Pieces:
+class MicroBatches:
     """Cuts a batch into pieces of at most `size` images; None: one piece.
 
     asked: a number, or "auto": pieces are halved whenever memory runs out, from the one on for which it did not do, and

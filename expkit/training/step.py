@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from expkit.checkpoints import Checkpoints
+from expkit.checkpoints import CheckpointManager
 from expkit.data.batches import Batch
 from expkit.data.loader import Loader
 from expkit.data.mixing import Mixing
 from expkit.devices import Device, Ranks
-from expkit.loggers import LoggerGuard
+from expkit.loggers import LoggerHub
 from expkit.training.distillation import Teacher
 from expkit.training.early_stopping import EarlyStopping
-from expkit.training.loss_share import BatchShare
+from expkit.training.loss_share import LossShare
 from expkit.training.metrics import EvalMetrics, TrainMetrics, main_logits
-from expkit.training.micro_batches import Pieces
+from expkit.training.micro_batches import MicroBatches
 from expkit.training.non_finite import Buffers, gradient_norm
 from expkit.training.schedules import Schedule
 from expkit.training.signals import Interruption
@@ -50,15 +50,15 @@ class Parts:
     stopping: EarlyStopping | None = None
     unfreezing: GradualUnfreezing | None = None  # which layers are trained in an epoch
     buffers: Buffers | None = None  # the model's, to undo a step that is skipped
-    checkpoints: Checkpoints | None = None
-    logger: LoggerGuard = field(default_factory=LoggerGuard)
+    checkpoints: CheckpointManager | None = None
+    logger: LoggerHub = field(default_factory=LoggerHub)
     interruption: Interruption = field(default_factory=Interruption)
     watch: Watch = field(default_factory=Watch)  # pictures, tables, curves: never part of what is computed
     forward: Callable[..., Any] = field(init=False)  # what a step calls: the model, wrapped or compiled
     inference: Callable[..., Any] | None = None  # the same for evaluation
     ranks: Ranks | None = None  # the processes of this run, where there are several
-    share: BatchShare | None = None  # what a rank's part, or a piece, counts for in the loss of its batch
-    pieces: Pieces = field(default_factory=Pieces)  # of a batch, to fit into memory
+    share: LossShare | None = None  # what a rank's part, or a piece, counts for in the loss of its batch
+    pieces: MicroBatches = field(default_factory=MicroBatches)  # of a batch, to fit into memory
     is_shared_out: bool = False  # whether each rank has only a share of the weights
     unshared: nn.Module | None = None  # the model before, until its average has been made
     scaler: Any = None  # of losses, for fp16

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from expkit.checkpoints import WeightsNotFinite, newest_intact
 from expkit.config.run_options import RunOptions
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.data.batches import Batch
 from expkit.data.loader import Loader
 from expkit.loggers import Point
@@ -26,7 +26,7 @@ from expkit.training.step import Parts
 Scores = dict[str, float]
 
 
-class Runner:
+class Trainer:
     """Trains and evaluates. `run` is the whole story; read on from there."""
 
     def __init__(self, parts: Parts, options: RunOptions) -> None:
@@ -84,7 +84,8 @@ class Runner:
         self.wait, self.interval_began = 0.0, time.perf_counter()
         every = options.accumulate_steps
         # All keys of the epoch at once: a microsecond each, whereas between two steps, on cold caches, it is ten.
-        keys = [key(options.seed, "step", self.epoch, number, *parts.own_place) for number in range(self.batches)]
+        place = parts.own_place
+        keys = [derive_seed(options.seed, "step", self.epoch, number, *place) for number in range(self.batches)]
         for batch in self.batches_of("train", parts.train, self.batch, self.batches):
             window = min(every, self.batches - self.batch // every * every)  # the epoch's last may be shorter
             if parts.buffers and self.batch % every == 0:
@@ -105,7 +106,7 @@ class Runner:
         parts = self.parts
         images, targets = parts.inputs(batch)
         if parts.mixing is not None:
-            parts.device.seed(key(self.options.seed, "batch", self.epoch, self.batch))
+            parts.device.seed(derive_seed(self.options.seed, "batch", self.epoch, self.batch))
             images, targets = parts.mixed(images, targets)
         if self.batch == 0:
             parts.watch.trained_on(self.epoch, self.step, images, targets)
@@ -172,7 +173,8 @@ class Runner:
         """Yield this epoch's training images once more, as the model sees them but unmixed; dropout is keyed."""
         for number, batch in enumerate(self.batches_of("statistics", self.parts.train, 0, self.batches)):
             if batch.total or len(batch.indices):
-                self.parts.device.seed(key(self.options.seed, "statistics", self.epoch, number, *self.parts.own_place))
+                place = self.epoch, number, *self.parts.own_place
+                self.parts.device.seed(derive_seed(self.options.seed, "statistics", *place))
                 yield self.parts.normalize(self.parts.device.images(self.parts.images_of(batch)))
 
     def batches_of(self, stage: str, loader: Loader, start: int, end: int) -> Iterator[Batch]:

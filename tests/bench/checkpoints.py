@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from expkit.checkpoints import Checkpoints
+from expkit.checkpoints import CheckpointManager
 
 SIZES = {"44 MB": 11, "300 MB": 75}  # in tensors of 4 MB
 WARM_UP = 3  # rounds; a virtual machine's memory is several times slower at its first touch
@@ -28,7 +28,7 @@ def state_of(tensors: int) -> State:
     return {"model": {f"layer{number}.weight": torch.randn(1000, 1000) for number in range(tensors)}}
 
 
-def ours(kept: Checkpoints, number: int, state: State) -> float:
+def ours(kept: CheckpointManager, number: int, state: State) -> float:
     """Return the seconds that the training thread is held; whatever a thread still does is waited for afterwards."""
     began = time.perf_counter()
     kept.save(state, {"epoch": number, "step": number}, {"accuracy": number})
@@ -52,8 +52,8 @@ def measure(tensors: int, rounds: int, parent: Path | None) -> dict[str, list[fl
     state = state_of(tensors)
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
-        waits = Checkpoints(folder / "waits", "accuracy", higher_is_better=True)
-        thread = Checkpoints(folder / "thread", "accuracy", higher_is_better=True, background=True)
+        waits = CheckpointManager(folder / "waits", "accuracy", higher_is_better=True)
+        thread = CheckpointManager(folder / "thread", "accuracy", higher_is_better=True, background=True)
         ways: dict[str, Callable[[int], float]] = {
             "save": lambda number: ours(waits, number, state),
             "background save: held": lambda number: ours(thread, number, state),

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 
-from expkit.core.seeding import key, seed_cpu
+from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data.batches import Samples
 from expkit.data.cache import Cache, Kind, cached
 from expkit.data.dataset import ImageDataset
@@ -56,7 +56,7 @@ class Classic(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if self.keyed:  # as a sample of ours that any generator may serve
-            seed_cpu(key(0, "sample", 0, index))
+            seed_cpu(derive_seed(0, "sample", 0, index))
         with open(self.paths[index], "rb") as file:
             return self.transform(Image.open(file).convert("RGB")), 0
 

@@ -4,7 +4,7 @@ python tests/bench/epoch.py [FOLDER [ROUNDS]]
 
 FOLDER holds JPEG photographs, at any depth; without one, some of 500x375 pixels are drawn. The tutorial's loop:
 ImageFolder, Pillow, torchvision v1 to float, DataLoader with two workers, float32, loss.item() at each step. Ours runs
-the same recipe (224 pixels, batches of 32, SGD) through assembly and Runner. An epoch to warm up is not counted.
+the same recipe (224 pixels, batches of 32, SGD) through assembly and Trainer. An epoch to warm up is not counted.
 """
 
 import json

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.servers import free_port, hung_server, visdom_server
 
@@ -24,7 +24,7 @@ ALONE = "... a point of a single value"
 
 def handing_over(folder: Path, *backends: Logger, values: dict[str, float] = VALUES) -> float:
     """Return µs a point, handed over every 0.5 ms, so that the backends' threads run meanwhile."""
-    guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), *backends])
+    guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), *backends])
     guard.start(RunFacts("bench", str(folder), {}, {"run": "bench"}))
     spent = 0.0
     for step in range(POINTS):

@@ -27,12 +27,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from expkit.config.run_options import RunOptions
 from expkit.data.batches import Batch
 from expkit.devices import Device, DeviceOptions
-from expkit.loggers import JsonlLogger, LoggerGuard, TensorBoardLogger
+from expkit.loggers import JsonlLogger, LoggerHub, TensorBoardLogger
 from expkit.loggers.base import RunFacts
 from expkit.training.metrics import EvalMetrics, TrainMetrics
 from expkit.training.optimizers import build_optimizer
 from expkit.training.schedules import build_schedule
-from expkit.training.trainer import Parts, Runner
+from expkit.training.trainer import Parts, Trainer
 from expkit.training.weight_averaging import ExponentialAverage
 
 STEPS, BATCH, CLASSES = 1000, 32, 10
@@ -123,7 +123,7 @@ def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) ->
     model, data = tiny(), InMemory()
     optimizer = build_optimizer({"name": "sgd", "lr": 0.01}, model)
     more = [TensorBoardLogger(folder / "events", 30)] if tensorboard else []
-    guard = LoggerGuard([JsonlLogger(folder / "ours.jsonl"), *more])
+    guard = LoggerHub([JsonlLogger(folder / "ours.jsonl"), *more])
     guard.start(RunFacts("bench", str(folder), {}, {}))
     parts = Parts(
         model=model, normalize=nn.Identity(), loss=nn.CrossEntropyLoss(), optimizer=optimizer,
@@ -133,7 +133,7 @@ def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) ->
         average=ExponentialAverage(model, DECAY) if more_options else None,
     )  # fmt: skip
     windows = {"accumulate_steps": WINDOW, "clip_grad_norm": LARGEST_NORM} if more_options else {}
-    runner = Runner(parts, RunOptions(epochs=1, log_every=50, **windows))  # type: ignore[arg-type]
+    runner = Trainer(parts, RunOptions(epochs=1, log_every=50, **windows))  # type: ignore[arg-type]
     began = time.perf_counter()
     runner.train_epoch()
     seconds = time.perf_counter() - began
@@ -238,7 +238,7 @@ def mmengine(folder: Path) -> float:
     """The same with MMEngine's runner: its hook logs loss and accuracy every 50 steps, to a JSON file."""
     from mmengine.hooks import Hook
     from mmengine.model import BaseModel
-    from mmengine.runner import Runner as TheirRunner
+    from mmengine.runner import Trainer as TheirRunner
     from torch.utils.data import DataLoader
 
     class Tiny(BaseModel):  # type: ignore[misc]

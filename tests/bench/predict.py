@@ -20,7 +20,7 @@ from expkit.data.loader import Loader
 from expkit.data.samplers import Order
 from expkit.devices.device import available_cores
 from expkit.inference import Trained, collect_images, path_images, score
-from expkit.inference.predict.predict import Wishes, predict
+from expkit.inference.predict.predict import PredictOptions, predict
 
 BATCH_SIZE = 64
 
@@ -53,7 +53,7 @@ def main() -> None:
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory() as place:
         trained = trained_model(Path(place))
-        to_csv = Wishes(output=Path(place) / "out.csv", batch_size=BATCH_SIZE)
+        to_csv = PredictOptions(output=Path(place) / "out.csv", batch_size=BATCH_SIZE)
         ways: dict[str, Callable[[], object]] = {
             "bare loop": lambda: bare_loop(trained, paths),
             "score": lambda: scores(trained, paths),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from expkit.config.launch import compose_one, plain
-from expkit.loggers import JsonlLogger, LoggerGuard, RunFacts
+from expkit.loggers import JsonlLogger, LoggerHub, RunFacts
 from expkit.runs.build import assemble
 from expkit.training.watch import Watch
 
@@ -48,7 +48,7 @@ def measure(choice: str, epochs: int) -> list[str]:
     from expkit.records.report import write_report
 
     imported = time.perf_counter() - imported  # near 0 after the first row
-    job.parts.logger = guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl")])
+    job.parts.logger = guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl")])
     guard.start(RunFacts("bench", str(folder), {}, {}))  # from now on it keeps pictures in the folder
     timed(job.parts.watch, spent)
     began = time.perf_counter()

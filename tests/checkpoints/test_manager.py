@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from expkit.checkpoints import (
+    CheckpointManager,
     CheckpointNotWritten,
     CheckpointOptions,
-    Checkpoints,
     newest_intact,
     read_checkpoint,
     writer,
@@ -30,11 +30,11 @@ from tests.checkpoints.states import same, temporary_files
 LONG = bool(os.environ.get("EXPKIT_LONG"))
 
 
-def opened(folder: Path, higher: bool = True, **options: Any) -> Checkpoints:
-    return Checkpoints(folder, "accuracy", higher_is_better=higher, **options)
+def opened(folder: Path, higher: bool = True, **options: Any) -> CheckpointManager:
+    return CheckpointManager(folder, "accuracy", higher_is_better=higher, **options)
 
 
-def save(kept: Checkpoints, step: int, score: float | None = None) -> bool:
+def save(kept: CheckpointManager, step: int, score: float | None = None) -> bool:
     scores = {} if score is None else {"accuracy": score}
     return kept.save(state_of(step, 10), {"epoch": step, "step": step}, scores)
 
@@ -106,7 +106,7 @@ def test_another_score_to_watch_is_ranked_anew(tmp_path: Path) -> None:
     before = opened(tmp_path / "c", keep_best=9)
     for step, (accuracy, loss) in enumerate([(0.9, 3.0), (0.5, 1.0), (0.6, 2.0)], start=1):
         before.save(state_of(step, 10), {"epoch": step, "step": step}, {"accuracy": accuracy, "loss": loss})
-    after = Checkpoints(tmp_path / "c", "loss", higher_is_better=False)
+    after = CheckpointManager(tmp_path / "c", "loss", higher_is_better=False)
     assert (after.best_score, after.best) == (1.0, tmp_path / "c/epoch_0002_step_00000002.safetensors")
 
 
@@ -185,13 +185,13 @@ def test_every_third_step(tmp_path: Path) -> None:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """An event that the writing thread waits for before it writes."""
-    event, whole = threading.Event(), writer.write_whole
+    event, whole = threading.Event(), writer.atomic_write
 
     def wait(*arguments: Any) -> Any:
         assert event.wait(30)
         return whole(*arguments)
 
-    monkeypatch.setattr(writer, "write_whole", wait)
+    monkeypatch.setattr(writer, "atomic_write", wait)
     yield event
     event.set()
 

@@ -5,13 +5,13 @@ from typing import BinaryIO
 
 import pytest
 
-from expkit.checkpoints import sweep, write_whole
+from expkit.checkpoints import atomic_write, sweep
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
-    assert write_whole(path, lambda file: file.write(b"new")) == 3
+    assert atomic_write(path, lambda file: file.write(b"new")) == 3
     assert path.read_text() == "new"
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
@@ -25,7 +25,7 @@ def test_what_ends_a_write_leaves_the_old_file_alone(error: BaseException, tmp_p
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(type(error)):
-        write_whole(path, half)
+        atomic_write(path, half)
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import expkit
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.core.wording import subset_of
 from expkit.data.limits import spread_over_classes
 from tests.inference.runs import coco_files, overrides
 
 
 def keys(count: int) -> np.ndarray:
-    return np.array([key(0, "subset", f"{number}") for number in range(count)], dtype=np.uint64)
+    return np.array([derive_seed(0, "subset", f"{number}") for number in range(count)], dtype=np.uint64)
 
 
 @pytest.mark.parametrize("count", [1, 5, 10, 12, 37, 100])

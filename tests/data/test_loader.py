@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from expkit.config.registry import samplers
-from expkit.core.seeding import key, seed_cpu
+from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data.batches import Samples
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.decode import Decoder
@@ -134,7 +134,7 @@ def test_mixing_is_drawn_by_key(names: list[str]) -> None:
     images, targets = torch.rand(8, 3, 16, 16), torch.arange(8) % 3
 
     def mixed(step: int) -> tuple[Tensor, Tensor]:
-        seed_cpu(key(0, "batch", 0, step))
+        seed_cpu(derive_seed(0, "batch", 0, step))
         return mixing(images, targets)
 
     first, again, other = mixed(0), mixed(0), mixed(1)

@@ -16,7 +16,7 @@ from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import DeviceOptions
 from expkit.runs.build import assemble, check
-from expkit.training.micro_batches import Pieces
+from expkit.training.micro_batches import MicroBatches
 from tests.devices.comparing import TWO, assert_same_run, last_checkpoint
 from tests.devices.starting import done, only_run, points, small
 
@@ -113,7 +113,7 @@ def test_a_batch_of_any_size_is_a_number(small_config: Callable[..., Config]) ->
 @pytest.mark.parametrize(("count", "most", "sizes"), [(10, 4, [4, 3, 3]), (10, None, [10]), (3, 5, [3]), (0, 4, [0])])
 def test_pieces_are_alike_in_size(count: int, most: int | None, sizes: list[int]) -> None:
     images = torch.arange(count)
-    found = [images for images, _ in Pieces(most).of(images, images)]
+    found = [images for images, _ in MicroBatches(most).of(images, images)]
     assert [len(one) for one in found] == sizes
     assert torch.equal(torch.cat(found), images)
 

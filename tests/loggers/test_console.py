@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from expkit.loggers import ConsoleLogger, LoggerGuard, Point, Progress, RunFacts
+from expkit.loggers import ConsoleLogger, LoggerHub, Point, Progress, RunFacts
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def test_a_terminal_sees_the_bar_and_every_epoch(tmp_path: Path) -> None:
 def test_a_bar_follows_the_progress() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     progress = Progress()
-    guard = LoggerGuard([ConsoleLogger(console)])
+    guard = LoggerHub([ConsoleLogger(console)])
     guard.start(RunFacts("r", "f", {}, {"run": "r"}, progress=progress))
     progress.stage, progress.epochs, progress.done, progress.total = "train", 3, 5, 10
     (logger,) = guard.loggers

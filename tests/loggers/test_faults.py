@@ -16,9 +16,9 @@ import torch
 from expkit.config.launch import compose_one, plain
 from expkit.loggers import (
     JsonlLogger,
-    LateLogger,
+    LazyLogger,
     Logger,
-    LoggerGuard,
+    LoggerHub,
     Point,
     RunFacts,
     TensorBoardLogger,
@@ -41,7 +41,7 @@ class Outcome:
         folder.mkdir()
         self.runner = assemble(config).runner
         self.heard = Heard()
-        self.guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), self.heard, *backends])
+        self.guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), self.heard, *backends])
         self.runner.parts.logger = self.guard
         self.spent: list[float] = []
         self.midway: Callable[[], None] = lambda: None
@@ -209,7 +209,7 @@ def test_a_hung_visdom_is_named_after_its_time(
     monkeypatch.setattr(background, "PATIENCE", 1.0)
     with hung_server() as port:
         heard = Heard()
-        loggers = LoggerGuard([heard, visdom(port)])
+        loggers = LoggerHub([heard, visdom(port)])
         loggers.start(RunFacts("r", str(tmp_path), {}, {}))
         deadline = time.monotonic() + 30
         while not heard.texts and time.monotonic() < deadline:
@@ -293,7 +293,7 @@ def wrong() -> Logger:
 
 @pytest.mark.parametrize(
     ("logger", "warnings"),
-    [(Raises(), 1), (Sleeps(), 0), (LateLogger("mine", never), 0), (LateLogger("mine", wrong), 1)],
+    [(Raises(), 1), (Sleeps(), 0), (LazyLogger("mine", never), 0), (LazyLogger("mine", wrong), 1)],
     ids=["raises", "never closes", "never built", "cannot be built"],
 )
 def test_a_users_logger_is_wrong(
@@ -314,14 +314,14 @@ def test_a_users_logger_is_wrong(
 FULL_DISK = """
 import sys, time
 from pathlib import Path
-from expkit.loggers import JsonlLogger, LoggerGuard, Point, RunFacts, TensorBoardLogger
+from expkit.loggers import JsonlLogger, LoggerHub, Point, RunFacts, TensorBoardLogger
 from tests.loggers.heard import Heard
 from tests.loggers.test_tensorboard import read
 
 disk = Path(sys.argv[1])
 (disk / "ballast").write_bytes(bytes(760_000))
 heard = Heard()
-guard = LoggerGuard([JsonlLogger(disk / "metrics.jsonl"), heard, TensorBoardLogger(disk / "events", 1)])
+guard = LoggerHub([JsonlLogger(disk / "metrics.jsonl"), heard, TensorBoardLogger(disk / "events", 1)])
 guard.start(RunFacts("r", str(disk), {}, {}))
 
 def wait_for(text):

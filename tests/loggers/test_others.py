@@ -14,7 +14,7 @@ from PIL import Image
 
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts
 from tests.loggers.heard import Heard
 from tests.loggers.shown import EXHIBITS
 
@@ -33,7 +33,7 @@ def run_twice(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[
     heard, offset = Heard(), None
     for first in (1, 5):
         logger = build(name, folder)
-        guard = LoggerGuard([JsonlLogger(folder / "metrics.jsonl", offset), logger, heard])
+        guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl", offset), logger, heard])
         facts = RunFacts("first/run", str(folder), {"optimizer": {"lr": 0.1}, "seed": 1}, {"run": "r"})
         guard.start(RunFacts(**{**vars(facts), "first_step": first - 1}))
         for step in range(first, 11):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, background
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, background
 from expkit.runs.build import assemble
 
 Compose = Callable[..., Config]
@@ -41,7 +41,7 @@ class DrawsAtOnce(Draws):
 def weights(config: Config, folder: Path, *backends: Logger) -> list[torch.Tensor]:
     folder.mkdir()
     runner = assemble(config).runner
-    guard = runner.parts.logger = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), *backends])
+    guard = runner.parts.logger = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), *backends])
     guard.start(RunFacts("r", str(folder), {}, {"run": "r"}))
     take = guard.point
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger, background
-from expkit.loggers.figure_store import ExhibitStore, read_exhibits
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, background
+from expkit.loggers.figure_store import FigureStore, read_exhibits
 from expkit.loggers.figures import Embedding, Text
 from tests.loggers.shown import EXHIBITS, PICTURE
 
@@ -22,8 +22,8 @@ def read(folder: Path) -> Any:
         return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
 
 
-def guard_of(folder: Path, offset: int | None = None) -> LoggerGuard:
-    return LoggerGuard([JsonlLogger(folder / "metrics.jsonl", offset), TensorBoardLogger(folder, 30)])
+def guard_of(folder: Path, offset: int | None = None) -> LoggerHub:
+    return LoggerHub([JsonlLogger(folder / "metrics.jsonl", offset), TensorBoardLogger(folder, 30)])
 
 
 def test_all_kinds_are_read_back(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: type(exhibit).__name__)
 def test_an_exhibit_is_kept_exactly(tmp_path: Path, exhibit: Any) -> None:
-    guard = LoggerGuard([JsonlLogger(tmp_path / "metrics.jsonl")])
+    guard = LoggerHub([JsonlLogger(tmp_path / "metrics.jsonl")])
     guard.start(RunFacts("r", str(tmp_path), {}, {}))
     guard.show(exhibit)
     guard.close({})
@@ -142,7 +142,7 @@ class Keeps(Logger):
 
 def test_a_logger_that_cannot_be_emptied_gets_no_step_that_was_cut(tmp_path: Path) -> None:
     logger = Keeps()
-    guard = LoggerGuard([JsonlLogger(tmp_path / "metrics.jsonl"), logger])
+    guard = LoggerHub([JsonlLogger(tmp_path / "metrics.jsonl"), logger])
     for step in range(1, 11):
         guard.point(Point("step", 0, step, {"loss": 1.0}))
         if step == 3:
@@ -158,7 +158,7 @@ def test_a_logger_that_cannot_be_emptied_gets_no_step_that_was_cut(tmp_path: Pat
 
 def test_embeddings_that_wait_take_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = guard_of(tmp_path)
-    guard._store = ExhibitStore(tmp_path)
+    guard._store = FigureStore(tmp_path)
     (waiting,) = guard.couriers
     vectors = np.zeros((1000, 1024), np.float32)  # 4 MB
     monkeypatch.setattr(background, "MOST_BYTES", 8 * 2**20)

@@ -16,7 +16,7 @@ from expkit.cli.predict import main as predict
 from expkit.cli.report import main as report
 from expkit.cli.reproduce import main as reproduce
 from expkit.records import check_record
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from tests import killed
 from tests.inference.runs import overrides
 
@@ -26,20 +26,20 @@ Stop = Callable[[int], None]
 
 def at_step(step: int, act: Callable[[], object]) -> Callable[[], None]:
     """Return what makes this process act before an update."""
-    update = Runner.update
+    update = Trainer.update
 
-    def updated(runner: Runner) -> None:
+    def updated(runner: Trainer) -> None:
         if runner.step + 1 == step:
             act()
         update(runner)
 
-    return lambda: setattr(Runner, "update", updated)
+    return lambda: setattr(Trainer, "update", updated)
 
 
 def train(folder: Path, *more: str, stop: int | None = None) -> Path:
     """Train in this process, up to a SIGTERM before the update `stop`; returns the run folder."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Runner, "update", Runner.update)
+        patched.setattr(Trainer, "update", Trainer.update)
         if stop:
             at_step(stop, lambda: signal.raise_signal(signal.SIGTERM))()
             with pytest.raises(KeyboardInterrupt):

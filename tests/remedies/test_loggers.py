@@ -10,7 +10,7 @@ import pytest
 from expkit.cli.replay import main as replay
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers import JsonlLogger, Logger, LoggerGuard, Point, RunFacts, TensorBoardLogger, background, hub
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, background, hub
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.heard import Heard
 from tests.remedies.followed import node_of
@@ -29,7 +29,7 @@ def told(folder: Path, backend: Logger, config: dict[str, Any], monkeypatch: pyt
     monkeypatch.setattr(background, "PATIENCE", 0.1)
     folder.mkdir(exist_ok=True)
     heard = Heard()
-    ours = LoggerGuard([JsonlLogger(folder / "metrics.jsonl"), heard, backend])
+    ours = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), heard, backend])
     ours.start(RunFacts(folder.name, str(folder), config, {}))
     ours.point(Point("step", 0, 1, {"train/loss": 0.5}))
     ours.close({})
@@ -68,7 +68,7 @@ GIVEN = [
 
 @pytest.mark.parametrize(("given", "words"), GIVEN)
 def test_the_command_names_the_place_that_was_given(given: dict[str, Any], words: list[str]) -> None:
-    ours = LoggerGuard()
+    ours = LoggerHub()
     node = {**node_of(["logger=visdom"], "logger")["visdom"], **given}
     ours.start(RunFacts("r", "", {"logger": {"visdom": node}}, {}))
     typed = shlex.split(ours._left("visdom").split("; ")[1].removesuffix(" fills it"))

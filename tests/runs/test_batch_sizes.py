@@ -9,7 +9,7 @@ import torch
 from expkit.core.errors import ConfigError
 from expkit.runs.batch_sizes import _pieces
 from expkit.runs.build import assemble
-from expkit.training.micro_batches import Pieces
+from expkit.training.micro_batches import MicroBatches
 
 LAST_OF_ONE = ["dataset.train_images=33", "model=resnet18", "transforms.image_size=32"]  # which end as 1×1
 
@@ -48,4 +48,4 @@ def test_what_cannot_be_trained_on_is_refused_with_what_to_set(
 def test_pieces_are_foretold(size: int | None) -> None:
     for images in range(1, 40):
         batch = torch.zeros(images, 1)
-        assert _pieces(images, size) == {len(piece) for piece, _ in Pieces(size).of(batch, batch)}
+        assert _pieces(images, size) == {len(piece) for piece, _ in MicroBatches(size).of(batch, batch)}

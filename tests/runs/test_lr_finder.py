@@ -10,7 +10,7 @@ import torch
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.loggers import LoggerGuard
+from expkit.loggers import LoggerHub
 from expkit.runs.build import assemble
 from expkit.runs.lr_finder import Sweep, sweep_rates
 from expkit.runs.train import train as train_run
@@ -128,7 +128,7 @@ def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) ->
     found = sweep_rates(config, 1e-3, 0.1, 10)
     job = assemble({**config, "ema_decay": None, "watch": {}, "logger": {}})
     shown = Shown()
-    job.parts.logger = LoggerGuard([shown])
+    job.parts.logger = LoggerHub([shown])
 
     class Rising(FactorSchedule):
         def factor_at(self, step: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from expkit.config.launch import Config
 from expkit.runs.train import train as train_run
 from expkit.training import trainer as loop
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from tests.killed import TIMES
 
 Compose = Callable[..., Config]
@@ -23,7 +23,7 @@ PLAIN = ["batch_size=8", "device.threads=1", "log_every=2", "checkpoint.every_st
 class Faulty(nn.Module):
     """A loss that is not finite in given batches of given epochs."""
 
-    def __init__(self, loss: nn.Module, runner: Runner, places: set[tuple[int, int]]) -> None:
+    def __init__(self, loss: nn.Module, runner: Trainer, places: set[tuple[int, int]]) -> None:
         super().__init__()
         self.loss, self.places, self._place = loss, places, lambda: (runner.epoch, runner.batch)
 
@@ -37,21 +37,21 @@ def train(small_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Return a function that runs with NaN in given batches, or infinite gradients; (exit code, run folder)."""
 
     def training(*overrides: str, name: str, nan: Any = (), infinite: int = -1, passed: Any = ()) -> tuple[int, Path]:
-        begin, update = Runner.run, Runner.update
+        begin, update = Trainer.run, Trainer.update
 
-        def run_faulty(runner: Runner) -> Any:
+        def run_faulty(runner: Trainer) -> Any:
             runner.parts.loss = Faulty(runner.parts.loss, runner, set(nan))
             runner.passed_over |= set(passed)
             return begin(runner)
 
-        def update_faulty(runner: Runner) -> None:
+        def update_faulty(runner: Trainer) -> None:
             if runner.step == infinite and runner.passed_over == set(passed):
                 next(iter(runner.parts.model.parameters())).grad[0] = math.inf  # type: ignore[index]
             update(runner)
 
         with monkeypatch.context() as patched:
-            patched.setattr(loop.Runner, "run", run_faulty)
-            patched.setattr(loop.Runner, "update", update_faulty)
+            patched.setattr(loop.Trainer, "run", run_faulty)
+            patched.setattr(loop.Trainer, "update", update_faulty)
             code = 0
             try:
                 train_run(small_config(*PLAIN, *overrides, f"output_dir={tmp_path / name}"), overrides, "…")

@@ -19,9 +19,9 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from expkit.config.launch import compose_one, plain
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.runs.build import assemble
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 
 EPOCHS, STEPS = 7, 3  # of which 5 epochs are the warm-up of the newer recipe
 SLOWER = 32  # batches are so much smaller that rates are divided by this, on both sides, lest the losses explode
@@ -96,7 +96,7 @@ def average_of(model: nn.Module, arguments: Arguments) -> AveragedModel:
     return AveragedModel(model, avg_fn=lambda mean, new, count: decay * mean + (1 - decay) * new, use_buffers=True)
 
 
-def reference_losses(arguments: Arguments, model: nn.Module, runner: Runner) -> tuple[list[float], AveragedModel]:
+def reference_losses(arguments: Arguments, model: nn.Module, runner: Trainer) -> tuple[list[float], AveragedModel]:
     """Train as the script does; returns the loss of each step, and the averaged model."""
     criterion = nn.CrossEntropyLoss(label_smoothing=arguments.label_smoothing)
     optimizer = optimizer_of(model, arguments)
@@ -105,7 +105,7 @@ def reference_losses(arguments: Arguments, model: nn.Module, runner: Runner) -> 
     for epoch in range(arguments.epochs):
         model.train()
         for i, (images, targets) in enumerate(batches(arguments, runner, epoch)):
-            torch.manual_seed(key(0, "step", epoch, i))  # of dropout
+            torch.manual_seed(derive_seed(0, "step", epoch, i))  # of dropout
             loss = criterion(model(images), targets)
             optimizer.zero_grad()
             loss.backward()
@@ -119,13 +119,13 @@ def reference_losses(arguments: Arguments, model: nn.Module, runner: Runner) -> 
     return losses, average
 
 
-def batches(arguments: Arguments, runner: Runner, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(arguments: Arguments, runner: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     alphas = ((v2.MixUp, arguments.mixup_alpha), (v2.CutMix, arguments.cutmix_alpha))
     ways = [way(alpha=alpha, num_classes=3) for way, alpha in alphas if alpha > 0]
     for number, batch in zip(range(STEPS), runner.parts.train.epoch(epoch), strict=False):
         images, targets = runner.parts.normalize(batch.images).contiguous(), batch.targets
         if ways:
-            torch.manual_seed(key(0, "batch", epoch, number))
+            torch.manual_seed(derive_seed(0, "batch", epoch, number))
             images, targets = ways[int(torch.randint(len(ways), ()))](images, targets)
         yield images, targets
 
@@ -145,7 +145,7 @@ def config_of(tmp_path: Path, image_files: Callable[..., Path]) -> Callable[...,
     return compose
 
 
-def losses_of(runner: Runner) -> list[float]:
+def losses_of(runner: Trainer) -> list[float]:
     """Run a whole training, without its evaluations, and return the loss of each batch."""
     losses: list[float] = []
     update = runner.parts.train_metrics.update

@@ -11,9 +11,9 @@ import torch
 from expkit.checkpoints import write_checkpoint
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.loggers import Logger, LoggerGuard, Point
+from expkit.loggers import Logger, LoggerHub, Point
 from expkit.runs.build import assemble
-from expkit.training.trainer import Runner, TrainingDiverged
+from expkit.training.trainer import Trainer, TrainingDiverged
 
 Compose = Callable[..., Config]
 PLAIN = ["model=torchvision", "model.name=alexnet", "+model.dropout=0.0", "transforms.image_size=64"]
@@ -35,13 +35,13 @@ class Heard(Logger):
         self.messages.append(text)
 
 
-def runner_of(config: Config, *loggers: Logger) -> Runner:
+def runner_of(config: Config, *loggers: Logger) -> Trainer:
     runner = assemble(config).runner
-    runner.parts.logger = LoggerGuard(list(loggers))
+    runner.parts.logger = LoggerHub(list(loggers))
     return runner
 
 
-def weights(runner: Runner) -> torch.Tensor:
+def weights(runner: Trainer) -> torch.Tensor:
     return torch.cat([value.flatten().float() for value in runner.parts.model.state_dict().values()])
 
 
@@ -133,7 +133,7 @@ def test_restored_fused_state_has_the_layout_of_its_weights(small_config: Compos
         assert moments["exp_avg"].stride() == weight.stride()
 
 
-def checkpoint_of(runner: Runner, path: Path, **facts: Any) -> Path:
+def checkpoint_of(runner: Trainer, path: Path, **facts: Any) -> Path:
     write_checkpoint(path, runner.state_dict(), runner.parts.facts | {"epoch": 1, "step": 1} | facts)
     return path
 

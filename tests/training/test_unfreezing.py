@@ -8,22 +8,22 @@ import torch
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from tests.training.test_trainer import runner_of
 
 
 def test_layers_move_from_the_head_down(small_config: Callable[..., Config], monkeypatch: Any) -> None:
     moved: list[set[str]] = []
-    train = Runner.train_epoch
+    train = Trainer.train_epoch
 
-    def training(runner: Runner) -> Any:
+    def training(runner: Trainer) -> Any:
         before = {name: value.clone() for name, value in runner.parts.model.state_dict().items()}
         scores = train(runner)
         after = runner.parts.model.state_dict()
         moved.append({name for name, value in before.items() if not torch.equal(value, after[name])})
         return scores
 
-    monkeypatch.setattr(Runner, "train_epoch", training)
+    monkeypatch.setattr(Trainer, "train_epoch", training)
     runner = runner_of(small_config("epochs=4", "++optimizer.unfreeze_every=2", "checkpoint=none"))
     runner.run()
     assert runner.parts.unfreezing is not None

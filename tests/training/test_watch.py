@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from expkit.core.errors import ConfigError
-from expkit.loggers import LoggerGuard
-from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table
+from expkit.loggers import LoggerHub
+from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table
 from expkit.runs.build import assemble, check
 from expkit.training.signals import Interrupted
 from expkit.training.watch import Watcher
@@ -91,7 +91,7 @@ def test_a_watcher_that_fails_is_named_once_and_the_run_is_not_affected(small_co
             raise ValueError("no such thing")
 
     runner, shown = assemble(small_config("watch=none")).runner, Shown()
-    runner.parts.logger = LoggerGuard([shown])
+    runner.parts.logger = LoggerHub([shown])
     runner.parts.watch._chosen.append((Broken(), 1))
     runner.run()
     plain, _ = watched(small_config("watch=none"))
@@ -124,7 +124,7 @@ def test_a_signal_does_not_wait_for_a_watcher(moment: str, small_config: Compose
     class Slow(Watcher):
         went_on = False
 
-        def look(self, *arguments: object) -> list[Exhibit]:
+        def look(self, *arguments: object) -> list[Figure]:
             signal.raise_signal(signal.SIGTERM)
             for _ in range(1000):
                 self.went_on = True

@@ -11,7 +11,7 @@ from torch import nn
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.training.early_stopping import EarlyStopping
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 from expkit.training.weight_averaging import EqualAverage, ExponentialAverage, TorchvisionAverage
 from tests.training.test_trainer import runner_of
 
@@ -83,13 +83,13 @@ def test_the_statistics_of_an_equal_average_are_those_of_its_own_weights() -> No
 
 def test_a_run_evaluates_its_equal_average(small_config: Callable[..., Config], monkeypatch: Any) -> None:
     ends: list[dict[str, torch.Tensor]] = []
-    finish = Runner.finish_epoch
+    finish = Trainer.finish_epoch
 
-    def finishing(runner: Runner, *more: Any) -> None:
+    def finishing(runner: Trainer, *more: Any) -> None:
         ends.append({name: value.clone() for name, value in runner.parts.model.named_parameters()})
         finish(runner, *more)
 
-    monkeypatch.setattr(Runner, "finish_epoch", finishing)
+    monkeypatch.setattr(Trainer, "finish_epoch", finishing)
     runner = runner_of(small_config("epochs=4", "swa_from=0.5", "checkpoint=none"))
     runner.run()
     assert runner.parts.average is not None

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import Logger, LoggerGuard, Point
-from expkit.loggers.figures import Exhibit
+from expkit.loggers import Logger, LoggerHub, Point
+from expkit.loggers.figures import Figure
 from expkit.runs.build import assemble
-from expkit.training.trainer import Runner
+from expkit.training.trainer import Trainer
 
 
 class Shown(Logger):
@@ -17,11 +17,11 @@ class Shown(Logger):
     direct = True
 
     def __init__(self) -> None:
-        self.exhibits: list[Exhibit] = []
+        self.exhibits: list[Figure] = []
         self.points: list[Point] = []
         self.messages: list[str] = []
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, exhibit: Figure) -> None:
         self.exhibits.append(exhibit)
 
     def point(self, point: Point) -> None:
@@ -30,19 +30,19 @@ class Shown(Logger):
     def message(self, text: str) -> None:
         self.messages.append(text)
 
-    def of(self, name: str) -> list[Exhibit]:
+    def of(self, name: str) -> list[Figure]:
         return [exhibit for exhibit in self.exhibits if exhibit.name == name]
 
 
-def watched(config: Config) -> tuple[Runner, Shown]:
+def watched(config: Config) -> tuple[Trainer, Shown]:
     """Return a runner that has run, and what it showed."""
     runner, shown = assemble(config).runner, Shown()
-    runner.parts.logger = LoggerGuard([shown])
+    runner.parts.logger = LoggerHub([shown])
     runner.run()
     return runner, shown
 
 
-def weights(runner: Runner) -> torch.Tensor:
+def weights(runner: Trainer) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in runner.parts.model.state_dict().values()])
 
 

@@ -38,7 +38,7 @@ _EVERYDAY = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "dock
 _NAMES_ONLY = ("name", "output_dir", "experiment")
 
 
-class Scrubber:
+class Redactor:
     """Takes out of texts what belongs to this machine or is secret; what it knows is taken from the process."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.core.progress import tracked
-from expkit.core.seeding import key
+from expkit.core.seeding import derive_seed
 from expkit.core.user_folders import expanded
 from expkit.data.dataset import Splits
 from expkit.data.datasets.dogcat import read_names
@@ -106,7 +106,7 @@ def _draw_file(folder: Path, split: str, number: int, options: dict[str, int]) -
     by_name = folder / "names" / split / f"{name}.{number}.jpg"
     by_folder.parent.mkdir(parents=True, exist_ok=True)
     by_name.parent.mkdir(parents=True, exist_ok=True)
-    draw(name, options["size"], key(options["draw_seed"], "draw", split, number)).save(by_folder, quality=90)
+    draw(name, options["size"], derive_seed(options["draw_seed"], "draw", split, number)).save(by_folder, quality=90)
     shutil.copyfile(by_folder, by_name)
 
 

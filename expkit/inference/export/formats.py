@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from expkit.checkpoints import CheckpointNotWritten, export_weights, import_weights, write_whole
+from expkit.checkpoints import CheckpointNotWritten, atomic_write, export_weights, import_weights
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import json_bytes
 from expkit.inference import Trained
@@ -89,7 +89,7 @@ def _write_program(model: Whole, images: Tensor, metadata: Metadata, path: Path)
     with _quiet():
         program, extra = _exported(model, images), {NAME: json.dumps(metadata, ensure_ascii=False)}
         torch.export.save(program, content, extra_files=extra)
-    write_whole(path, lambda file: file.write(content.getbuffer()))
+    atomic_write(path, lambda file: file.write(content.getbuffer()))
 
 
 def _read_program(path: Path, trained: Trained) -> Run:
@@ -104,13 +104,13 @@ def _write_safetensors(model: Whole, images: Tensor, metadata: Metadata, path: P
     tensors = {name: value.detach().contiguous() for name, value in model.model.state_dict().items()}
     text = {NAME: json.dumps(metadata, ensure_ascii=False), "format": "pt"}
     content = safetensors.torch.save(tensors, metadata=text)
-    write_whole(path, lambda file: file.write(content))
+    atomic_write(path, lambda file: file.write(content))
 
 
 def _write_state_dict(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
     export_weights(model.model.state_dict(), path)
     text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path.with_suffix(".json"), lambda file: file.write(json_bytes(text)))
+    atomic_write(path.with_suffix(".json"), lambda file: file.write(json_bytes(text)))
 
 
 def _read_weights(path: Path, trained: Trained) -> Run:

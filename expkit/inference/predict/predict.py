@@ -22,7 +22,7 @@ from expkit.inference.predict.writers import WRITERS, Format
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PredictOptions:
     """What the command line asks for beside the images.
 
     format: None follows the output's ending, else a table. output: None for standard output. top: classes named per
@@ -58,7 +58,7 @@ class Wishes:
         return self.format or by_ending.get(ending, "table")
 
 
-def predict(trained: Trained, paths: Sequence[str], wishes: Wishes) -> list[BadSample]:
+def predict(trained: Trained, paths: Sequence[str], wishes: PredictOptions) -> list[BadSample]:
     """Predict the images of these paths, and return those that could not be read. Raises ConfigError, WorkerFailed."""
     sorter = FolderSorter(wishes.sort_into, trained.classes) if wishes.sort_into else None
     sheet = ContactSheet(wishes.sheet, len(paths), wishes.sheet_images) if wishes.sheet else None
@@ -81,7 +81,7 @@ def predict(trained: Trained, paths: Sequence[str], wishes: Wishes) -> list[BadS
 
 
 def _write_all(
-    trained: Trained, paths: Sequence[str], wishes: Wishes, file: TextIO,
+    trained: Trained, paths: Sequence[str], wishes: PredictOptions, file: TextIO,
     sorter: FolderSorter | None, sheet: ContactSheet | None,
 ) -> list[BadSample]:  # fmt: skip
     bad: list[BadSample] = []

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from expkit.config.yaml_safety import DUMPER
-from expkit.core.disk import write_whole
+from expkit.core.disk import atomic_write
 from expkit.core.sealing import vouch_for
 from expkit.core.wording import counted, subset_of
 from expkit.records.report.best import Epoch, best_of, epochs_in, monitor_of
@@ -26,7 +26,7 @@ def write_report(folder: Path) -> Path:
     The record of a run that has ended vouches for it: to show the run once more is no edit.
     """
     content, path = report_of(read_run(folder)).encode("utf-8", "replace"), folder / NAME
-    write_whole(path, lambda file: file.write(content))
+    atomic_write(path, lambda file: file.write(content))
     vouch_for(folder, NAME)
     return path
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.loggers import Point
-from expkit.loggers.figures import Exhibit
+from expkit.loggers.figures import Figure
 
 Moment = Literal["start", "inputs", "update", "evaluation"]
 Kept = TypeVar("Kept")
-Shown = Sequence[Exhibit | Point]
+Shown = Sequence[Figure | Point]
 MOST_LABELS = 4  # named in a caption
 
 

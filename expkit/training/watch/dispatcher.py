@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from expkit.config.registry import watchers
-from expkit.loggers import LoggerGuard, Point
+from expkit.loggers import LoggerHub, Point
 from expkit.training.signals import Interruption
 from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 
@@ -33,7 +33,7 @@ class Watch:
         """chosen: watchers with the epochs between their looks."""
         self._chosen = list(chosen)
         self._scene = scene
-        self._logger, self._interruption = LoggerGuard(), Interruption()
+        self._logger, self._interruption = LoggerHub(), Interruption()
         self._steps_per_epoch = self._last_step = 1
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
@@ -46,7 +46,7 @@ class Watch:
     # ---- what the loop calls -------------------------------------------------------------------------------
 
     def begin(
-        self, logger: LoggerGuard, interruption: Interruption, step: int, steps_per_epoch: int, last_step: int
+        self, logger: LoggerHub, interruption: Interruption, step: int, steps_per_epoch: int, last_step: int
     ) -> None:
         """Call before the first step: shows the model as it starts."""
         self._logger, self._interruption = logger, interruption

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.config.redaction.redactor import Scrubber, config_hash
+from expkit.config.redaction.redactor import Redactor, config_hash
 
 # Written in two parts, since a record of a changed tree of this repository holds this very file.
 TWELVE = {
@@ -102,7 +102,7 @@ def test_paths_and_names_become_portable(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("USER", "zaphod")
     (tmp_path / "home/work").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "home/work")
-    scrubber = Scrubber()
+    scrubber = Redactor()
     node = {"root": f"{tmp_path}/home/work/data", "val": f"{tmp_path}/home/pets", "far": "/mnt/x y/pets", "kept": "a/b"}
     assert scrubber.value(node) == {"root": "data", "val": "~/pets", "far": "<elsewhere>/pets", "kept": "a/b"}
     assert scrubber.text("dataset.root=/mnt/pets lr=1/2 https://a.org/b/c") == (

@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from expkit.loggers import JsonlLogger, Point
-from expkit.loggers.figure_store import ExhibitStore
-from expkit.loggers.figures import Curves, Embedding, Exhibit, Graph, Histogram, Matrix, Picture, Table, Text
+from expkit.loggers.figure_store import FigureStore
+from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table, Text
 
 NASTY = """<script>document.title='hacked'</script>"><img src=x onerror="document.title='hacked'">'&amp; ähnlich"""
 
@@ -43,12 +43,12 @@ def write_run(folder: Path, status: str = "finished", epochs: int = 3, config: d
     return folder
 
 
-def show_all(folder: Path, text: str = "cat") -> list[Exhibit]:
+def show_all(folder: Path, text: str = "cat") -> list[Figure]:
     """Keep one exhibit of every kind in a run folder."""
     pixels = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     vectors = np.random.default_rng(1).normal(size=(12, 5)).astype(np.float32)
     place = (2, 30)
-    exhibits: list[Exhibit] = [
+    exhibits: list[Figure] = [
         Picture("val/predictions", *place, pixels, text),
         Matrix("val/confusion_matrix", *place, ["true", text, "dog"], [[text, 8, 2], ["dog", 0, 10]]),
         Table("val/per_class", *place, ["class", "precision", "samples"], [[text, 0.5, 10], ["dog", 0.25, 10]]),
@@ -60,7 +60,7 @@ def show_all(folder: Path, text: str = "cat") -> list[Exhibit]:
         Graph("model/graph", 0, 0, [(text, "Conv2d", [text], [4, 4])]),
         Text("model/words", 0, 0, text),
     ]  # fmt: skip
-    store = ExhibitStore(folder, first_step=10**9)
+    store = FigureStore(folder, first_step=10**9)
     for exhibit in exhibits:
         store.keep(exhibit)
     store.close()
