@@ -17,7 +17,7 @@ from tests.records.test_cross_validation import fold_run
 from tests.remedies.told import fault_of_line, says, words_of
 
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-PLUGIN = "from expkit.config.registry import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
+PLUGIN = "from expkit.extend import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
 
 # (the command and its words, what is said, what then is typed, each of several ways). In the folder: RUN, a run;
 # EDITED, one with another result.json; FOLDS, two folds; CONFIG, one whose config is no mapping; mine.py, a plugin.
