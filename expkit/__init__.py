@@ -1,7 +1,7 @@
 """expkit: config-driven experiments for image models on PyTorch.
 
 From Python: `expkit.train(["model=resnet18", ...])` trains and returns the run, `expkit.load(run)` returns its model
-with transforms and classes. Words of your own are registered through `expkit.registry`.
+with transforms and classes. What a plugin needs is in `expkit.extend`.
 """
 
 import os

@@ -19,7 +19,7 @@ ORDER = [
     ("runs",),
     ("sweeps", "doctor"),
     ("cli",),
-    ("api", "run", "__main__"),
+    ("api", "extend", "run", "__main__"),
     ("__init__",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -9,6 +9,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+from expkit.config import registry
 from expkit.core.errors import ConfigError
 from expkit.core.user_folders import expanded
 
@@ -20,6 +21,9 @@ def load_plugins(files: Iterable[str]) -> None:
 
     Raises ConfigError for a file that is not there or does not import.
     """
+    sys.modules.setdefault(
+        "expkit.registry", registry
+    )  # where plugins of version 0.1 import from, those in records too
     for entry in entry_points(group="expkit.plugins"):
         try:
             entry.load()

@@ -10,10 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from expkit.config.registry import datasets, models
-from expkit.core.errors import ConfigError
-from expkit.data.dataset import Splits
-from expkit.data.datasets.image_folder import read_folders
+from expkit.extend import ConfigError, Splits, datasets, models, read_folders
 
 CLASSES = ("checks", "columns", "rows")
 

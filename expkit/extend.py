@@ -1,0 +1,71 @@
+"""All that an author of a plugin imports: the registries, and what a registered factory returns or derives from.
+
+```python
+from expkit.extend import models
+
+
+@models.register("mine")
+def mine(num_classes: int, depth: int = 1) -> nn.Module: ...
+```
+
+These names stay, whatever moves inside the package.
+"""
+
+from expkit.config.registry import (
+    datasets,
+    loggers,
+    losses,
+    mixings,
+    models,
+    optimizers,
+    samplers,
+    schedules,
+    transforms,
+    watchers,
+)
+from expkit.core.errors import ConfigError
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets.image_files import ImageFiles
+from expkit.data.datasets.image_folder import read_folders
+from expkit.data.datasets.in_memory import ImageArrays
+from expkit.data.decode import BadImage
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table, Text
+from expkit.training.watch.base import Judged, Scene, Watcher, WatchOptions, Where
+
+__all__ = [
+    "BadImage",
+    "ConfigError",
+    "Curves",
+    "Embedding",
+    "Figure",
+    "Graph",
+    "Histogram",
+    "ImageArrays",
+    "ImageDataset",
+    "ImageFiles",
+    "Judged",
+    "Logger",
+    "Matrix",
+    "Picture",
+    "Point",
+    "RunFacts",
+    "Scene",
+    "Splits",
+    "Table",
+    "Text",
+    "WatchOptions",
+    "Watcher",
+    "Where",
+    "datasets",
+    "loggers",
+    "losses",
+    "mixings",
+    "models",
+    "optimizers",
+    "read_folders",
+    "samplers",
+    "schedules",
+    "transforms",
+    "watchers",
+]
