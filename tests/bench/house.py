@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "expkit"
-COMMANDS = ("expkit.cli.run", "expkit.cli.run")  # the first that is there has the command's main()
+COMMANDS = ("expkit.cli.run", "expkit.run")  # the first that is there has the command's main()
 ORDER = ("tests/test_house.py", "ORDER")  # the file that declares the order of the rooms, and the list in it
 CHECKS = r"(Registry|Group|Words)\.(faults|check)|(Run)?Options\.faults"  # whole qualified names
 REGISTRY = r"(^|/)registry(/|\.py$)"  # paths in the package
