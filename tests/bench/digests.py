@@ -158,7 +158,7 @@ def _told(new: dict[str, str], old: dict[str, str]) -> str:
     )  # fmt: skip
 
 
-class Trainer:
+class Runs:
     """Runs the configs in a folder, which commands see as their working folder: paths in configs are relative."""
 
     def __init__(self, folder: Path) -> None:
@@ -252,7 +252,7 @@ def main() -> int:
     print(f"package in {Path(importlib.util.find_spec('expkit').origin).parent}", flush=True)  # type: ignore
     found: dict[str, Parts] = {}
     with tempfile.TemporaryDirectory() as folder:
-        runner = Trainer(Path(folder).resolve())
+        runner = Runs(Path(folder).resolve())
         runner.prepare()
         for name in given.only:
             found[name] = runner.parts(name)
