@@ -4,7 +4,6 @@ from expkit.checkpoints.foreign_weights import WeightsRefused, export_weights, i
 from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, FollowedCheckpoints
 from expkit.checkpoints.reader import newest_intact, read_checkpoint, weights_of
 from expkit.checkpoints.writer import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
-from expkit.core.files import atomic_write, sweep
 from expkit.core.lock import FolderInUse, FolderLock
 from expkit.core.manifest import CheckpointDamaged
 
@@ -18,13 +17,11 @@ __all__ = [
     "FollowedCheckpoints",
     "WeightsNotFinite",
     "WeightsRefused",
-    "atomic_write",
     "export_weights",
     "import_weights",
     "newest_intact",
     "read_checkpoint",
     "read_weights",
-    "sweep",
     "weights_of",
     "write_checkpoint",
 ]

@@ -16,7 +16,7 @@ from expkit.checkpoints.reader import read_checkpoint, weights_of
 from expkit.checkpoints.safetensors_buffer import Packed
 from expkit.checkpoints.writer import disk_space
 from expkit.core.errors import ConfigError
-from expkit.core.files import atomic_write
+from expkit.core.files import atomic_write, write_bytes
 from expkit.core.manifest import CheckpointDamaged
 from expkit.core.pickles import pickle_problem, refusal_of
 
@@ -190,6 +190,6 @@ def export_weights(state: Mapping[str, Tensor], path: Path) -> None:
         data = io.BytesIO()  # torch turns a full disk into a RuntimeError about positions
         torch.save(plain, data)
         with disk_space(path, data.getbuffer().nbytes):
-            atomic_write(path, lambda file: file.write(data.getbuffer()))
+            write_bytes(path, data.getbuffer())
     else:
         raise WeightsRefused(f"{path}: weights go to .safetensors or {', '.join(TORCH_ENDINGS)}, not '{path.suffix}'")

@@ -11,7 +11,7 @@ from typing import Any
 from expkit.checkpoints.writer import CheckpointNotWritten, Snapshot, remove_checkpoint
 from expkit.config.registry import checkpoints
 from expkit.core.errors import ConfigError
-from expkit.core.files import sweep, sync_folder
+from expkit.core.files import remove_temporary_files, sync_folder
 from expkit.core.manifest import finished_checkpoints, manifest_path
 
 _OURS = "epoch_*_step_*"  # files of other names are not ours to remove
@@ -91,7 +91,7 @@ class CheckpointManager:
         self.thread = ThreadPoolExecutor(1, "checkpoint") if background else None
         self.writing: Future[None] | None = None
         self.written: Callable[[Path], None] = lambda path: None  # is told of each that is whole, in its thread
-        sweep(folder)
+        remove_temporary_files(folder)
         self._sweep_unfinished()
         self.kept = self._found()  # in the order of their writing
         self.number = max((one.number for one in self.kept), default=0)

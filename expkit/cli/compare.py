@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expkit.core.disk import writing
 from expkit.core.errors import ConfigError
+from expkit.core.files import writing
+from expkit.core.formatting import count_noun
 from expkit.core.process import mistakes_told
 from expkit.core.terminal import Console
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.records.compare.filter import filtered, meanings, ordered
 from expkit.records.compare.output import page_of, print_comparison, write_csv
 from expkit.records.compare.table import among, compare, find_runs
@@ -52,7 +52,7 @@ def _compare(given: argparse.Namespace) -> None:
     notes = meanings(comparison, given.filter, given.sort)
     comparison = among(filtered(comparison, given.filter))
     if not comparison.rows:
-        raise ConfigError(f"--filter: none of {counted(len(folders), 'run')} meets {' and '.join(given.filter)}")
+        raise ConfigError(f"--filter: none of {count_noun(len(folders), 'run')} meets {' and '.join(given.filter)}")
     comparison.rows = ordered(comparison, given.sort, given.reverse)
     for note in notes:  # beside the table, which may be read by a program
         print(note, file=sys.stderr)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.core.disk import writing
+from expkit.core.files import writing
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
 from expkit.core.user_folders import expanded
 

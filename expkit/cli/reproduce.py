@@ -9,9 +9,9 @@ from typing import Any
 
 from expkit.config.yaml_safety import parse_value
 from expkit.core.errors import ConfigError, nearest
+from expkit.core.formatting import count_noun
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 
 Config = dict[str, Any]
 
@@ -96,7 +96,7 @@ def _check(place: Path) -> int:
     faults, notes = check_record(place)
     for sentence in [*faults, *(f"note: {note}" for note in notes)]:
         print(sentence)
-    changed = counted(len(faults), "file is", "files are")
+    changed = count_noun(len(faults), "file is", "files are")
     print(f"{place}: {f'{changed} not as the run wrote them' if faults else 'as its run wrote it'}")
     return 1 if faults else 0
 

@@ -25,9 +25,10 @@ from expkit.config.hydra_settings import refuse_unheeded
 from expkit.config.plan import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
 from expkit.config.search_space import Space
 from expkit.config.texts import as_meant
-from expkit.core.disk import disk_fault
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, quoted
+from expkit.core.files import disk_fault
+from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
 
 __all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
@@ -153,8 +154,9 @@ def _once(plan: Plan, jobs: list[JobConfig], is_ours: bool) -> list[JobConfig]:
         return jobs
     if not is_ours:
         raise ConfigError(f"sweep: the same job is asked for more than once ({twins[0]}); give each value once")
-    count = f"{len(twins)} job{'s' * (len(twins) > 1)}"
-    plan.notes.append(f"{count} with the same config as another one will run once (e.g. {twins[0]})")
+    plan.notes.append(
+        f"{count_noun(len(twins), 'job')} with the same config as another one will run once (e.g. {twins[0]})"
+    )
     return different
 
 

@@ -1,8 +1,47 @@
-"""Text of numbers and paths, as users read it."""
+"""Numbers, times and paths as users read them."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+
+def count_noun(number: int, one: str, many: str = "") -> str:
+    """Return `1 file`, `2,000 files` or `2 classes`. many: where neither s nor es makes the plural."""
+    ending = "es" if one.endswith(("s", "x", "tch", "nch", "sh")) else "s"  # batches and branches, but epochs
+    return f"{number:,} {one if number == 1 else many or one + ending}"
+
+
+def operations(count: float) -> str:
+    """Return a number of floating-point operations in the unit that fits it: `1.76 MFLOPs`."""
+    power = next((power for power in (12, 9, 6, 3) if count >= 0.9995 * 10**power), 0)
+    unit = {12: "T", 9: "G", 6: "M", 3: "k", 0: ""}[power]
+    return f"{count / 10**power:.3g} {unit}FLOPs"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter: `4.2 s`, `48 s`, `3 min 20 s`, `2 h 5 min`, `2 d 3 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours == 0:
+        return f"{minutes} min {rest} s"
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def relative(path: Path) -> str:
     """Return a path as a user types it: relative to where the command was given, if it lies below."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def subset_of(config: Mapping[str, Any], images: object) -> str:
+    """Return of how many of the validation images a run's scores are, an empty text for all of them.
+
+    What is given may come from a record that was changed by hand.
+    """
+    limit, size = config.get("limit_eval_batches"), config.get("eval_batch_size") or config.get("batch_size")
+    if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
+        return ""
+    return f"{limit * size:,} of {images:,} images"

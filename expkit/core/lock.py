@@ -6,8 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
-from expkit.core.disk import writing
 from expkit.core.errors import ConfigError
+from expkit.core.files import writing
 
 if sys.platform != "win32":
     import fcntl

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from expkit.core.disk import disk_fault
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import escape_output, escaped_output, hide_sign, one_line, show_sign
+from expkit.core.files import disk_fault
 from expkit.core.version import package_version
 
 _MOST_FAULTS = 50  # that are printed

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expkit.core.disk import atomic_write
+from expkit.core.files import write_bytes
 
 
 def sealed(facts: Mapping[str, Any]) -> bytes:
@@ -44,4 +44,4 @@ def vouch_for(folder: Path, name: str) -> None:
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     if facts["files"].get(name) != digest:
         facts["files"][name] = digest
-        atomic_write(record, lambda file: file.write(sealed(facts)))
+        write_bytes(record, sealed(facts))

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from expkit.core.disk import write_text
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import shortened
+from expkit.core.files import write_text
 from expkit.core.user_folders import expanded
 
 LIST_NAME = "bad_files.json"

@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 from expkit.config.plugins import BringsPlugins
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import name_bytes
+from expkit.core.formatting import count_noun
 from expkit.core.progress import tracked
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.transforms import Chain
@@ -230,7 +230,9 @@ def _fill(
             continue
         written += image.numel()
         if written > room:
-            raise ConfigError(f"{full} ({index:,} of {counted(len(reader), 'image')} took {written / 2**30:.1f} GiB)")
+            raise ConfigError(
+                f"{full} ({index:,} of {count_noun(len(reader), 'image')} took {written / 2**30:.1f} GiB)"
+            )
         sizes[index] = image.shape[:2]
         file.write(image.numpy().data)
     file.flush()

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 
 _MOST_SHOWN = 5
 
@@ -58,7 +58,9 @@ def differ(names: Sequence[str], its: str, others: Sequence[str], others_are: st
     if parts:
         return "; ".join(parts)
     if len(first) != len(second):
-        return f"{its} has {counted(len(first), 'class')}, {others_are} {len(second):,}: names are there more than once"
+        return (
+            f"{its} has {count_noun(len(first), 'class')}, {others_are} {len(second):,}: names are there more than once"
+        )
     place = next((n for n, (one, other) in enumerate(zip(first, second, strict=True)) if one != other), None)
     if place is None:
         return "they are the same"

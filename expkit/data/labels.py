@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expkit.core.errors import ConfigError, nearest
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.dataset import ImageDataset, Splits, Subset, Task
 
 _TASKS: tuple[str, ...] = get_args(Task)
@@ -55,7 +55,7 @@ def check_labels(splits: Any, name: str) -> Splits:
             raise ConfigError(f"dataset: task is {splits.train.task} in train and {data.task} in {part} of '{name}'")
         if (theirs := _class_names(data, name, part)) not in (given, names):
             differ = next((pair for pair in zip(given, theirs, strict=False) if pair[0] != pair[1]), None)
-            shown = f"{differ[0]} and {differ[1]}" if differ else f"{len(given)} and {counted(len(theirs), 'class')}"
+            shown = f"{differ[0]} and {differ[1]}" if differ else f"{len(given)} and {count_noun(len(theirs), 'class')}"
             raise ConfigError(f"dataset: the class_names of '{name}' differ between train and {part}: {shown}")
         checked[part] = _with(data, class_names=names)
     return replace(splits, **checked, notes=[*splits.notes, *_note(given, names)])  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def _note(given: Sequence[str], names: Sequence[str]) -> list[str]:
     if not changed:
         return []
     shown = ", ".join(_short(new) for _, new in changed[:4]) + f" and {len(changed) - 4} more" * (len(changed) > 4)
-    share = counted(len(changed), "class shares", "classes share")
+    share = count_noun(len(changed), "class shares", "classes share")
     return [f"{share} a name with another; renamed by their class number: {shown}"]
 
 
@@ -107,7 +107,7 @@ def _checked(data: ImageDataset, name: str, part: str) -> ImageDataset:
     taken = take(targets, count, f"targets of '{name}' ({part})", data)
     if len(data) != len(taken):
         raise ConfigError(
-            f"dataset: '{name}' ({part}) has {counted(len(data), 'image')} and {counted(len(taken), 'target')}"
+            f"dataset: '{name}' ({part}) has {count_noun(len(data), 'image')} and {count_noun(len(taken), 'target')}"
         )
     if not len(taken):
         raise ConfigError(f"dataset: {part} of '{name}' holds no image; return None for a split that is not there")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from expkit.core.forking import signals_wait
+from expkit.core.child_process import signals_wait
+from expkit.core.formatting import count_noun
 from expkit.core.seeding import derive_seed, generator
-from expkit.core.wording import counted
 from expkit.data import shared_memory, workers
 from expkit.data.batches import BadSample, Batch, Places, Samples
 from expkit.data.decode import BadImage
@@ -189,7 +189,7 @@ class Loader:
         if limit is not None and len(self.bad) > limit:
             named = "; ".join(str(BadImage(one.location, one.reason)) for one in list(self.bad.values())[:3])
             raise TooManyBad(
-                f"{len(self.bad)} of {counted(total, 'sample')} cannot be read,"
+                f"{len(self.bad)} of {count_noun(total, 'sample')} cannot be read,"
                 f" more than dataset.max_bad={self.max_bad}: {named};"
                 " clean the data (python -m expkit doctor lists all), or raise dataset.max_bad"
             )

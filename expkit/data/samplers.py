@@ -10,7 +10,7 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRa
 
 from expkit.config.registry import samplers
 from expkit.core.errors import ConfigError, nearest
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.class_names import by_known
 
 Indices = NDArray[np.int64]
@@ -122,7 +122,7 @@ def _evenly(fraction: float | None, length: int) -> Indices:
 def _weights_by_class(given: dict[str, float] | list[float], class_names: Sequence[str]) -> NDArray[np.float64]:
     if isinstance(given, list):
         if len(given) != len(class_names):
-            problem = f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')}"
+            problem = f"{count_noun(len(given), 'weight')} for {count_noun(len(class_names), 'class')}"
             problem += f"; give one for each, in this order: {', '.join(class_names)}"
             raise ConfigError(f"sampler.class_weights: {problem}")
         given = dict(zip(class_names, given, strict=True))
@@ -149,7 +149,9 @@ def _per_sample(class_weights: NDArray[np.float64], targets: NDArray[Any]) -> ND
 
 def _weighted_order(weights: NDArray[np.float64], length: int, replacement: bool) -> Order:
     if not replacement and length > np.count_nonzero(weights):
-        problem = f"{length} is more than the {counted(int(np.count_nonzero(weights)), 'sample')} of a weight above 0"
+        problem = (
+            f"{length} is more than the {count_noun(int(np.count_nonzero(weights)), 'sample')} of a weight above 0"
+        )
         raise ConfigError(f"sampler.num_samples: {problem}; lower it or set sampler.replacement=true")
     notes = []
     if not replacement and length == len(weights):

@@ -1,11 +1,9 @@
 """Worker processes that are quiet, die with the run, and are named with what they held when they fail."""
 
 import atexit
-import ctypes
 import functools
 import gc
 import multiprocessing
-import os
 import re
 import signal
 import sys
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import get_worker_info
+
+from expkit.core.child_process import die_with_parent
 
 _SHOWN = 4  # samples, or workers, named in a message
 _NOTHING = -1
@@ -89,16 +89,11 @@ def start_worker(number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let even a worker that is stopped or stuck go when its parent is killed."""
-    if sys.platform != "linux":  # elsewhere torch's loop looks every 5 seconds
-        return
-    parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    """Let even a worker that is stopped or stuck go when its parent is killed; elsewhere torch's loop looks."""
     parent = multiprocessing.parent_process()
     from_server = isinstance(multiprocessing.current_process(), multiprocessing.context.ForkServerProcess)
     # The parent may have gone just before. Its number tells, not 1: in a container the training process may be that.
-    if parent is not None and not from_server and os.getppid() != parent.pid:
-        os._exit(1)
+    die_with_parent(parent.pid if parent is not None and not from_server else None)
 
 
 def end(workers: Iterable[BaseProcess]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expkit.config.registry import devices
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 
 MicroBatch = int | Literal["auto"] | None
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "auto"]
@@ -172,7 +173,7 @@ class Device:
         if self.torch_device.type == "cuda":
             kind += f" ({torch.cuda.get_device_name(self.torch_device)})"
         if self.torch_device.type == "cpu":
-            kind += f" ({self.threads} thread{'s' * (self.threads > 1)})"
+            kind += f" ({count_noun(self.threads, 'thread')})"
         precision = self.precision + " (auto)" * (self.options.precision == "auto")
         return ", ".join([kind, precision] + ["channels_last"] * self.channels_last)
 

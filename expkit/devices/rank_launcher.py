@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.core.escaping import hide_sign
+from expkit.core.files import write_text
 from expkit.devices.process_group import ROUND, STORE, listen_on_loopback
 from expkit.devices.topology import Layout
 
@@ -34,9 +35,7 @@ class RankEnd:
     when: float
 
     def write(self, folder: Path) -> None:
-        path = folder / f"end_{self.rank}.json"
-        path.with_suffix(".tmp").write_text(json.dumps(asdict(self)))
-        path.with_suffix(".tmp").replace(path)
+        write_text(folder / f"end_{self.rank}.json", json.dumps(asdict(self)))
 
 
 def rank_log(folder: Path, rank: int) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.doctor.finding import Finding, Level, listed
 from expkit.doctor.scan import Collection, Reading
 
@@ -158,7 +158,7 @@ def judge(groups: list[Group], collection: Collection, remedy: str) -> list[Find
 
 def _finding(level: Level, groups: list[Group], says: str, collection: Collection, remedy: str) -> Finding:
     example = listed([_described(collection, number) for number in groups[0].telling()])
-    return Finding(level, "duplicates", f"{says}: {counted(len(groups), 'group')}, e.g. {example}", remedy)
+    return Finding(level, "duplicates", f"{says}: {count_noun(len(groups), 'group')}, e.g. {example}", remedy)
 
 
 def _described(collection: Collection, number: int) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from expkit.config.registry import datasets, devices
-from expkit.core.disk import writing
 from expkit.core.errors import ConfigError
+from expkit.core.files import writing
+from expkit.core.formatting import count_noun
 from expkit.core.run_folder import make_run_folder
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.data.datasets import DataOptions, load
 from expkit.data.growth import reason_against
 from expkit.devices import Layout, Split
@@ -100,7 +100,7 @@ def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding]
     ):
         if numbers:
             names = listed([found.collection.name(number) for number in sorted(numbers)])
-            says = f"{counted(len(numbers), 'image')} {what}: {names}"
+            says = f"{count_noun(len(numbers), 'image')} {what}: {names}"
             remedy = fixes.bad or "replace them, or remove their class: without them a class or a split has no image"
             findings.insert(0, Finding("problem", about, says, remedy))
     return findings, fixes

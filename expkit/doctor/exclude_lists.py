@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from expkit.core.disk import write_text
 from expkit.core.escaping import as_override
+from expkit.core.files import write_text
 from expkit.core.formatting import relative
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.doctor.duplicates import Group

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.doctor.finding import Finding, Level
 
 GIB = 1 << 30
@@ -80,8 +80,8 @@ def judge_shared_memory(needs: Needs, free: int | None, total: int | None) -> li
     if free is None or total is None or needs.workers * per_worker <= free:
         return []
     says = (
-        f"/dev/shm has {size(free)} free of {size(total)}, and {counted(needs.workers, 'worker')} per loader hold up to"
-        f" {size(needs.workers * per_worker)} of batches there"
+        f"/dev/shm has {size(free)} free of {size(total)}, and {count_noun(needs.workers, 'worker')} per loader hold up"
+        f" to {size(needs.workers * per_worker)} of batches there"
     )
     sizes = {"batch_size": needs.batch_size, "eval_batch_size": needs.eval_batch_size}
     fewer, smaller = free // per_worker, int(max(sizes.values()) * free / (needs.workers * per_worker))
@@ -95,10 +95,10 @@ def judge_cores(needs: Needs, cores: int) -> list[Finding]:
     remedy = f"dataset.num_workers={cores}"
     if needs.workers > cores:
         level: Level = "problem" if needs.workers > 2 * cores else "note"
-        says = f"{counted(needs.workers, 'worker')} for {counted(cores, 'core')}: they wait for each other"
+        says = f"{count_noun(needs.workers, 'worker')} for {count_noun(cores, 'core')}: they wait for each other"
         return [Finding(level, "machine", says, remedy)]
     if needs.workers == 0 and needs.reads_files and cores > 1:
-        says = f"no workers: training waits while each image is read, and {counted(cores, 'core')} could share that"
+        says = f"no workers: training waits while each image is read, and {count_noun(cores, 'core')} could share that"
         return [Finding("note", "machine", says, remedy)]
     return []
 
@@ -109,7 +109,7 @@ def judge_open_files(needs: Needs, limit: int, most: int) -> list[Finding]:
     wanted = _FILES_OF_RUN + needs.workers * per_worker
     if wanted <= limit:
         return []
-    says = f"a process may open {limit:,} files, and {counted(needs.workers, 'worker')} want about {wanted:,}"
+    says = f"a process may open {limit:,} files, and {count_noun(needs.workers, 'worker')} want about {wanted:,}"
     raising = f"ulimit -n {wanted}" if wanted <= most else "a higher limit from the administrator (ulimit -Hn)"
     fewer = max((limit - _FILES_OF_RUN) // per_worker, 0)
     return [Finding("problem", "machine", says, f"dataset.num_workers={fewer} or {raising}")]

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from expkit.core.formatting import count_noun
 from expkit.core.plots.image_grid import Tile, draw_grid
-from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.doctor.scan import label
 
@@ -27,7 +27,7 @@ def choose(data: ImageDataset, count: int) -> NDArray[np.int64]:
 def draw_samples(data: ImageDataset, indices: NDArray[np.int64], columns: int) -> Image.Image:
     """Return the samples of these indices with their labels and names below."""
     tiles = [Tile(data.image(index), label(data, index), data.sample_name(index)) for index in map(int, indices)]
-    says = f"{len(tiles)} of {counted(len(data), 'training image')}, {counted(len(data.class_names), 'class')}"
+    says = f"{len(tiles)} of {count_noun(len(data), 'training image')}, {count_noun(len(data.class_names), 'class')}"
     return draw_grid(tiles, columns, says)
 
 

@@ -1,9 +1,7 @@
 """Processes that work through numbered items, so that an item which hangs or kills its reader costs only itself."""
 
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,13 +9,12 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from typing import Any, TypeVar
 
-from expkit.core.forking import signals_wait
+from expkit.core.child_process import be_killed_first, die_with_parent, signals_wait
 
 Answer = TypeVar("Answer")
 
 _AHEAD = 8  # items that a reader holds, so that it never waits for the next one
 _LOOK_EVERY = 1.0  # seconds
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,8 @@ def _start_deaf(process: Any) -> None:
 
 
 def _work(pipe: Any, task: Callable[[int], Any], parent: int) -> None:
-    _go_with(parent)
-    _be_the_first_to_die()
+    die_with_parent(parent)
+    be_killed_first(1000)
     # What C libraries say of damaged files would tear the progress bar; the reason comes through the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
@@ -145,21 +142,3 @@ def _work(pipe: Any, task: Callable[[int], Any], parent: int) -> None:
             return
         for item in items:
             pipe.send(task(item))
-
-
-def _go_with(parent: int) -> None:
-    """Have the kernel end this process together with its parent, however that one ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _be_the_first_to_die() -> None:
-    """Where memory runs out, the kernel shall pick a reader and neither the doctor nor another program."""
-    if sys.platform == "linux":
-        try:
-            with open("/proc/self/oom_score_adj", "w") as score:
-                score.write("1000")
-        except OSError:  # a sandbox may forbid it; then the kernel chooses
-            return

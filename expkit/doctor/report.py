@@ -12,10 +12,9 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from expkit.core.disk import write_text
-from expkit.core.formatting import relative
+from expkit.core.files import write_text
+from expkit.core.formatting import count_noun, relative
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Collection, Scan
 from expkit.doctor.statistics import Statistics, mode_in_words
@@ -35,9 +34,9 @@ def say(console: Console, heading: str, text: str, style: str = "") -> None:
 
 def print_heading(console: Console, folder: Path, collection: Collection, notes: Sequence[str]) -> None:
     parts = ", ".join(f"{len(part):,} {split}" for split, part in collection.parts.items())
-    classes = counted(len(collection.class_names), "class")
+    classes = count_noun(len(collection.class_names), "class")
     say(console, "doctor", folder.name)
-    say(console, "data", f"{counted(len(collection), 'image')} ({parts}), {classes}")
+    say(console, "data", f"{count_noun(len(collection), 'image')} ({parts}), {classes}")
     for note in notes:
         say(console, "", note)
 
@@ -70,8 +69,12 @@ def progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 def print_scan(console: Console, found: Scan) -> None:
     total = len(found.readings) + len(found.bad)
-    rate = f"{total / max(found.seconds, 1e-9):,.0f} images/s with {counted(found.processes, 'process')}"
-    say(console, "read", f"{counted(total, 'image')} in {found.seconds:.1f} s ({rate}), {len(found.bad):,} unreadable")
+    rate = f"{total / max(found.seconds, 1e-9):,.0f} images/s with {count_noun(found.processes, 'process')}"
+    say(
+        console,
+        "read",
+        f"{count_noun(total, 'image')} in {found.seconds:.1f} s ({rate}), {len(found.bad):,} unreadable",
+    )
     for number, reason in sorted(found.bad.items())[:_MOST_BAD]:
         say(console, "", f"{found.collection.location(number)}: {reason}")
     if len(found.bad) > _MOST_BAD:
@@ -98,9 +101,9 @@ def print_all(
 
 def _print_verdict(console: Console, findings: Sequence[Finding]) -> None:
     problems = sum(finding.level == "problem" for finding in findings)
-    notes = counted(len(findings) - problems, "note")
+    notes = count_noun(len(findings) - problems, "note")
     if problems:
-        say(console, "verdict", f"{counted(problems, 'problem')} to fix before training, {notes}", "bold red")
+        say(console, "verdict", f"{count_noun(problems, 'problem')} to fix before training, {notes}", "bold red")
     else:
         say(console, "verdict", f"nothing to fix, {notes}", "bold green")
 

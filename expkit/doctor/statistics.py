@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.dataset import ImageDataset
 from expkit.data.deep import SIXTEEN_BITS, Range, range_of
 from expkit.doctor.finding import Finding, Level, listed
@@ -93,7 +93,9 @@ def judge_classes(
     if ratio < SLIGHT_IMBALANCE:
         return []
     most, least = int(counts.argmax()), int(counts.argmin())
-    shown = f"{counted(int(counts[most]), 'image')} of {class_names[most]}, {counts[least]:,} of {class_names[least]}"
+    shown = (
+        f"{count_noun(int(counts[most]), 'image')} of {class_names[most]}, {counts[least]:,} of {class_names[least]}"
+    )
     if evened_out:
         return [Finding("note", "classes", f"{shown}; the sampler or the loss evens it out")]
     level: Level = "problem" if ratio >= GRAVE_IMBALANCE else "note"
@@ -144,7 +146,9 @@ def judge_depth(readings: Mapping[int, Reading], span: Range | None, is_auto: bo
     says += f"; {low:g} to {high:g} become 0 to 255{by}"
     found = [Finding("note", "images", says)]
     if outside := sum(one.low < low or one.high > high for one in spans):
-        says = f"{counted(outside, 'image')} with more than 8 bits {_has(outside)} values outside {low:g} to {high:g}"
+        says = (
+            f"{count_noun(outside, 'image')} with more than 8 bits {_has(outside)} values outside {low:g} to {high:g}"
+        )
         wider = _range_as_override(min(low, least), max(high, most))
         found.append(Finding("note", "images", f"{says}, which are clipped", wider))
     elif levels := _grey_levels(least, most, low, high):
@@ -172,7 +176,7 @@ def _grey_levels(least: float, most: float, low: float, high: float) -> int:
 
 
 def _are(count: int) -> str:
-    return f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"
+    return f"{count_noun(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def _modes(images: Iterable[Reading]) -> list[Finding]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expkit.config.registry import devices, models
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data import deep
 from expkit.data import transforms as pixels
 from expkit.data.decode import Decoder
@@ -54,7 +54,7 @@ class Trained:
 
     def __repr__(self) -> str:
         name, known = self.config["model"]["name"], ", ".join(self.classes[:6]) + ", …" * (len(self.classes) > 6)
-        known = f"{counted(len(self.classes), 'class')}: {known}"
+        known = f"{count_noun(len(self.classes), 'class')}: {known}"
         return f"Trained({name}, {known}; on {self.device.torch_device}; {self.path})"
 
     def seen(self, image: Picture) -> Tensor:

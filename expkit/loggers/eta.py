@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from expkit.core.formatting import duration
 from expkit.loggers.base import Point, Progress
 
 QUIET_SECONDS = 30.0  # without a line, after which one is due
@@ -35,17 +36,6 @@ class Pace:
     def told(self) -> str:
         """Return it in words, e.g. `run: 1 h 5 min left`."""
         return "" if (left := self.left()) is None else f"run: {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as one reads it: 40 s, 12 min, 1 h 5 min, 2 d 3 h."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 class Pulse(threading.Thread):

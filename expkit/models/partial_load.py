@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.models.heads import outputs
 
 _SHOWN = 4
@@ -28,9 +28,8 @@ class Taken(NamedTuple):
 
     def notes(self) -> list[str]:
         """Return a sentence on each group of names."""
-        sentences = [
-            f"took {len(self.loaded)} of {counted(len(self.loaded) + len(self.left_out) + len(self.missing), 'weight')}"
-        ]
+        total = len(self.loaded) + len(self.left_out) + len(self.missing)
+        sentences = [f"took {len(self.loaded)} of {count_noun(total, 'weight')}"]
         groups = {
             "left out, for other classes": self.left_out,
             "not in the file, so fresh": self.missing,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.config.redaction.redactor import Redactor
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.records.digests import NAME as RECORD
 
 _SOURCES = {".py", ".pyi", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".ipynb"}
@@ -138,7 +138,7 @@ def _without_runs(root: Path, names: Sequence[str]) -> tuple[list[str], list[str
     found = {name: run_of(name) for name in names}
     kept = [name for name, run in found.items() if run is None]
     runs = Counter(str(run) for run in found.values() if run is not None)
-    told = [f"{run}/ (another run, {counted(count, 'file')})" for run, count in runs.most_common()]
+    told = [f"{run}/ (another run, {count_noun(count, 'file')})" for run, count in runs.most_common()]
     return kept, told[:20] + ([f"{len(told) - 20} more runs"] if len(told) > 20 else [])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.class_names import differ
 from expkit.data.labels import unique_names
 from expkit.records.code_version import package_digest, plugin_facts
@@ -116,7 +116,7 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
     classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
     if record.data and classes != ours:
         told = differ(classes, "the record", ours, "the data here")
-        found.append(Apart("data", "classes", f"{counted(len(classes), 'class')}", f"{len(ours)}: {told}", True))
+        found.append(Apart("data", "classes", f"{count_noun(len(classes), 'class')}", f"{len(ours)}: {told}", True))
     if changes := record.data.get("changes"):
         told = f"they changed {len(changes)} times while it ran" if len(changes) > 1 else "they changed while it ran"
         found.append(Apart("data", "one run", told, "the last ones", True))
@@ -131,7 +131,7 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
         told = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
         if not told:
             told = "names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents"
-        images = counted(here["images"], "image")
+        images = count_noun(here["images"], "image")
         found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {told}", True))
     return found
 

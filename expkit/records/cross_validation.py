@@ -12,8 +12,8 @@ from rich.table import Table
 from expkit.config.diff import differences
 from expkit.config.yaml_safety import NOT_PLAIN, vet
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.records.report.best import best_of, mean_and_deviation, monitor_of, numbers, read_epochs
 
 Config = Mapping[str, Any]
@@ -142,7 +142,7 @@ def show_folds(runs: Iterable[Path]) -> bool:
         told = ", ".join(f"{key}={value}" for key, value in changed.items())
         seeds = f", {len(group.seeds)} seeds" if len(group.seeds) > 1 else ""
         done = len({fold for folds in group.seeds.values() for fold in folds})
-        console.print(table_of(group, f"{counted(done, 'fold')}{seeds}{': ' if told else ''}{told}"))
+        console.print(table_of(group, f"{count_noun(done, 'fold')}{seeds}{': ' if told else ''}{told}"))
         if group.missing:
             print(f"not finished: {', '.join(group.missing)}")
     return bool(groups)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from expkit.checkpoints import atomic_write
 from expkit.config.redaction.redactor import ELSEWHERE
+from expkit.core.files import write_bytes
 from expkit.core.user_folders import cache_folder
 
 
@@ -22,7 +22,7 @@ def remember(config: Mapping[str, Any], shared: Mapping[str, Any], data: Mapping
     with suppress(OSError):  # then the place must be given again
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(_read(data) | lost)
-        atomic_write(path, lambda file: file.write(content.encode()))
+        write_bytes(path, content.encode())
 
 
 def recall(data: Mapping[str, Any]) -> dict[str, str]:

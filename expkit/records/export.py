@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from expkit.checkpoints import atomic_write
 from expkit.core.errors import ConfigError
+from expkit.core.files import write_bytes
+from expkit.core.formatting import count_noun
 from expkit.core.sealing import unsealed
-from expkit.core.wording import counted
 from expkit.records.digests import AT_HOME, NAME, vouched
 from expkit.records.integrity import SEAL_LINE, check_record
 from expkit.records.shared_record import LARGEST, Shared, open_files, read_record
@@ -35,7 +35,7 @@ def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
         raise ConfigError(*(f"--export: {fault}; only a record as its run wrote it is exported" for fault in faults))
     content, taken, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [], [])
     try:
-        atomic_write(target, lambda file: file.write(content))
+        write_bytes(target, content)
     except OSError as error:
         raise ConfigError(f"--export: cannot write '{target}': {error.strerror}") from error
     return taken, left_out
@@ -68,7 +68,7 @@ def _counted(names: Sequence[str]) -> str:
     """Return the names of files, those of a folder as a count."""
     found = Counter(name.split("/")[0] + ("/" if "/" in name else "") for name in names)
     return ", ".join(
-        f"{name} ({counted(count, 'file')})" if name.endswith("/") else name for name, count in found.items()
+        f"{name} ({count_noun(count, 'file')})" if name.endswith("/") else name for name, count in found.items()
     )
 
 

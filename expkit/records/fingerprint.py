@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from expkit.checkpoints import atomic_write
 from expkit.core.escaping import name_bytes
+from expkit.core.files import atomic_write
 from expkit.core.progress import tracked
 from expkit.core.user_folders import cache_folder
 from expkit.data.dataset import ImageDataset

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 
 CLOSE = 1e-6
 _TIMES = {"seconds", "images_per_second", "data_wait"}  # of the machine, not of the run
@@ -54,7 +54,7 @@ def compare(theirs: Points, ours: Points, last_step: int | None = None) -> Verdi
     if not compared:
         return Verdict("nothing", "no point of the record lies in the steps that were run")
     last = max(point["step"] for point in ordered)
-    extent = f"{counted(compared, 'point')}, {counted(values, 'value')}, up to step {last:,}"
+    extent = f"{count_noun(compared, 'point')}, {count_noun(values, 'value')}, up to step {last:,}"
     if first_close:
         return Verdict("equal", f"equal to 1e-6 ({extent}; step {first_close[0]}, {first_close[1]})")
     return Verdict("identical", f"identical ({extent})")

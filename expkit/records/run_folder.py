@@ -12,6 +12,7 @@ import yaml
 
 from expkit.config.yaml_safety import LOADER, load_vetted
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 
 LARGEST = 400_000_000  # bytes of one file of lines
 LARGEST_FACTS = 20_000_000  # bytes of one file of facts
@@ -196,7 +197,7 @@ def _lines(run: RunFiles, name: str, needed: bool = True) -> list[dict[str, Any]
         else:
             damaged += 1
     if damaged:
-        run.problems.append(f"{name}: {damaged} damaged line{'s' * (damaged > 1)} passed over")
+        run.problems.append(f"{name}: {count_noun(damaged, 'damaged line')} passed over")
     return found
 
 

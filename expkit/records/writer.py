@@ -13,13 +13,12 @@ from typing import Any
 
 import yaml
 
-from expkit.checkpoints import atomic_write, sweep
 from expkit.config.diff import differences
 from expkit.config.redaction.redactor import Redactor, config_hash
 from expkit.config.yaml_safety import DUMPER, NOT_PLAIN
-from expkit.core.disk import Reserve, append_line, overwrite
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import json_bytes
+from expkit.core.files import Reserve, append_line, overwrite, remove_temporary_files, write_bytes
 from expkit.core.sealing import sealed
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
@@ -79,7 +78,7 @@ class Record:
         record._facts |= {"status": "running", "files": fixed, "fixed": [*fixed]}
         before["changed"] = record._change_config(config)
         record._save()  # before any file changes that it vouched for
-        sweep(folder)
+        remove_temporary_files(folder)
         (folder / RESULT).unlink(missing_ok=True)
         if (folder / LIST_NAME).is_file():
             record._bad_files = _known_bad_files(folder)
@@ -250,7 +249,7 @@ class Record:
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, lambda file: file.write(data))
+        write_bytes(path, data)
 
 
 class EventLog(Logger):

@@ -21,9 +21,9 @@ from expkit.config.registry import GROUPS, loggers
 from expkit.config.registry import checkpoints as checkpoint_words
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.manifest import read_manifest
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.data import transforms as pixels
 from expkit.data.class_names import are_same, differ
 from expkit.data.dataset import Splits
@@ -184,7 +184,7 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> list[str]:
         told = differ(theirs, str(path), ours, "the data")
         raise ConfigError(f"checkpoint.resume: the classes differ: {told}")
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
-        counts = f"{counted(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
+        counts = f"{count_noun(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
     refuse_other_range(path, facts, job.parts.facts["deep_range"])
     if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):

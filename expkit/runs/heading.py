@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expkit.core.wording import counted, subset_of
+from expkit.core.formatting import count_noun, subset_of
 from expkit.data.dataset import Splits
 from expkit.training.step import Parts
 from expkit.training.trainer import Trainer
@@ -20,11 +20,11 @@ def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Tra
     strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
     validated = subset_of(config, len(val)).removesuffix(" images") or (f"{len(val):,}" if len(val) else "none")
     return {
-        "data": f"{counted(len(data), 'image')} to train, {validated} to validate,"
-        f" {counted(len(data.class_names), 'class')} ({classes})",
-        "model": f"{config['model']['name']}, {counted(count, 'parameter')}{frozen}",
+        "data": f"{count_noun(len(data), 'image')} to train, {validated} to validate,"
+        f" {count_noun(len(data.class_names), 'class')} ({classes})",
+        "model": f"{config['model']['name']}, {count_noun(count, 'parameter')}{frozen}",
         "device": parts.device.describe()
         + parts.pieces.describe()
-        + (f", {counted(parts.ranks.size, 'rank')}{strategy}" if parts.ranks else ""),
-        "length": f"{counted(runner.last_step, 'step')}, {runner.steps_per_epoch:,} an epoch",
+        + (f", {count_noun(parts.ranks.size, 'rank')}{strategy}" if parts.ranks else ""),
+        "length": f"{count_noun(runner.last_step, 'step')}, {runner.steps_per_epoch:,} an epoch",
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from expkit.config.registry import datasets
 from expkit.config.run_options import RunOptions
-from expkit.core.wording import counted, subset_of
+from expkit.core.formatting import count_noun, subset_of
 from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.batches import BadSample
 from expkit.data.dataset import Splits
@@ -64,7 +64,7 @@ class Job:
         for split, loader in (("train", self.parts.train), ("val", self.parts.val)):
             if loader.bad:
                 total = len(loader.samples.dataset)
-                lines[f"bad in {split}"] = f"{len(loader.bad)} of {counted(total, 'sample')} cannot be read"
+                lines[f"bad in {split}"] = f"{len(loader.bad)} of {count_noun(total, 'sample')} cannot be read"
         runner, data = self.runner, datasets.shared(self.config["dataset"])
         share = runner.waited / runner.worked if runner.worked else 0.0
         if share >= WORTH_SAYING:

@@ -6,8 +6,8 @@ from typing import Any
 from expkit.config.registry import datasets, samplers
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.data import transforms as pixels
 from expkit.data.batches import Samples
 from expkit.data.cache import Cache, CachedImages, cached
@@ -49,7 +49,7 @@ def build_loaders(
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
         raise ConfigError(
-            f"batch_size: {options.batch_size} is more than the {counted(len(order), 'sample')} of an epoch, and"
+            f"batch_size: {options.batch_size} is more than the {count_noun(len(order), 'sample')} of an epoch, and"
             " dataset.drop_last leaves out the smaller batch, so no batch remains; lower batch_size or set"
             " dataset.drop_last=false"
         )

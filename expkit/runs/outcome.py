@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from expkit.checkpoints import CheckpointNotWritten
-from expkit.core.disk import disk_fault
 from expkit.core.errors import ConfigError
+from expkit.core.files import disk_fault
 from expkit.data.decode import BadImage
 from expkit.data.loader import TooManyBad
 from expkit.devices.oom import is_out_of_memory

@@ -1,14 +1,13 @@
 """python -m expkit.runs.rank_worker FILE: one process of a run, started by the launcher with the frozen config."""
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from expkit.core.child_process import die_with_parent
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import escape_output, hide_sign, one_line, show_sign
 from expkit.core.process import flush, importing
@@ -19,7 +18,7 @@ def main() -> None:
     frozen_path = Path(sys.argv[1])
     folder, rank = frozen_path.parent, int(os.environ["RANK"])
     frozen = json.loads(frozen_path.read_text())
-    _end_with_launcher(frozen["launcher"])
+    die_with_parent(frozen["launcher"])
     (folder / f"rank_{rank}.pid").unlink(missing_ok=True)  # of the process before a restart
     if rank:
         _print_to(folder / f"rank_{rank}.log")
@@ -105,16 +104,6 @@ def _print_to(path: Path) -> None:
     sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-
-
-def _end_with_launcher(launcher: int) -> None:
-    """Leave nothing behind when the launcher is killed."""
-    if sys.platform != "linux":
-        return
-    parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-    if os.getppid() != launcher:
-        os._exit(1)
 
 
 if __name__ == "__main__":

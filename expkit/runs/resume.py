@@ -17,10 +17,10 @@ from expkit.config.redaction.redactor import Redactor
 from expkit.config.registry import checkpoints
 from expkit.config.yaml_safety import load_vetted, vet
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.manifest import finished_checkpoints
 from expkit.core.run_folder import check_kinds, is_run_folder
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.data.deep import SIXTEEN_BITS
 from expkit.devices import Ranks
 
@@ -227,7 +227,7 @@ def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rat
     name = config["schedule"]["name"]
     return [
         f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} is spread over all"
-        f" {counted(last_step, 'step')} now"
+        f" {count_noun(last_step, 'step')} now"
     ]
 
 

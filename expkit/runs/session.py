@@ -13,12 +13,11 @@ from typing import Any
 
 from expkit.checkpoints import CheckpointNotWritten, FolderLock
 from expkit.config.plugins import loaded_files
-from expkit.core.disk import atomic_write, disk_fault, writing
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, shortened
-from expkit.core.formatting import relative
+from expkit.core.files import disk_fault, write_bytes, writing
+from expkit.core.formatting import count_noun, relative
 from expkit.core.run_folder import make_run_folder
-from expkit.core.wording import counted
 from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerHub, RunFacts, TextLogger
 from expkit.records import EventLog, Record
 from expkit.records.compatibility import data_changes
@@ -125,7 +124,7 @@ class RunSession:
         result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
         if size := self.job.parts.pieces.size:
             result["micro_batch"] = size
-        epochs, steps = counted(runner.epoch, "epoch"), counted(runner.step, "step")
+        epochs, steps = count_noun(runner.epoch, "epoch"), count_noun(runner.step, "step")
         summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason
@@ -212,7 +211,7 @@ def keep_metrics(origin: Origin, path: Path) -> list[str]:
         notes.append(f"warning: metrics.jsonl had lost points of the steps up to {step}: {len(whole):,} are left,"
                      f" the last of step {last}")  # fmt: skip
     if notes or (kept and not origin.folder):
-        atomic_write(path, lambda file: file.write(kept))
+        write_bytes(path, kept)
     elif origin.folder:
         with writing(path), open(path, "ab") as file:
             file.truncate(len(kept))

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from expkit.checkpoints import atomic_write
 from expkit.config.launch import Submit
+from expkit.core.files import write_bytes
 from expkit.sweeps.pool import SIGNALS, Ended, Task
 
 _TICK = 0.25  # seconds between two looks at what the jobs have done
@@ -79,7 +79,7 @@ class Cluster:
             old.unlink(missing_ok=True)
         facts: dict[str, Any] = {"config": task.config, "overrides": task.job.overrides, "plugins": self.plugins}
         facts |= {"output": str(task.output.absolute()), "threads": task.job.threads}
-        atomic_write(path, lambda file: file.write(json.dumps(facts).encode()))
+        write_bytes(path, json.dumps(facts).encode())
         return str(path.absolute())
 
     def _place(self, task: Task, what: str = "json") -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from expkit.core.files import write_text
 from expkit.core.process import run_as_program
 
 _LOOK = 0.5  # seconds between two looks for the file that asks to end
@@ -26,7 +27,7 @@ def main() -> None:
         _run(json.loads(path.read_text()))
         return
     stop, facts = path.parent / "stop", json.loads(path.read_text())
-    _leave(path.with_suffix(".begun"), {"host": socket.gethostname(), "process": os.getpid()})
+    write_text(path.with_suffix(".begun"), json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
     began = time.perf_counter()
     code = 143
     if not stop.exists():
@@ -37,7 +38,7 @@ def main() -> None:
                 stderr=output,
             )
             code = _follow(job, stop)
-    _leave(path.with_suffix(".ended"), {"code": code, "seconds": time.perf_counter() - began})
+    write_text(path.with_suffix(".ended"), json.dumps({"code": code, "seconds": time.perf_counter() - began}))
     sys.exit(0)
 
 
@@ -57,12 +58,6 @@ def _follow(job: "subprocess.Popen[bytes]", stop: Path) -> int:
             if not is_asked and stop.exists():
                 is_asked = True
                 job.terminate()
-
-
-def _leave(path: Path, facts: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(facts))
-    os.replace(part, path)
 
 
 def _run(facts: dict[str, Any]) -> None:

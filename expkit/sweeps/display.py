@@ -11,9 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from expkit.core.formatting import relative
+from expkit.core.formatting import count_noun, duration, relative
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.records.report.best import monitored
 from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
@@ -106,18 +105,8 @@ class Display:
         )
         left = passed / (newly + part) * (self.most - done - part) if newly + part > 0 else math.nan
         failed = sum(one.status == "failed" for one in self.outcomes.values())
-        words = f"{done} of {counted(self.most, 'job')} done" + (f", {failed} failed" if failed else "")
+        words = f"{done} of {count_noun(self.most, 'job')} done" + (f", {failed} failed" if failed else "")
         return Text(f"{words}  {duration(passed)}" + ("" if math.isnan(left) else f"  left {duration(left)}"), "bold")
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the two units that matter: 48 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts], n_jobs: int,
@@ -145,7 +134,7 @@ def show_plan(console: Console, jobs: Sequence[SweepJob], facts: Sequence[Facts]
         total, count = total / count * n_trials, n_trials
     longest = max(fact.seconds or 0.0 for fact in facts)
     wall = max(total / n_jobs, longest)
-    what = f"{counted(count, 'trial')} like these" if n_trials else counted(count, "job")
+    what = f"{count_noun(count, 'trial')} like these" if n_trials else count_noun(count, "job")
     told = f"{what}, {n_jobs} at a time: about {duration(wall)} ({duration(total)} of work"
     console.print(f"{told}, from a few batches of each kind; nothing was started)", soft_wrap=True)
 
@@ -178,7 +167,7 @@ def show_results(
         left = sum(outcomes[job.number].status != "finished" for job in jobs)
     if left:
         console.print(
-            f"go on    the same command runs the {counted(left, 'job that is', 'jobs that are')} not finished",
+            f"go on    the same command runs the {count_noun(left, 'job that is', 'jobs that are')} not finished",
             soft_wrap=True,
         )
 

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import FolderLock, atomic_write
+from expkit.checkpoints import FolderLock
 from expkit.config.diff import differences
-from expkit.core.disk import append_line
 from expkit.core.errors import ConfigError
+from expkit.core.files import append_line, write_bytes
+from expkit.core.formatting import count_noun
 from expkit.core.run_folder import make_run_folder
 from expkit.core.user_folders import expanded
-from expkit.core.wording import counted
 from expkit.sweeps.job import SweepJob
 
 if sys.platform != "win32":
@@ -80,7 +80,7 @@ class SweepFolder:
         if probes is not None:
             _write_jobs(path / PROBES, probes)
         facts = {"format": 1, "words": list(words), "command": command, "started": _now(), "jobs": len(jobs)}
-        atomic_write(path / FACTS, lambda file: file.write((json.dumps(facts, indent=1) + "\n").encode()))
+        write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
         return made  # the facts come last: a folder without them is no sweep yet
 
     @classmethod
@@ -173,15 +173,15 @@ def changes(before: Sequence[SweepJob], now: Sequence[SweepJob]) -> list[str]:
         if old[words].digest != new[words].digest:
             for one in differences(old[words].config, new[words].config):
                 counts[str(one)] = counts.get(str(one), 0) + 1
-    lines = [f"{text} ({count} of {counted(len(new), 'job')})" for text, count in sorted(counts.items())]
+    lines = [f"{text} ({count} of {count_noun(len(new), 'job')})" for text, count in sorted(counts.items())]
     for kind, some in (("more", new.keys() - old.keys()), ("no longer", old.keys() - new.keys())):
-        lines += [f"{kind}: {counted(len(some), 'job')}, e.g. {' '.join(min(some))}"] if some else []
+        lines += [f"{kind}: {count_noun(len(some), 'job')}, e.g. {' '.join(min(some))}"] if some else []
     return lines
 
 
 def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
     lines = "".join(json.dumps(asdict(job)) + "\n" for job in jobs)
-    atomic_write(path, lambda file: file.write(lines.encode()))
+    write_bytes(path, lines.encode())
 
 
 def _is_entry(line: Any) -> bool:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.escaping import shortened
+from expkit.core.formatting import count_noun
 from expkit.core.seeding import derive_seed
-from expkit.core.wording import counted
 from expkit.sweeps.groups import REPLICATES
 
 SAMPLERS = ("tpe", "random", "cmaes", "grid")
@@ -166,7 +166,7 @@ class Study:
     def require(self, trials: set[int]) -> None:
         """Raise ConfigError where jobs tell of trials that the study has not: its file was lost or exchanged."""
         if lost := trials - {one.number for one in self._study.get_trials(deepcopy=False)}:
-            problem = f"{self._path}: has lost {counted(len(lost), 'trial')} that jobs.jsonl tells of"
+            problem = f"{self._path}: has lost {count_noun(len(lost), 'trial')} that jobs.jsonl tells of"
             raise ConfigError(f"{problem}; add --new to begin the search anew")
 
     def drop_unknown(self, known: set[int]) -> None:
@@ -222,8 +222,8 @@ def fewer_trials(settings: Settings, axes: Sequence[Axis]) -> list[str]:
     """Return a note where there are fewer settings than trials that were asked for."""
     if (most := trials_of(settings, axes)) == settings.n_trials:
         return []
-    return [f"note: there are {counted(most, 'setting')} to try, so that the search has {counted(most, 'trial')}, not"
-            f" {settings.n_trials}"]  # fmt: skip
+    return [f"note: there are {count_noun(most, 'setting')} to try, so that the search has {count_noun(most, 'trial')},"
+            f" not {settings.n_trials}"]  # fmt: skip
 
 
 def _settings_in(axes: Sequence[Axis]) -> int | None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from expkit.core.disk import write_text
+from expkit.core.files import write_text
+from expkit.core.formatting import count_noun
 from expkit.core.plots.parallel_coordinates import Trace, parallel_chart
-from expkit.core.wording import counted
 from expkit.records.compare.output import page_of
 from expkit.records.compare.table import compare
 from expkit.sweeps.job import Outcome, SweepJob, brief
@@ -42,4 +42,4 @@ def _parallel(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> str:
         assert score is not None
         values = [brief(job.differs.get(key, "")) for key in axes]
         traces.append(Trace(values, score, f"job {job.number}: {job.label}: {score:.4f}"))
-    return parallel_chart(f"{counted(len(jobs), 'job')}, setting by setting", axes, traces, name, jobs[0].higher)
+    return parallel_chart(f"{count_noun(len(jobs), 'job')}, setting by setting", axes, traces, name, jobs[0].higher)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from expkit.core.forking import signals_wait
+from expkit.core.child_process import signals_wait
 from expkit.sweeps.job import SweepJob
 from expkit.sweeps.worker import Share, Train, work
 

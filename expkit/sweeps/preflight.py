@@ -18,9 +18,9 @@ import torch
 
 from expkit.config.launch import fault_of_jobs
 from expkit.config.run_options import RunOptions
+from expkit.core.child_process import signals_wait
 from expkit.core.errors import ConfigError
-from expkit.core.forking import signals_wait
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.devices.device import share_cores
@@ -96,7 +96,7 @@ def rehearse(
 
 def _broken(code: int, done: int) -> str:
     ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    ended += f" after {counted(done, 'job')}"
+    ended += f" after {count_noun(done, 'job')}"
     return f"sweep: the process that assembles each job once, as a check, {ended}; try them singly"
 
 

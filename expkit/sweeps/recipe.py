@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from expkit.core.escaping import one_line
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.sweeps.groups import REPLICATES, Group, replicates_in
 
 # Overrides that say where and how rather than what: of this machine, or of one member of a group.
@@ -43,7 +43,7 @@ def recipe(group: Group, monitor: str) -> str:
 
 
 def _over(group: Group) -> str:
-    return f"over {counted(len(group.scores), replicates_in(group.members).rstrip('s'))}"
+    return f"over {count_noun(len(group.scores), replicates_in(group.members).rstrip('s'))}"
 
 
 def _set(tree: dict[str, Any], path: list[str], config: Any) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import atomic_write
 from expkit.core.escaping import csv_cell, json_bytes
+from expkit.core.files import write_bytes
 from expkit.records.report.best import best_of, monitored, numbers, read_epochs
 from expkit.sweeps.groups import Ranking, rankings
 from expkit.sweeps.job import Outcome, SweepJob
@@ -118,4 +118,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    atomic_write(path, lambda file: file.write(json_bytes(text)))
+    write_bytes(path, json_bytes(text))

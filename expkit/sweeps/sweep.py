@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from expkit.config.launch import Plan
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.progress import bar
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.records import config_hash
 from expkit.records.cross_validation import show_folds
 from expkit.sweeps.cluster import Cluster, cores_of
@@ -153,7 +153,7 @@ class SweepRun:
 
     def _tell_progress(self, left: int, total: int) -> None:
         assert self.folder is not None
-        done = f"{total - left} of {counted(total, 'job is', 'jobs are')} finished"
+        done = f"{total - left} of {count_noun(total, 'job is', 'jobs are')} finished"
         self.console.print(f"goes on with {self.folder.path}: {done}", soft_wrap=True)
 
     def _look_back(self) -> None:

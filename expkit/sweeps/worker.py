@@ -1,15 +1,14 @@
 """A job in a process of its own: apart from the terminal, with its share of the machine, and gone with its parent."""
 
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from expkit.core.child_process import be_killed_first, die_with_parent
 from expkit.core.escaping import escape_output
 
 Train = Callable[[dict[str, Any], list[str]], object]
@@ -59,11 +58,6 @@ def _stand_apart(parent: int) -> None:
         return
     os.setpgid(0, 0)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(143)
-        with suppress(OSError):  # when memory runs out, a job goes rather than the sweep
-            Path("/proc/self/oom_score_adj").write_text("500")
+    die_with_parent(parent, signal.SIGTERM)
+    be_killed_first(500)  # rather than the sweep
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))

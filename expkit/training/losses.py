@@ -11,7 +11,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from expkit.config.registry import losses
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 
 Counts = NDArray[np.int64]
 
@@ -109,7 +109,7 @@ def _class_weights(
     if given == "balanced":
         return torch.tensor(class_counts.sum() / (len(class_counts) * np.maximum(class_counts, 1)), dtype=torch.float32)
     if len(given) != len(class_names):
-        problem = f"{counted(len(given), 'weight')} for {counted(len(class_names), 'class')}"
+        problem = f"{count_noun(len(given), 'weight')} for {count_noun(len(class_names), 'class')}"
         raise ConfigError(f"{path}: {problem}; give one for each, in this order: {', '.join(class_names)}")
     if min(given) < 0:
         raise ConfigError(f"{path}: takes numbers from 0 up, got {given}")
@@ -275,7 +275,7 @@ class Guessing:
             return None
         self.told = True
         return (
-            f"warning: for {self.epochs} epoch{'s' * (self.epochs > 1)} the loss has been {trained:.4f}, that of"
+            f"warning: for {count_noun(self.epochs, 'epoch')} the loss has been {trained:.4f}, that of"
             f" guessing ({self.chance:.4f}): nothing is learned. Usual remedies: a lower optimizer.lr (try a tenth),"
             " schedule.warmup_epochs=1, clip_grad_norm=1, model.init=kaiming_normal, model.head_relu=false"
             " (SqueezeNet), a model with normalisation layers, pretrained weights (model.weights=DEFAULT); and look at"

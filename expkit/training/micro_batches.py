@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.devices import Ranks
 from expkit.devices.device import MicroBatch
 from expkit.devices.oom import give_back, may_be_out_of_memory
@@ -36,7 +36,7 @@ class MicroBatches:
         """Return what a run's heading says of it."""
         if self.is_auto:
             return ", halves batches when memory runs out"
-        return f", up to {counted(self.size, 'image')} at once" if self.size else ""
+        return f", up to {count_noun(self.size, 'image')} at once" if self.size else ""
 
     def of(self, images: Tensor, targets: Tensor, total: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch in pieces, one again in smaller ones if it did not fit. total: images of all ranks' parts."""
@@ -88,8 +88,8 @@ class MicroBatches:
         give_back()
         self.size = math.ceil(self._largest / 2)
         self.tell(
-            f"warning: memory ran out with {counted(self._largest, 'image')} at once: continues with up to {self.size}"
-            f"{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
+            f"warning: memory ran out with {count_noun(self._largest, 'image')} at once: continues with up to"
+            f" {self.size}{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
         )
 
     def backward(self, loss: Tensor, model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from expkit.config.registry import schedules
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 
 Factor = Callable[[float], float]  # progress through the schedule, 0..1 -> what the rate is multiplied by
 
@@ -295,6 +295,6 @@ def _warmup_steps(options: ScheduleOptions, steps_per_epoch: int, total_steps: i
         raise ConfigError(f"schedule.{key}: takes a number from 0 up")
     warmup = options.warmup_steps or round(options.warmup_epochs * steps_per_epoch)
     if warmup and warmup >= total_steps:
-        problem = f"{counted(warmup, 'step')} of warm-up do not fit in a run of {total_steps}"
+        problem = f"{count_noun(warmup, 'step')} of warm-up do not fit in a run of {total_steps}"
         raise ConfigError(f"schedule.{key}: {problem}; lower it, or train for more epochs")
     return warmup

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from expkit.checkpoints import CheckpointManager, newest_intact
-from expkit.core import disk
+from expkit.core import files
 
 SCORES = {1: 0.9, 2: 0.5, 3: 0.95}  # the third takes the places of both others
 
@@ -94,7 +94,7 @@ def die_at(number: int) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    disk.open = around(Torn)  # type: ignore[attr-defined]
+    files.open = around(Torn)  # type: ignore[attr-defined]
     for name in ("fsync", "replace", "unlink"):
         setattr(os, name, around(getattr(os, name)))
 

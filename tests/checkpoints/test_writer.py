@@ -26,7 +26,7 @@ from expkit.checkpoints import (
     safetensors_buffer,
     write_checkpoint,
 )
-from expkit.core import disk
+from expkit.core import files as disk
 from tests.checkpoints.states import same, state_of, temporary_files
 
 

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pytest
 
-from expkit.checkpoints import atomic_write, sweep
+from expkit.core.files import atomic_write, remove_temporary_files
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_what_ends_a_write_leaves_the_old_file_alone(error: BaseException, tmp_p
 def test_only_our_temporary_files_are_swept(tmp_path: Path) -> None:
     for name in (".a.json.123.tmp", ".epoch_0001.safetensors.9.tmp", "a.json", "notes.tmp", ".mine.tmp", ".x.1.tmp~"):
         (tmp_path / name).write_text("")
-    sweep(tmp_path)
+    remove_temporary_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.tmp", ".x.1.tmp~", "a.json", "notes.tmp"]
-    sweep(tmp_path / "none")
+    remove_temporary_files(tmp_path / "none")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import expkit
+from expkit.core.formatting import subset_of
 from expkit.core.seeding import derive_seed
-from expkit.core.wording import subset_of
 from expkit.data.limits import spread_over_classes
 from tests.inference.runs import coco_files, overrides
 

@@ -5,15 +5,7 @@ import time
 import pytest
 
 from expkit.loggers import Point, Progress
-from expkit.loggers.eta import Pace, duration
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min"), (3599, "1 h 0 min"), (3900, "1 h 5 min"), (183_600, "2 d 3 h")],
-)
-def test_durations_as_one_reads_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+from expkit.loggers.eta import Pace
 
 
 def test_the_first_epoch_is_told_from_its_steps_and_later_ones_from_the_epochs() -> None:

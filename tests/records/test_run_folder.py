@@ -15,9 +15,9 @@ def test_a_run_that_was_killed_and_gone_on_with_lasted_as_long_as_all_its_sessio
     (tmp_path / "result.json").write_text('{"seconds": 12.5}')
     run = read_run(tmp_path)
     assert run.sessions() == [7, 11]
-    assert ("duration", "19.5 s in 2 sessions") in _figures(run)
+    assert ("duration", "20 s in 2 sessions") in _figures(run)
 
 
 def test_a_run_that_was_left_alone_lasted_as_long_as_its_one_session(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"seconds": 12.5}')
-    assert ("duration", "12.5 s") in _figures(read_run(tmp_path))
+    assert ("duration", "12 s") in _figures(read_run(tmp_path))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import distributions
@@ -12,6 +11,7 @@ import expkit.config.registry
 from expkit.config.plugin_scan import words_of
 from expkit.config.registry import GROUPS, Registry
 from expkit.config.signature import choices
+from expkit.core.files import write_text
 from expkit.core.user_folders import cache_folder
 
 Vocabulary = dict[str, dict[str, dict[str, list[str]]]]  # group -> word -> option -> the values it may have, if few
@@ -46,9 +46,7 @@ def _collected() -> Vocabulary:
     with suppress(OSError):  # then it is asked again the next time
         path = _file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, json.dumps(known))
     return known
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
 from expkit.data.class_names import differ
 from expkit.data.dataset import ImageDataset, Splits
@@ -50,7 +51,7 @@ def _labels(root: str, annotations: str, option: str, option_of_file: str) -> tu
     except ConfigError as error:
         raise ConfigError(*(f"{option_of_file}: '{annotations}': {fault}" for fault in error.faults)) from error
     count = labels.unlisted
-    shown = f"passed over {count:,} annotation{'s' * (count > 1)} of images that '{annotations}' does not list"
+    shown = f"passed over {count_noun(count, 'annotation')} of images that '{annotations}' does not list"
     return labels, [shown] if count else []
 
 

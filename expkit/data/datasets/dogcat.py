@@ -6,7 +6,7 @@ from pathlib import Path
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_list
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.class_names import by_known
 from expkit.data.dataset import Splits
 from expkit.data.datasets.file_tree import FileTree
@@ -42,7 +42,7 @@ def dogcat(root: str, val_root: str | None = None, classes: list[str] | None = N
         notes = [*notes, *val_tree.passed.notes(), *overlap_warning(val_tree, tree, "validation")]
     counts = Counter(train.targets.tolist())
     shown = ", ".join(
-        f"class {index} is {name} ({counted(counts[index], 'image')})" for index, name in enumerate(names)
+        f"class {index} is {name} ({count_noun(counts[index], 'image')})" for index, name in enumerate(names)
     )
     return Splits(train, val, notes=[shown, *notes, *tree.notes()])
 
@@ -97,7 +97,7 @@ def _unknown_prefix(tree: FileTree, paths: list[str], option: str, classes: list
     paths: of these files. found: every prefix there is.
     """
     if nameless := [path for path in paths if path.rsplit("/", 1)[-1].count(".") < 2]:
-        count = f"{counted(len(nameless), 'image')} of '{tree.root}' {'has' if len(nameless) == 1 else 'have'}"
+        count = f"{count_noun(len(nameless), 'image')} of '{tree.root}' {'has' if len(nameless) == 1 else 'have'}"
         told = f"{option}: {count} no class in the file name as cat.1.jpg has, e.g. '{nameless[0]}'"
         if option == "dataset.val_root":
             return ConfigError(f"{told}; leave {option} out, and a share of the training images is held out")

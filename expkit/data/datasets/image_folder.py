@@ -9,7 +9,7 @@ import numpy as np
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.class_names import by_known, differ, merged, merged_notes
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.file_tree import FileTree
@@ -144,7 +144,7 @@ def _kept_apart(found: SplitFolders, tree: FileTree, known: Sequence[str]) -> tu
     test, notes = None, []
     for place in found.tests:
         own = image_tree(place)
-        notes.append(f"kept {place} apart ({counted(len(own.paths), 'image')}): neither trained nor validated on")
+        notes.append(f"kept {place} apart ({count_noun(len(own.paths), 'image')}): neither trained nor validated on")
         notes += overlap_warning(own, tree, "test")
         if test is None and set(visible_folders(place)) & set(known):
             try:

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from expkit.core.formatting import count_noun
+
 # As systems and programs call what they write beside a person's files. What begins with a dot is left over, too.
 _NAMES = frozenset(
     {
@@ -58,7 +60,7 @@ class PassedOver:
             (self.loose, "image", " in no class folder", False),
         ]
         return [
-            f"passed over {counted.total():,} {what}{'s' * (counted.total() > 1)}{more} ({_listed(counted, always)})"
+            f"passed over {count_noun(counted.total(), what)}{more} ({_listed(counted, always)})"
             for counted, what, more, always in kinds
             if counted
         ]
@@ -66,7 +68,7 @@ class PassedOver:
     def __str__(self) -> str:
         """Return what lies there instead of images, "" for nothing."""
         found = [f"{count:,} {ending}" for ending, count in self.endings.most_common(_SHOWN)]
-        found += [f"{self.leftovers.total():,} leftovers of other programs"] if self.leftovers else []
+        found += [f"{count_noun(self.leftovers.total(), 'leftover')} of other programs"] if self.leftovers else []
         return ", ".join(found)
 
 

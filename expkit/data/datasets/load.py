@@ -8,7 +8,7 @@ import numpy as np
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data import deep, region_decode
 from expkit.data.bad_files import read_bad_files
 from expkit.data.batches import OnBad
@@ -152,20 +152,20 @@ def _held_out(splits: Splits, options: DataOptions) -> Splits:
             "dataset.val_fraction: every class has one image only, so none can be held out; dataset.val_fraction=0"
             " trains without validation"
         )
-    note = f"held out {len(val):,} of {counted(len(splits.train), 'image')} for validation (stratified, by name)"
+    note = f"held out {len(val):,} of {count_noun(len(splits.train), 'image')} for validation (stratified, by name)"
     return replace(splits, train=train, val=val, notes=[*splits.notes, note], held_out=True)
 
 
 def _folded(splits: Splits, fold: int, options: DataOptions) -> Splits:
     if options.folds > len(splits.train):
         raise ConfigError(
-            f"dataset.folds: {counted(len(splits.train), 'image')} cannot fill {options.folds} folds; take fewer"
+            f"dataset.folds: {count_noun(len(splits.train), 'image')} cannot fill {options.folds} folds; take fewer"
         )
     train, val = take_fold(splits.train, fold, options.folds, options.split_seed)
-    held_out = f"{len(val):,} of {counted(len(splits.train), 'image')}"
+    held_out = f"{len(val):,} of {count_noun(len(splits.train), 'image')}"
     note = f"held out fold {fold} of {options.folds}, {held_out} (stratified, by name)"
     aside = (
-        f"; the data's own validation split ({counted(len(splits.val), 'image')}) is left aside"
+        f"; the data's own validation split ({count_noun(len(splits.val), 'image')}) is left aside"
         if splits.val is not None
         else ""
     )
@@ -202,7 +202,7 @@ def _without(splits: Splits, exclude: str | None) -> Splits:
             raise ConfigError(f"dataset.exclude: the list leaves no sample of {part}; shorten it, or repair the files")
         left[part] = data if len(keep) == len(data) else Subset(data, np.array(keep))
     count = sum(len(data) - len(left[part]) for part, data in parts.items())
-    note = f"left out {counted(count, 'sample')} that '{exclude}' lists ({len(listed)} in all)"
+    note = f"left out {count_noun(count, 'sample')} that '{exclude}' lists ({len(listed)} in all)"
     return replace(splits, train=left["train"], val=left.get("val"), notes=[*splits.notes, note])
 
 

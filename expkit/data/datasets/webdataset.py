@@ -11,7 +11,7 @@ import numpy as np
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
-from expkit.core.wording import counted
+from expkit.core.formatting import count_noun
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.image_files import EXTENSIONS, existing_folder
 from expkit.data.datasets.leftovers import PassedOver, is_leftover
@@ -76,13 +76,13 @@ class Unread(PassedOver):
         """Return a sentence for each kind."""
         notes = self.notes()
         if self.unlabelled:
-            found = counted(len(self.unlabelled), "image")
+            found = count_noun(len(self.unlabelled), "image")
             notes.append(f"passed over {found} without a .cls file (e.g. {self.unlabelled[0]})")
         if self.pictureless:
-            found = counted(len(self.pictureless), ".cls file")
+            found = count_noun(len(self.pictureless), ".cls file")
             notes.append(f"passed over {found} without an image that can be read (e.g. {self.pictureless[0]})")
         if self.cut:
-            found = counted(len(self.cut), "shard")
+            found = count_noun(len(self.cut), "shard")
             notes.append(f"warning: {found} without a tar file's end, perhaps cut off in a copy: {self.cut[0]}")
         return notes
 

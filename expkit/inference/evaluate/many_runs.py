@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.core.formatting import relative
+from expkit.core.formatting import count_noun, relative
 from expkit.core.run_folder import make_run_folder
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.inference import Trained, load_trained, run_folders
 from expkit.inference.evaluate.dataset import dataset_node, for_model, split_of
@@ -85,7 +84,7 @@ def _print(
         console.print(f"bad file: {one.location}: {one.reason}", style="yellow", soft_wrap=True, markup=False)
     heading = {
         "run": f"{relative(place)} ({trained.path.stem})",
-        "data": f"{node['name']}, {split}, {counted(len(evaluation.indices), 'image')},"
-        f" {counted(len(trained.classes), 'class')}",
+        "data": f"{node['name']}, {split}, {count_noun(len(evaluation.indices), 'image')},"
+        f" {count_noun(len(trained.classes), 'class')}",
     }
     print_scores(console, heading, evaluation.scores)

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
-from expkit.core.disk import write_text, writing
 from expkit.core.escaping import csv_cell
+from expkit.core.files import write_text, writing
+from expkit.core.formatting import count_noun
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.inference.evaluate.evaluate import Evaluation
 from expkit.inference.evaluate.intervals import CONFIDENCE
 from expkit.inference.evaluate.plots import draw_confusion, draw_mistakes
@@ -43,7 +43,9 @@ def print_scores(console: Console, heading: Mapping[str, str], scores: Scores) -
         classes.add_row(one.name, f"{one.count:,}", *(_shown(cell) for cell in cells[1:]))
     console.print(classes)
     if len(worst) > _MOST_CLASSES:
-        console.print(f"and {counted(len(worst) - _MOST_CLASSES, 'more class', 'more classes')}; by_class.csv has all")
+        console.print(
+            f"and {count_noun(len(worst) - _MOST_CLASSES, 'more class', 'more classes')}; by_class.csv has all"
+        )
 
 
 def _shown(value: float) -> str:

@@ -8,8 +8,8 @@ import torch
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import count_noun
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.data.dataset import ImageDataset
 from expkit.data.datasets import load
 from expkit.inference import Trained, Which, collect_images, load_trained, path_images
@@ -57,7 +57,7 @@ def export(place: Path, which: Which, wishes: Export) -> bool:
     limit = TOLERANCE[wishes.preprocess] if wishes.tolerance is None else wishes.tolerance
     equal = found.probability <= limit
     console.print(
-        f"{'equal' if equal else 'DIFFERS':<9}max difference over {counted(found.images, 'image')}:"
+        f"{'equal' if equal else 'DIFFERS':<9}max difference over {count_noun(found.images, 'image')}:"
         f" logits {found.logit:.2e},"
         f" probabilities {found.probability:.2e} (limit {limit:g}); same class {found.same_class} of {found.images}",
         soft_wrap=True,

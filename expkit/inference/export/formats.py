@@ -11,9 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from expkit.checkpoints import CheckpointNotWritten, atomic_write, export_weights, import_weights
+from expkit.checkpoints import CheckpointNotWritten, export_weights, import_weights
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import json_bytes
+from expkit.core.files import write_bytes
 from expkit.inference import Trained
 from expkit.inference.export.pipeline import Preprocess, Whole, example
 
@@ -89,7 +90,7 @@ def _write_program(model: Whole, images: Tensor, metadata: Metadata, path: Path)
     with _quiet():
         program, extra = _exported(model, images), {NAME: json.dumps(metadata, ensure_ascii=False)}
         torch.export.save(program, content, extra_files=extra)
-    atomic_write(path, lambda file: file.write(content.getbuffer()))
+    write_bytes(path, content.getbuffer())
 
 
 def _read_program(path: Path, trained: Trained) -> Run:
@@ -104,13 +105,13 @@ def _write_safetensors(model: Whole, images: Tensor, metadata: Metadata, path: P
     tensors = {name: value.detach().contiguous() for name, value in model.model.state_dict().items()}
     text = {NAME: json.dumps(metadata, ensure_ascii=False), "format": "pt"}
     content = safetensors.torch.save(tensors, metadata=text)
-    atomic_write(path, lambda file: file.write(content))
+    write_bytes(path, content)
 
 
 def _write_state_dict(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
     export_weights(model.model.state_dict(), path)
     text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-    atomic_write(path.with_suffix(".json"), lambda file: file.write(json_bytes(text)))
+    write_bytes(path.with_suffix(".json"), json_bytes(text))
 
 
 def _read_weights(path: Path, trained: Trained) -> Run:

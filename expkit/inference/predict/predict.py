@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, get_args
 
-from expkit.core.disk import writing
 from expkit.core.errors import ConfigError
+from expkit.core.files import writing
+from expkit.core.formatting import count_noun
 from expkit.core.progress import bar
 from expkit.core.terminal import Console
-from expkit.core.wording import counted
 from expkit.data.batches import BadSample
 from expkit.inference import Trained, Views, path_images, score
 from expkit.inference.predict.contact_sheet import ContactSheet
@@ -68,15 +68,15 @@ def predict(trained: Trained, paths: Sequence[str], wishes: PredictOptions) -> l
         bad = _write_all(trained, paths, wishes, file, sorter, sheet)
         seconds = time.perf_counter() - began
     done = len(paths) - len(bad)
-    told = f"{counted(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
+    told = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
     if sheet:
-        sheet.save(f"{counted(done, 'image')}, predicted by {trained.path.stem}")
+        sheet.save(f"{count_noun(done, 'image')}, predicted by {trained.path.stem}")
         told += f", sheet {wishes.sheet}"
     if sorter:
         told += f", {sorter.copied:,} copied into {wishes.sort_into}"
     _say(told if not wishes.output else f"{told}, written to {wishes.output}")
     if bad:
-        _say(f"{len(bad):,} of {counted(len(paths), 'file')} could not be read; they are named above")
+        _say(f"{len(bad):,} of {count_noun(len(paths), 'file')} could not be read; they are named above")
     return bad
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
+from expkit.core.formatting import duration
 from expkit.records.report.best import Epoch, best_of, epochs_in, is_lower_better, monitor_of
-from expkit.records.report.report import duration
 from expkit.records.run_folder import RunFiles, flat, is_run, read_run, shown
 
 Value = str | float | None

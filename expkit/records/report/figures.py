@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from expkit.core.formatting import count_noun, operations
 from expkit.core.plots.svg import Line, bar_chart, line_chart, scatter
-from expkit.core.wording import counted, operations
 from expkit.loggers.figure_store import inside, restored
 from expkit.records.run_folder import RunFiles
 
@@ -114,10 +114,10 @@ def _table(one: Mapping[str, Any]) -> Shown:
     columns, rows = one["columns"], one["rows"]
     numeric = [all(isinstance(row[place], int | float) for row in rows) for place in range(len(columns))]
     cells = [[_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in _kept(rows)]
-    more = f"{counted(len(rows) - MOST_ROWS, 'more row')} in exhibits.jsonl" if len(rows) > MOST_ROWS else ""
+    more = f"{count_noun(len(rows) - MOST_ROWS, 'more row')} in exhibits.jsonl" if len(rows) > MOST_ROWS else ""
     says = ""
     if one["name"] == "model/summary":
-        says = f"{counted(rows[-1][3], 'parameter')}, {operations(rows[-1][4])} for one image"
+        says = f"{count_noun(rows[-1][3], 'parameter')}, {operations(rows[-1][4])} for one image"
     title = title_of(one["name"]) + (f" after epoch {one['epoch'] + 1}" if one["name"].startswith("val/") else "")
     return {"title": title, "columns": columns, "numeric": numeric, "rows": cells, "more": more, "says": says}
 
@@ -158,5 +158,5 @@ def _map(one: Mapping[str, Any]) -> str:
     for label, (x, y) in zip(one["labels"], places.tolist(), strict=True):
         groups.setdefault(label, []).append((x, y))
     names = [f"principal component {number + 1} ({share[number]:.0%})" for number in range(2)]
-    title = f"{counted(len(places), 'sample')} as the head sees them, after epoch {one['epoch'] + 1}"
+    title = f"{count_noun(len(places), 'sample')} as the head sees them, after epoch {one['epoch'] + 1}"
     return scatter(title, dict(sorted(groups.items())), *names)

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from expkit.config.yaml_safety import DUMPER
-from expkit.core.disk import atomic_write
+from expkit.core.files import write_bytes
+from expkit.core.formatting import count_noun, duration, subset_of
 from expkit.core.sealing import vouch_for
-from expkit.core.wording import counted, subset_of
 from expkit.records.report.best import Epoch, best_of, epochs_in, monitor_of
 from expkit.records.report.curves import run_charts
 from expkit.records.report.figures import exhibits_of
@@ -26,7 +26,7 @@ def write_report(folder: Path) -> Path:
     The record of a run that has ended vouches for it: to show the run once more is no edit.
     """
     content, path = report_of(read_run(folder)).encode("utf-8", "replace"), folder / NAME
-    atomic_write(path, lambda file: file.write(content))
+    write_bytes(path, content)
     vouch_for(folder, NAME)
     return path
 
@@ -65,12 +65,11 @@ def _subtitle(run: RunFiles) -> str:
     parts = [f"started {_when(run.record.get('started'))}"] if run.record.get("started") else []
     data = run.data
     if isinstance(data.get("train"), Mapping) and isinstance(data.get("val"), Mapping):
-        counts = (
-            f"{counted(data['train'].get('images', 0), 'image')} to train, {data['val'].get('images', 0):,} to validate"
-        )
+        train, val = (data[split].get("images", 0) for split in ("train", "val"))
+        counts = f"{count_noun(train, 'image')} to train, {val:,} to validate"
         names = data.get("class_names", [])
         parts.append(
-            f"{counts}, {counted(len(names), 'class')} ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})"
+            f"{counts}, {count_noun(len(names), 'class')} ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})"
         )
     return " · ".join(parts)
 
@@ -121,14 +120,6 @@ def number(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def _record(run: RunFiles) -> Rows:
     record, result, code, data = run.record, run.result, run.code, run.data
     changed = ", with uncommitted changes (code.patch)" if code.get("changed") else ""
@@ -140,7 +131,7 @@ def _record(run: RunFiles) -> Rows:
             rows.append(
                 (
                     f"{split} data",
-                    f"{counted(data[split].get('images') or 0, 'image')}, {data[split].get('fingerprint')}",
+                    f"{count_noun(data[split].get('images') or 0, 'image')}, {data[split].get('fingerprint')}",
                 )
             )
     rows += [("notes on the data", "; ".join(map(str, data.get("notes", []))) or None)]

@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
+from expkit.core.formatting import count_noun
 from expkit.core.user_folders import cache_folder
-from expkit.core.wording import counted
 
 _HERE = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_HERE), bytecode_cache=_CompiledTemplates(), autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals["counted"] = counted
+    environment.globals["count_noun"] = count_noun
     return environment
 
 

@@ -32,7 +32,7 @@ def strew(folder: Path) -> None:
         (folder / name).write_bytes(b"\0\5\26\7")
 
 
-def counted(notes: "list[str] | tuple[str, ...]") -> str:
+def count_noun(notes: "list[str] | tuple[str, ...]") -> str:
     return next(note for note in notes if "leftover" in note)
 
 
@@ -54,7 +54,7 @@ def test_folders_of_classes(image_files: Callable[..., Path], inside: list[str])
     splits = load({"name": "image_folder", "root": str(root)})
     assert splits.val is not None
     assert (splits.train.class_names, len(splits.train) + len(splits.val)) == (("cat", "dog"), 11)
-    assert f"passed over {len(inside) * (len(FOLDERS) + len(FILES))} leftovers of other programs" in counted(
+    assert f"passed over {len(inside) * (len(FOLDERS) + len(FILES))} leftovers of other programs" in count_noun(
         [*splits.notes]
     )
 
@@ -64,7 +64,7 @@ def test_beside_folders_of_splits(image_files: Callable[..., Path]) -> None:
     strew(root)
     splits = load({"name": "image_folder", "root": str(root)})
     assert splits.train.class_names == ("cat", "dog")
-    assert counted([*splits.notes]).startswith(f"passed over {len(FOLDERS) + len(FILES)} leftovers")
+    assert count_noun([*splits.notes]).startswith(f"passed over {len(FOLDERS) + len(FILES)} leftovers")
 
 
 def test_names_with_classes(image_files: Callable[..., Path]) -> None:
@@ -73,7 +73,7 @@ def test_names_with_classes(image_files: Callable[..., Path]) -> None:
     splits = load({"name": "dogcat", "root": str(root)})
     assert splits.val is not None
     assert len(splits.train) + len(splits.val) == 10
-    assert counted([*splits.notes])
+    assert count_noun([*splits.notes])
 
 
 @pytest.mark.parametrize("word", ["data", "data/*", "data/**/*", "data/cat/*"])
@@ -172,7 +172,7 @@ def test_imagenet(imagenet: Path) -> None:
         f"train/{one}.JPEG" for one in ("n01440764/1", "n01440764/2", "n01443537/1")
     ]
     assert splits.train.targets.tolist() == splits.val.targets.tolist() == [0, 0, 1, 1, 2, 2]
-    assert f"passed over {3 * (len(FOLDERS) + len(FILES))} leftovers of other programs" in counted([*splits.notes])
+    assert f"passed over {3 * (len(FOLDERS) + len(FILES))} leftovers of other programs" in count_noun([*splits.notes])
     assert "passed over 1 file (.txt 1)" in splits.notes
 
 
@@ -193,5 +193,5 @@ def test_lsun(image_files: Callable[..., Path]) -> None:
     (root / "church_train_lmdb.zip").touch()
     splits = load({"name": "lsun", "root": str(root)})
     assert splits.train.class_names == ("church", "tower")
-    assert f"passed over {len(FOLDERS) + len(FILES)} leftovers of other programs" in counted([*splits.notes])
+    assert f"passed over {len(FOLDERS) + len(FILES)} leftovers of other programs" in count_noun([*splits.notes])
     assert "passed over 1 file (.zip 1)" in splits.notes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.core.forking import signals_wait
+from expkit.core.child_process import signals_wait
 from tests.forks import Forks, wait_until
 
 # What Python runs at each fork, slowed down so that a signal comes in its midst.

@@ -10,7 +10,7 @@ import pytest
 import expkit
 from expkit.config.registry import models, transforms, watchers
 from expkit.config.signature import Misfit, fit
-from expkit.core.wording import counted, operations
+from expkit.core.formatting import count_noun, duration, operations
 from expkit.loggers.base import Point, Progress, epoch_line
 
 ROOT = Path(expkit.__file__).parent
@@ -55,7 +55,24 @@ def test_no_message_prints_a_count_by_itself() -> None:
     ],
 )
 def test_counts_agree(number: int, words: list[str], text: str) -> None:
-    assert counted(number, *words) == text
+    assert count_noun(number, *words) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 0 min"),
+        (3900, "1 h 5 min"),
+        (183_600, "2 d 3 h"),
+    ],
+)
+def test_durations_as_one_reads_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -114,5 +131,5 @@ def test_an_epoch_says_the_course_of_its_rate() -> None:
 
 
 def test_an_epochs_plural() -> None:
-    assert counted(3, "epoch") == "3 epochs"
-    assert counted(2, "batch") == "2 batches"
+    assert count_noun(3, "epoch") == "3 epochs"
+    assert count_noun(2, "batch") == "2 batches"
