@@ -1,6 +1,5 @@
 """Training and loading from Python: in a script, or in a notebook."""
 
-import json
 import shlex
 import threading
 import time
@@ -115,7 +114,7 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
 
 def _read(folder: Path) -> tuple[Run, str]:
     """Return a run as its record tells of it, and the reason why it ended, if it has one."""
-    record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    path = folder / "result.json"  # not there when the process that writes it was killed
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return Run(folder, record["status"], result.get("scores", {})), record.get("reason", "")
+    from expkit.records.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    return Run(folder, run.status, dict(run.result.get("scores", {}))), str(run.record.get("reason", ""))

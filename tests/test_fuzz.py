@@ -29,10 +29,10 @@ from expkit.inference.evaluate.dataset import dataset_node
 from expkit.records.compare.table import compare, find_runs
 from expkit.records.cross_validation import show_folds
 from expkit.records.report.report import write_report
+from expkit.records.run_folder import RunFolder
 from expkit.records.shared_record import read_record
 from expkit.runs.build import check
 from expkit.runs.resume import find_origin
-from expkit.sweeps.results import last_epoch, status_of
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -150,7 +150,7 @@ def read_in_every_way(folder: Path, config: Config) -> Iterator[Callable[[], obj
     yield lambda: write_report(folder)
     yield lambda: [row.text("loss") for row in compare(find_runs([folder])[0]).rows]
     yield lambda: prepared_config(read_record(folder), [])
-    yield lambda: (status_of(folder), last_epoch(folder))
+    yield lambda: (RunFolder(folder).status, RunFolder(folder).last_epoch())
     yield lambda: show_folds([folder])
     yield lambda: replay(folder, ["logger=tensorboard"])
     yield lambda: find_origin({**config, "checkpoint": {**config["checkpoint"], "resume": "auto"}})

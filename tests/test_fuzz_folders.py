@@ -27,10 +27,11 @@ from expkit.records import check_record, export, left_out_sources
 from expkit.records.compatibility import apart, apart_data, missing_plugins
 from expkit.records.cross_validation import show_folds
 from expkit.records.environment import data_facts, environment_facts
+from expkit.records.run_folder import RunFolder
 from expkit.records.shared_record import read_record
 from expkit.sweeps.folder import SweepFolder, changes
 from expkit.sweeps.job import Outcome, SweepJob
-from expkit.sweeps.results import last_epoch, read_run, write_results
+from expkit.sweeps.results import take_result, write_results
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -109,9 +110,9 @@ def taken_up(folder: Path, now: list[SweepJob]) -> None:
         changes(found.jobs, now), found.ledger(), found.run_folders()
         outcomes = {job.number: Outcome() for job in found.jobs}
         if outcomes:
-            read_run(folder / "000-run", outcomes[0], "accuracy", True)
+            take_result(outcomes[0], folder / "000-run", "accuracy", True)
             write_results(folder, found.jobs, outcomes)
-        last_epoch(folder / "000-run")
+        RunFolder(folder / "000-run").last_epoch()
     finally:
         found.lock.release()
 

@@ -18,7 +18,7 @@ from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError
 from expkit.records import data_locations, fingerprint
 from expkit.records.cross_validation import show_folds
-from expkit.records.report.best import mean_and_deviation
+from expkit.records.epochs import mean_and_deviation
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))

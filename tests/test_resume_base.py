@@ -13,7 +13,7 @@ from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
 from expkit.records import check_record
 from expkit.records.report.report import report_of
-from expkit.records.run_folder import read_run
+from expkit.records.run_folder import RunFolder
 from tests import killed
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
@@ -153,7 +153,7 @@ def test_data_that_changed_need_force(
     assert start([*words, "checkpoint.force=true"]) == 0
     assert told in " ".join(capsys.readouterr().out.split())
     assert told in (folder / "log.txt").read_text()
-    assert told in report_of(read_run(folder)).replace("&#39;", "'")
+    assert told in report_of(RunFolder(folder)).replace("&#39;", "'")
     assert check_record(folder)[0] == []
     assert start([f"checkpoint.resume={folder}", "epochs=3", *here(place)]) == 0  # once is enough
 

@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
     from expkit.config.launch import compose_one, plain
-    from expkit.config.yaml_safety import load_vetted
     from expkit.core.progress import tracked
     from expkit.loggers import RunFacts
     from expkit.loggers.figure_store import read_exhibits
     from expkit.loggers.jsonl import read_points
+    from expkit.records.run_folder import RunFolder
     from expkit.runs.build import check, open_loggers
 
     if not (folder / "metrics.jsonl").is_file():
@@ -50,9 +50,8 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     check(config)
     if not config["logger"]:
         raise ConfigError("logger: names no backend to fill; choose one, e.g. logger=visdom")
-    record = folder / "config.yaml"
-    kept = load_vetted(record) if record.is_file() else {}
-    facts = RunFacts(folder.resolve().name, str(folder), kept, {"run": folder.resolve().name})
+    name = folder.resolve().name
+    facts = RunFacts(name, str(folder), RunFolder(folder).config, {"run": name})
     failures = []
     for logger in open_loggers(config, folder.resolve()):
         try:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expkit.core.process import mistakes_told
+from expkit.core.run_folder import is_run_folder
 from expkit.core.user_folders import expanded
 from expkit.records.report.report import write_report
-from expkit.records.run_folder import is_run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _report(folder: Path) -> bool:
     """Make the report of one run, and return whether it is written."""
-    if not is_run(folder):
+    if not is_run_folder(folder):
         print(f"error: {folder}: is no run folder; give one such as outputs/NAME_DATE_TIME", file=sys.stderr)
         return False
     try:

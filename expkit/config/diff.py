@@ -1,6 +1,6 @@
 """What differs between the config of a checkpoint and the one that is to go on from it, and whether it may."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["free", "forced", "never"]
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch: bool = False) -> list[Difference]:
     """Return what differs, key by key; within_epoch: whether the checkpoint stands in the midst of an epoch."""
-    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    old, new = flatten(theirs), flatten(ours)
     for key, value in _AS_IF.items():
         if key in {**old, **new}:
             old.setdefault(key, value)
@@ -61,13 +61,13 @@ def _is_the_other_devices(key: str, old: Mapping[str, Any], new: Mapping[str, An
     return is_one_sided and key not in ("device.name", "device.count") and _kind(key, False) == "free"
 
 
-def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return a config as dotted key -> value, e.g. optimizer.lr -> 0.1; a list or an empty mapping is one value."""
+    found: dict[str, Any] = {}
     for key, value in node.items():
         below = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, below)
-        else:
-            yield below, value
+        found |= flatten(value, below) if isinstance(value, Mapping) and value else {below: value}
+    return found
 
 
 def _kind(key: str, within_epoch: bool) -> Kind:

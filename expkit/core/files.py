@@ -1,12 +1,13 @@
 """Files on a disk that may fill up: written whole or not at all, and what an error of the disk means to the user."""
 
 import errno
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 Result = TypeVar("Result")
 
@@ -71,6 +72,15 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises OSError, which names the file."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds, {} where there is none or it is damaged."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def remove_temporary_files(folder: Path) -> None:

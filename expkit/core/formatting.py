@@ -1,5 +1,7 @@
 """Numbers, times and paths as users read them."""
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,16 @@ def subset_of(config: Mapping[str, Any], images: object) -> str:
     if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
         return ""
     return f"{limit * size:,} of {images:,} images"
+
+
+def value_text(value: object) -> str:
+    """Return a value as a reader wants it: numbers short, null and lists as in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -108,15 +108,6 @@ def tag(name: str, kind: str) -> str:
     return name if "/" in name else f"{kind}/{name}"
 
 
-def flat(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    """Return a nested config as (dotted name, value)."""
-    found: list[tuple[str, Any]] = []
-    for name, value in config.items():
-        below = f"{path}.{name}" if path else str(name)
-        found += flat(value, below) if isinstance(value, Mapping) else [(below, value)]
-    return found
-
-
 def epoch_line(point: Point, progress: Progress) -> str:
     """Return an epoch in a line: losses, scores, rate, time and speed."""
     values = dict(point.values)

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.config.diff import flatten
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
+from expkit.loggers.base import Logger, Point, RunFacts, tag
 from expkit.loggers.figures import Figure, Picture, Table, Text, markdown
 
 _MOST = 1000  # metrics in one call, MLflow's own limit
@@ -54,7 +55,7 @@ class MlflowLogger(Logger):
             client.delete_run(run.info.run_id)
         self._run = client.create_run(experiment, run_name=facts.name, tags={_FOLDER: folder}).info.run_id
         self._metrics, self._messages = [], []
-        chosen = [Param(name, str(value)[:500]) for name, value in flat(facts.config)]
+        chosen = [Param(name, str(value)[:500]) for name, value in flatten(facts.config).items() if value != {}]
         for first in range(0, len(chosen), 100):  # MLflow's own limit
             client.log_batch(self._run, params=chosen[first : first + 100])
         client.log_batch(self._run, tags=[RunTag(f"expkit.{name}", text) for name, text in facts.lines.items()])

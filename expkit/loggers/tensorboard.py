@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from expkit.config.diff import flatten
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers.base import Logger, Point, RunFacts, flat, tag
+from expkit.loggers.base import Logger, Point, RunFacts, tag
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text, markdown
 
 
@@ -104,7 +105,9 @@ class TensorBoardLogger(Logger):
 
         if not self._scores:
             return
-        chosen = {name: value for name, value in flat(self._config) if isinstance(value, bool | int | float | str)}
+        chosen = {
+            name: value for name, value in flatten(self._config).items() if isinstance(value, bool | int | float | str)
+        }
         finals = {f"final/{name}": value for name, value in self._scores.items()}
         for one in hparams(chosen, finals):
             self._writer.file_writer.add_summary(one)

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import shlex
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from expkit.data.labels import unique_names
 from expkit.records.code_version import package_digest, plugin_facts
 from expkit.records.fingerprint import LIST_NAME
 from expkit.records.packages import COMPUTING, installed_version
+from expkit.records.run_folder import RunFolder
 from expkit.records.shared_record import Shared
 
 Kind = Literal["code", "packages", "hardware", "data"]
@@ -141,14 +141,12 @@ def data_changes(folder: Path | None, facts: Mapping[str, Any], lines: Mapping[s
 
     Nothing is returned where the folder does not tell.
     """
-    try:
-        before = json.loads((folder / "data.json").read_bytes()) if folder else None
-        listed = (folder / LIST_NAME).read_bytes() if folder else b""
-    except (OSError, ValueError, RecursionError):
+    before = dict(RunFolder(folder).data) if folder else {}
+    listed = folder / LIST_NAME if folder else None
+    if not isinstance(before.get("class_names"), list) or listed is None or not listed.is_file():
         return []
-    if not isinstance(before, dict) or not isinstance(before.get("class_names"), list):
-        return []
-    found = apart_data(Shared(Path(), {}, data=before | {"changes": []}, data_files=listed), facts, lines)
+    shared = Shared(Path(), {}, data=before | {"changes": []}, data_files=listed.read_bytes())
+    found = apart_data(shared, facts, lines)
     return [f"{one.what}: {one.theirs} before, {one.here} now" for one in found]
 
 

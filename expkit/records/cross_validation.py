@@ -1,20 +1,18 @@
 """python -m expkit folds RUN...: the scores of k-fold cross-validation, with their mean and standard deviation."""
 
-import json
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from expkit.config.diff import differences
-from expkit.config.yaml_safety import NOT_PLAIN, vet
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.core.terminal import Console
-from expkit.records.report.best import best_of, mean_and_deviation, monitor_of, numbers, read_epochs
+from expkit.records.epochs import best_of, mean_and_deviation, monitor_of, numbers
+from expkit.records.run_folder import RunFolder
 
 Config = Mapping[str, Any]
 Scores = dict[str, float]
@@ -80,18 +78,20 @@ def gather_folds(runs: Iterable[Path]) -> list[Folds]:
     runs: run folders. Raises ConfigError for a config or result that cannot be read.
     """
     found: list[Folds] = []
-    for folder in runs:
-        config, result = _read(folder / "config.yaml"), _read(folder / "result.json")
-        dataset = config.get("dataset")
+    for run in map(RunFolder, runs):
+        config, dataset = run.config, run.config.get("dataset")
         fold = dataset.get("fold") if isinstance(dataset, dict) else None
-        if not isinstance(fold, int) or _read(folder / "record.json").get("status") != "finished":
+        is_finished = run.result and run.status == "finished"
+        if run.problems:
+            raise ConfigError(*(f"{run.path}: {problem}; give run folders" for problem in run.problems))
+        if not isinstance(fold, int) or not is_finished:
             continue
         same = [one for one in found if not _what_differs(one.config, config)]
         if not same:
             same = [Folds(config)]
             found += same
         seed = _hashable(config.get("seed")), _hashable(config["dataset"].get("split_seed"))
-        same[0].seeds.setdefault(seed, {})[fold] = _scores(folder, config, result)
+        same[0].seeds.setdefault(seed, {})[fold] = _scores(run)
     return found
 
 
@@ -99,12 +99,11 @@ def _hashable(seed: Any) -> Any:
     return seed if isinstance(seed, Hashable) else str(seed)
 
 
-def _scores(folder: Path, config: Config, result: Mapping[str, Any]) -> Scores:
-    epochs = read_epochs(folder)
-    best = best_of(epochs, result, *monitor_of(result, config, epochs))
+def _scores(run: RunFolder) -> Scores:
+    best = best_of(run.epochs, run.result, *monitor_of(run.result, run.config, run.epochs))
     scores: Scores = {"best epoch": best.number} if best else {}
     scores |= {f"best {name}": value for name, value in (best.scores if best else {}).items() if _is_val(name)}
-    last = numbers(result.get("scores"))
+    last = numbers(run.result.get("scores"))
     return scores | {f"last {name}": value for name, value in last.items() if _is_val(name)}
 
 
@@ -116,19 +115,6 @@ def _what_differs(one: Config, other: Config) -> dict[str, Any]:
     """Return the settings in which two configs differ, but for fold and seed: key -> the other's."""
     changes = [change for change in differences(one, other) if change.key not in ("dataset.fold", *_SEEDS)]
     return {change.key: change.ours for change in changes if change.kind != "free" or change.key in _SETTINGS}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        vet(path, path.parent)
-        found = (
-            json.loads(path.read_text("utf-8")) if path.suffix == ".json" else yaml.safe_load(path.read_text("utf-8"))
-        )
-    except (OSError, *NOT_PLAIN) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; give run folders") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: is no file of a run; give run folders")
-    return found
 
 
 def show_folds(runs: Iterable[Path]) -> bool:

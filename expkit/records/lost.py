@@ -13,6 +13,7 @@ from expkit.config.yaml_safety import vet_text
 from expkit.core.errors import ConfigError
 from expkit.core.sealing import unsealed
 from expkit.records.digests import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
+from expkit.records.run_folder import RunFolder
 
 # Files that are written once, so that a record that is made anew can vouch for them.
 _FIXED = re.compile(
@@ -67,12 +68,9 @@ def _is_sound(folder: Path, name: str) -> bool:
 
 def _started(folder: Path) -> str:
     """Return when the run began, by its events or else by its oldest file."""
-    try:
-        first = json.loads((folder / "events.jsonl").read_bytes().split(b"\n")[0])
-        if isinstance(first, dict) and isinstance(first.get("time"), str):
-            return str(first["time"])
-    except (OSError, ValueError, RecursionError):
-        pass
+    for event in RunFolder(folder).events[:1]:
+        if isinstance(event.get("time"), str):
+            return str(event["time"])
     times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(min(times, default=time.time())))
 

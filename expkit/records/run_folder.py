@@ -1,10 +1,9 @@
-"""Reads a run folder, whatever state it is in: what is missing or damaged is named, and the rest is shown."""
+"""The one reader of a run folder, whatever state it is in: what is missing or damaged is named, the rest is given."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,90 @@ import yaml
 from expkit.config.yaml_safety import LOADER, load_vetted
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
+from expkit.records.epochs import Epoch, epochs_in
 
 LARGEST = 400_000_000  # bytes of one file of lines
 LARGEST_FACTS = 20_000_000  # bytes of one file of facts
+_TAIL = 20_000  # bytes, in which the last epoch of a run that goes on is looked for
 Json = Mapping[str, Any]
 
 
-@dataclass
-class RunFiles:
-    """What the files of a run say. points, exhibits, events: the lines as they are; problems: one sentence each."""
+class RunFolder:
+    """A run folder of one's own, each file read when it is first asked for; problems: a sentence on each damaged one.
 
-    folder: Path
-    record: Json = field(default_factory=dict)
-    config: Json = field(default_factory=dict)
-    overrides: list[str] = field(default_factory=list)
-    result: Json = field(default_factory=dict)
-    environment: Json = field(default_factory=dict)
-    code: Json = field(default_factory=dict)
-    data: Json = field(default_factory=dict)
-    points: list[dict[str, Any]] = field(default_factory=list)
-    exhibits: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    Records of strangers are read by `shared_record`, which refuses what is damaged.
+    """
 
-    @property
-    def name(self) -> str:
-        return self.folder.name
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+        self.problems: list[str] = []
+
+    @cached_property
+    def record(self) -> Json:
+        return self._json("record.json")
 
     @property
     def status(self) -> str:
         """finished, failed, interrupted; running: no end was written; broken: the record cannot be read."""
         return str(self.record.get("status", "broken"))
+
+    @cached_property
+    def result(self) -> Json:
+        return self._json("result.json", needed=False)
+
+    @cached_property
+    def data(self) -> Json:
+        return self._json("data.json", needed=False)
+
+    @cached_property
+    def environment(self) -> Json:
+        return self._json("env.json")
+
+    @cached_property
+    def code(self) -> Json:
+        return self._json("code.json", needed=False)
+
+    @cached_property
+    def config(self) -> Json:
+        found = self._yaml("config.yaml", load_vetted)
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        found = self._yaml("overrides.yaml", _list_of_words)
+        return [str(one) for one in found] if isinstance(found, list) else []
+
+    @cached_property
+    def points(self) -> list[dict[str, Any]]:
+        return [point for point in self._lines("metrics.jsonl") if _is_number(point.get("step"))]
+
+    @cached_property
+    def epochs(self) -> list[Epoch]:
+        """The epochs of the points, read without the steps between, which are many."""
+        return epochs_in(self._lines("metrics.jsonl", needed=False, mark=b'"kind": "epoch"'))
+
+    def last_epoch(self) -> tuple[int, dict[str, Any]]:
+        """Return how many epochs the run has done, and the values of the last one, while it goes on."""
+        try:
+            with open(self.path / "metrics.jsonl", "rb") as file:
+                file.seek(max(file.seek(0, 2) - _TAIL, 0))
+                lines = file.read().splitlines()
+        except OSError:
+            return 0, {}
+        for line in reversed(lines):
+            point = _object(line)
+            if point.get("kind") == "epoch" and isinstance(point.get("epoch"), int):
+                return point["epoch"] + 1, point
+        return 0, {}
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return self._lines("events.jsonl", needed=False)
+
+    @cached_property
+    def exhibits(self) -> list[dict[str, Any]]:
+        found = self._lines("exhibits.jsonl", needed=False)
+        return [one for one in found if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)]
 
     def series(self) -> dict[str, dict[str, list[tuple[float, float]]]]:
         """Return the curves: chart name -> line name ("steps", "train", "val", ...) -> (step, value) pairs."""
@@ -73,71 +125,73 @@ class RunFiles:
                 found[-1].append(when)
         return [times[-1] - times[0] for times in found]
 
+    def _bytes(self, name: str, needed: bool, largest: int) -> bytes | None:
+        path = self.path / name
+        try:
+            if path.stat().st_size > largest:
+                self.problems.append(f"{name} is larger than {largest:,} bytes and is left out")
+                return None
+            return path.read_bytes()
+        except FileNotFoundError:
+            if needed:
+                self.problems.append(f"{name} is missing")
+        except OSError as error:
+            self.problems.append(f"{name} cannot be read: {error.strerror}")
+        return None
 
-def is_run(folder: Path) -> bool:
-    """Say whether a folder holds a run, in whatever state."""
-    return any((folder / name).is_file() for name in ("record.json", "metrics.jsonl", "config.yaml"))
+    def _json(self, name: str, needed: bool = True) -> dict[str, Any]:
+        """Return the facts of a file without those that are not of the kind which a run writes."""
+        content = self._bytes(name, needed, LARGEST_FACTS)
+        if content is None:
+            return {}
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            self.problems.append(f"{name} is damaged: {error}")
+            return {}
+        if not isinstance(value, dict):
+            self.problems.append(f"{name} is damaged: it holds no mapping")
+            return {}
+        kinds = _KINDS.get(name, {})
+        wrong = [key for key, kind in kinds.items() if value.get(key) is not None and not kind(value[key])]
+        self.problems += [f"{name} is damaged: `{key}` is left out" for key in wrong]
+        return {key: one for key, one in value.items() if key not in wrong}
+
+    def _yaml(self, name: str, load: Callable[[Path], Any]) -> Any:
+        path = self.path / name
+        if not path.is_file():
+            self.problems.append(f"{name} is missing")
+            return None
+        try:
+            return load(path)
+        except (ConfigError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            self.problems.append(f"{name} is damaged: {' '.join(str(error).split())}")
+        except OSError as error:
+            self.problems.append(f"{name} cannot be read: {error.strerror}")
+        return None
+
+    def _lines(self, name: str, needed: bool = True, mark: bytes = b"") -> list[dict[str, Any]]:
+        """Return the objects of a file of lines. mark: what a line must hold; others are passed over unread."""
+        lines = (self._bytes(name, needed, LARGEST) or b"").splitlines()
+        found = [_object(line) for line in lines if mark in line]
+        whole = [one for one in found if one]
+        if not mark and len(whole) < len(found):
+            damaged = count_noun(len(found) - len(whole), "damaged line")
+            self.problems.append(f"{name}: {damaged} passed over")
+        return whole
 
 
-def read_run(folder: Path, points_only: bool = False) -> RunFiles:
-    """Return what a run folder holds. points_only: record, config, result, data and points."""
-    run = RunFiles(folder)
-    run.data = _json(run, "data.json", needed=False)
-    run.record, run.result = _json(run, "record.json"), _json(run, "result.json", needed=False)
-    config = _yaml(run, "config.yaml", load_vetted)
-    run.config = config if isinstance(config, dict) else {}
-    run.points = [point for point in _lines(run, "metrics.jsonl") if _is_number(point.get("step"))]
-    if not points_only:
-        run.events = [*_lines(run, "events.jsonl", needed=False)]
-        run.environment, run.code = _json(run, "env.json"), _json(run, "code.json", needed=False)
-        overrides = _yaml(run, "overrides.yaml", _list_of_words)
-        run.overrides = [str(one) for one in overrides] if isinstance(overrides, list) else []
-        exhibits = _lines(run, "exhibits.jsonl", needed=False)
-        run.exhibits = [
-            one for one in exhibits if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)
-        ]
-    return run
+def _object(line: bytes) -> dict[str, Any]:
+    """Return the object on a line of JSON, {} where there is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _bytes(run: RunFiles, name: str, needed: bool, largest: int) -> bytes | None:
-    path = run.folder / name
-    try:
-        if path.stat().st_size > largest:
-            run.problems.append(f"{name} is larger than {largest:,} bytes and is left out")
-            return None
-        return path.read_bytes()
-    except FileNotFoundError:
-        if needed:
-            run.problems.append(f"{name} is missing")
-    except OSError as error:
-        run.problems.append(f"{name} cannot be read: {error.strerror}")
-    return None
-
-
-def _json(run: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
-    content = _bytes(run, name, needed, LARGEST_FACTS)
-    if content is None:
-        return {}
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        run.problems.append(f"{name} is damaged: {error}")
-        return {}
-    if isinstance(value, dict):
-        return _of_known_kinds(run, name, value)
-    run.problems.append(f"{name} is damaged: it holds no mapping")
-    return {}
-
-
-def _of_known_kinds(run: RunFiles, name: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts without those that are not of the kind which a run writes, each told of."""
-    wrong = [key for key, kind in _KINDS.get(name, {}).items() if value.get(key) is not None and not kind(value[key])]
-    run.problems += [f"{name} is damaged: `{key}` is left out" for key in wrong]
-    return {key: one for key, one in value.items() if key not in wrong}
 
 
 def _is_finite(value: object) -> bool:
@@ -146,6 +200,10 @@ def _is_finite(value: object) -> bool:
 
 def _is_mapping_of_numbers(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
 
 
 def _is_text(value: object) -> bool:
@@ -157,7 +215,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
         "steps": _is_finite, "epochs": _is_finite, "seconds": _is_finite, "scores": _is_mapping_of_numbers,
         "monitor": _is_text, "best": _is_text,
     },
-    "data.json": {"notes": lambda value: isinstance(value, list)},
+    "data.json": {"notes": _is_list},
     "record.json": {"status": _is_text},
 }  # fmt: skip
 
@@ -168,56 +226,3 @@ def _list_of_words(path: Path) -> Any:
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), Loader=LOADER)):
         raise ConfigError("it holds an alias; a list of overrides needs none")
     return yaml.load(path.read_bytes(), Loader=LOADER)
-
-
-def _yaml(run: RunFiles, name: str, load: Callable[[Path], Any]) -> Any:
-    path = run.folder / name
-    if not path.is_file():
-        run.problems.append(f"{name} is missing")
-        return None
-    try:
-        return load(path)
-    except (ConfigError, yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        run.problems.append(f"{name} is damaged: {' '.join(str(error).split())}")
-    except OSError as error:
-        run.problems.append(f"{name} cannot be read: {error.strerror}")
-    return None
-
-
-def _lines(run: RunFiles, name: str, needed: bool = True) -> list[dict[str, Any]]:
-    content, found, damaged = _bytes(run, name, needed, LARGEST), [], 0
-    for line in (content or b"").splitlines():
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            damaged += 1
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-        else:
-            damaged += 1
-    if damaged:
-        run.problems.append(f"{name}: {count_noun(damaged, 'damaged line')} passed over")
-    return found
-
-
-def flat(node: object, path: str = "") -> dict[str, Any]:
-    """Return a config as path -> value, e.g. optimizer.lr -> 0.1; a list is one value."""
-    if not isinstance(node, Mapping) or not node:
-        return {path: node} if path else {}
-    return {
-        key: value for name, child in node.items() for key, value in flat(child, f"{path}.{name}".strip(".")).items()
-    }
-
-
-def shown(value: object) -> str:
-    """Return a value as a reader wants it: numbers short, null and lists as in YAML."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else str(value)
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)

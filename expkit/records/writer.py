@@ -15,7 +15,7 @@ import yaml
 
 from expkit.config.diff import differences
 from expkit.config.redaction.redactor import Redactor, config_hash
-from expkit.config.yaml_safety import DUMPER, NOT_PLAIN
+from expkit.config.yaml_safety import DUMPER
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import json_bytes
 from expkit.core.files import Reserve, append_line, overwrite, remove_temporary_files, write_bytes
@@ -30,7 +30,7 @@ from expkit.records.environment import DataFacts, data_facts, environment_facts
 from expkit.records.fingerprint import LIST_NAME as LISTED
 from expkit.records.lost import in_sentences, is_fixed, lost_files, put_aside, read_facts, unknown_files
 from expkit.records.packages import package_versions
-from expkit.records.shared_record import json_object
+from expkit.records.run_folder import RunFolder
 
 FORMAT = 1
 RESULT = "result.json"
@@ -133,11 +133,8 @@ class Record:
     def _change_config(self, config: Mapping[str, Any]) -> list[str]:
         """Take up a config that is another now, and keep the one before beside it; returns what changed."""
         path = self.folder / "config.yaml"
-        old: dict[str, Any] = {}
-        if "config.yaml" in self._facts["files"]:  # else killed before it was written
-            with suppress(OSError, *NOT_PLAIN):  # damaged since it was checked
-                found = yaml.safe_load(path.read_text(encoding="utf-8"))
-                old = found if isinstance(found, dict) else {}
+        # Without an entry it was killed before the config was written.
+        old = dict(RunFolder(self.folder).config) if "config.yaml" in self._facts["files"] else {}
         new = self.scrubber.value(config)
         if isinstance(old.get("checkpoint"), dict):  # the event names what is resumed; it is no part of the recipe
             kept = [key for key in ("resume", "force", "init_from") if key in config["checkpoint"]]
@@ -188,7 +185,7 @@ class Record:
         for name in ("data.json", LISTED):
             self._facts["files"].pop(name, None)
         self._save()
-        found = json_object(before, "data.json").get("changes")
+        found = RunFolder(self.folder).data.get("changes")
         return found if isinstance(found, list) else []
 
     def bad_file(self, name: str, reason: str) -> None:
@@ -226,12 +223,8 @@ class Record:
 
     def _later_packages(self) -> None:
         """Tell of packages that were imported after env.json was written."""
-        try:
-            found = json.loads((self.folder / "env.json").read_text())
-        except (OSError, ValueError, RecursionError):
-            found = None
-        known = found.get("packages") if isinstance(found, dict) else None
-        known = known if isinstance(known, dict) else {}
+        found = RunFolder(self.folder).environment.get("packages")
+        known = found if isinstance(found, dict) else {}  # it may have been changed by hand since
         if later := {name: one for name, one in package_versions().items() if name not in known}:
             self.event("imported", packages=later)
 

@@ -1,7 +1,6 @@
 """Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
 
 import glob
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from expkit.checkpoints.manager import find_checkpoint
 from expkit.config.diff import Difference, differences
 from expkit.config.redaction.redactor import Redactor
 from expkit.config.registry import checkpoints
-from expkit.config.yaml_safety import load_vetted, vet
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.core.manifest import finished_checkpoints
@@ -23,6 +21,7 @@ from expkit.core.run_folder import check_kinds, is_run_folder
 from expkit.core.user_folders import expanded
 from expkit.data.deep import SIXTEEN_BITS
 from expkit.devices import Ranks
+from expkit.records.run_folder import RunFolder
 
 Config = Mapping[str, Any]
 
@@ -118,18 +117,13 @@ def _latest_run(config: Config) -> Path | None:
     return None
 
 
-def _config_of(folder: Path) -> dict[str, Any] | None:
+def _config_of(folder: Path) -> Config | None:
     """Return the config in a run folder, or where that is lost the one of its newest checkpoint; None without any."""
-    path = folder / "config.yaml"
-    try:
-        vet(path, folder)
-        config = load_vetted(path)
-    except (ConfigError, OSError):
-        config = None
-    if not isinstance(config, dict):
-        finished, _ = finished_checkpoints(folder / "checkpoints")
-        config = Redactor().value([*finished.values()][-1].get("config")) if finished else None
-    return config if isinstance(config, dict) else None
+    if config := RunFolder(folder).config:
+        return config
+    finished, _ = finished_checkpoints(folder / "checkpoints")
+    kept = Redactor().value([*finished.values()][-1].get("config")) if finished else None
+    return kept if isinstance(kept, dict) else None
 
 
 def refuse_other_range(path: Path | None, facts: Mapping[str, Any], ours: Any) -> None:
@@ -151,7 +145,7 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
             origin.notes.append(origin.lock.recovered)
         found = newest_intact(folder / "checkpoints")
         if found is None:
-            if has_had_checkpoints(folder):
+            if any(event.get("event") == "checkpoint" for event in RunFolder(folder).events):
                 raise ConfigError(
                     f"checkpoint.resume: the checkpoints of {folder} are gone, so there is nothing to resume from;"
                     " leave checkpoint.resume out to start a new run, or move that folder away"
@@ -162,7 +156,7 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
         origin.notes += [f"warning: passed over a damaged checkpoint: {problem}" for problem in problems]
         changed = _admit(origin, config, force)
         same_end = not any(one.key in ("epochs", "max_steps") or one.kind != "free" for one in changed)
-        origin.is_finished = same_end and _status(folder) == "finished"
+        origin.is_finished = same_end and RunFolder(folder).status == "finished"
     except CheckpointDamaged as error:
         origin.lock.release()
         raise ConfigError(f"checkpoint.resume: {error}; give an older run, or start without it") from error
@@ -170,23 +164,6 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
         origin.lock.release()
         raise
     return origin
-
-
-def has_had_checkpoints(folder: Path) -> bool:
-    """Say whether a run has written checkpoints, by its events."""
-    try:
-        return b'"event": "checkpoint"' in (folder / "events.jsonl").read_bytes()
-    except OSError:
-        return False
-
-
-def _status(folder: Path) -> str:
-    """Return the status in a run folder's record, "" where none can be read."""
-    try:
-        record = json.loads((folder / "record.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return ""
-    return str(record.get("status", "")) if isinstance(record, dict) else ""
 
 
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:

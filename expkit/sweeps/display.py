@@ -13,7 +13,7 @@ from rich.text import Text
 
 from expkit.core.formatting import count_noun, duration, relative
 from expkit.core.terminal import Console
-from expkit.records.report.best import monitored
+from expkit.records.epochs import monitored
 from expkit.sweeps.groups import Group, Ranking, rankings, replicates_in
 from expkit.sweeps.job import Outcome, SweepJob, brief
 from expkit.sweeps.preflight import Facts

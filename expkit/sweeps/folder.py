@@ -13,7 +13,7 @@ from typing import Any
 from expkit.checkpoints import FolderLock
 from expkit.config.diff import differences
 from expkit.core.errors import ConfigError
-from expkit.core.files import append_line, write_bytes
+from expkit.core.files import append_line, read_json_object, write_bytes
 from expkit.core.formatting import count_noun
 from expkit.core.run_folder import make_run_folder
 from expkit.core.user_folders import expanded
@@ -88,8 +88,8 @@ class SweepFolder:
         """Return the newest sweep that the same command line began, None where there is none."""
         places = [expanded(typed)] if typed else sorted(expanded(parent).glob("sweeps/*/"))
         for path in sorted(places, key=lambda place: place.name, reverse=True):
-            facts = _facts(path)
-            if facts is not None and (typed or facts.get("words") == list(words)):
+            facts = read_json_object(path / FACTS)
+            if facts and (typed or facts.get("words") == list(words)):
                 if facts.get("words") != list(words):
                     raise ConfigError(f"hydra.sweep.dir: {path} holds another sweep ({facts.get('command')}); {_OTHER}")
                 return path
@@ -211,14 +211,6 @@ def _read_jobs(path: Path, typed: str | None) -> list[SweepJob]:
         ):
             raise ConfigError(f"{path}, line {number + 1}: is damaged; {advice}")
     return jobs
-
-
-def _facts(path: Path) -> dict[str, Any] | None:
-    try:
-        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return facts if isinstance(facts, dict) else None
 
 
 def _now() -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from expkit.records.report.best import mean_and_deviation
+from expkit.records.epochs import mean_and_deviation
 from expkit.sweeps.job import Outcome, SweepJob
 
 # A setting is tried again with another seed, on another fold, or with another part held out: its scores are averaged.

@@ -10,47 +10,25 @@ from typing import Any
 
 from expkit.core.escaping import csv_cell, json_bytes
 from expkit.core.files import write_bytes
-from expkit.records.report.best import best_of, monitored, numbers, read_epochs
+from expkit.records.epochs import best_of, monitored, numbers
+from expkit.records.run_folder import RunFolder
 from expkit.sweeps.groups import Ranking, rankings
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.recipe import recipe
 
 
-def status_of(folder: Path) -> str:
-    """Return the status in a run folder's record, "" where there is none."""
-    return str(_read(folder / "record.json").get("status", ""))
-
-
-def read_run(folder: Path, outcome: Outcome, monitor: str, higher: bool) -> None:
+def take_result(outcome: Outcome, folder: Path, monitor: str, higher: bool) -> None:
     """Take a run's reason and scores into its outcome. monitor, higher: what says which epoch is best."""
-    record, result = _read(folder / "record.json"), _read(folder / "result.json")
-    outcome.folder = folder
-    outcome.reason = str(record.get("reason", "")) or outcome.reason
+    run = RunFolder(folder)
+    result, outcome.folder = run.result, folder
+    outcome.reason = str(run.record.get("reason", "")) or outcome.reason
     outcome.scores = numbers(result.get("scores"))
     outcome.epoch = epochs if isinstance(epochs := result.get("epochs"), int) else outcome.epoch
-    best = best_of(read_epochs(folder), result, monitor, higher)
+    best = best_of(run.epochs, result, monitor, higher)
     outcome.best_epoch = best.number if best else None
     outcome.best_scores = {key: value for key, value in best.scores.items() if key.startswith("val/")} if best else {}
     score = monitored(best.scores if best else outcome.scores, monitor)
     outcome.score = numbers(result).get("best_score", score)
-
-
-def last_epoch(folder: Path) -> tuple[int, dict[str, float]]:
-    """Return how many epochs a run has done, and the values of the last one, while it goes on."""
-    try:
-        with open(folder / "metrics.jsonl", "rb") as file:
-            file.seek(max(file.seek(0, 2) - 20_000, 0))
-            lines = file.read().splitlines()
-    except OSError:
-        return 0, {}
-    for line in reversed(lines):
-        try:
-            point = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(point, dict) and point.get("kind") == "epoch" and isinstance(point.get("epoch"), int):
-            return point["epoch"] + 1, point
-    return 0, {}
 
 
 def write_results(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> None:
@@ -107,14 +85,6 @@ def _as_json(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], ranked: 
     ]
     one_ranking = {"monitor": f"val/{jobs[0].monitor}", "higher_is_better": jobs[0].higher} if len(ranked) == 1 else {}
     return one_ranking | {"rankings": len(ranked), "jobs": rows, "groups": of_groups}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _write(path: Path, text: str) -> None:

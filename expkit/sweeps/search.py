@@ -10,9 +10,9 @@ from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
 from expkit.core.plots.bar_chart import share_chart, write_share_chart
 from expkit.core.plots.svg import Line, line_chart
-from expkit.loggers.jsonl import read_points
 from expkit.records import config_hash
-from expkit.records.report.best import monitored
+from expkit.records.epochs import monitored
+from expkit.records.run_folder import RunFolder
 from expkit.runs.build import check
 from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
@@ -23,7 +23,7 @@ from expkit.sweeps.optuna_study import Study
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.preflight import Facts
 from expkit.sweeps.resources import threads_of
-from expkit.sweeps.results import last_epoch, read_run
+from expkit.sweeps.results import take_result
 from expkit.sweeps.scales import is_measured
 from expkit.sweeps.tracker import Watch
 from expkit.sweeps.worker import Share
@@ -83,7 +83,7 @@ class Search:
 
     def _read(self, run: Path, outcome: Outcome) -> None:
         status, reason = outcome.status, outcome.reason
-        read_run(run, outcome, self.facts.monitor, self.facts.higher)
+        take_result(outcome, run, self.facts.monitor, self.facts.higher)
         outcome.status, outcome.reason = status, reason
 
     def _is_over(self, job: SweepJob) -> bool:
@@ -127,14 +127,12 @@ class Search:
         """
         assert job.trial is not None
         name, epochs = f"val/{job.monitor}", job.config["epochs"]
-        if not (run / "metrics.jsonl").is_file():
-            return
-        for point, _ in read_points(run / "metrics.jsonl"):
-            score = monitored(point.values, job.monitor)
-            if point.kind != "epoch" or score is None or not math.isfinite(score) or job.number in self.pruned:
+        for epoch in RunFolder(run).epochs:
+            score = monitored(epoch.scores, job.monitor)
+            if score is None or not math.isfinite(score) or job.number in self.pruned:
                 continue
-            if self.study.report(job.trial, point.epoch, score) and point.epoch + 1 < epochs:
-                self.pruned[job.number] = f"{name} {score:.4f} in epoch {point.epoch + 1} of {epochs} is too bad"
+            if self.study.report(job.trial, epoch.number - 1, score) and epoch.number < epochs:
+                self.pruned[job.number] = f"{name} {score:.4f} in epoch {epoch.number} of {epochs} is too bad"
 
     def tell(self, job: SweepJob) -> None:
         """Tell the study how a job ended."""
@@ -167,7 +165,7 @@ class SearchWatch(Watch):
         for one in self.jobs.running:
             job, outcome = one.task.job, self.outcomes[one.task.job.number]
             outcome.folder = outcome.folder or self._run_folder(job)
-            done = last_epoch(outcome.folder)[0] if outcome.folder else 0
+            done = RunFolder(outcome.folder).last_epoch()[0] if outcome.folder else 0
             if outcome.folder and done != self._epochs.get(job.number, 0):
                 self._epochs[job.number] = done
                 self.search.judge(job, outcome.folder)

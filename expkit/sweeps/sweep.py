@@ -11,6 +11,7 @@ from expkit.core.progress import bar
 from expkit.core.terminal import Console
 from expkit.records import config_hash
 from expkit.records.cross_validation import show_folds
+from expkit.records.run_folder import RunFolder
 from expkit.sweeps.cluster import Cluster, cores_of
 from expkit.sweeps.display import Display, show_plan, show_results
 from expkit.sweeps.folder import SweepFolder, changes, of_another
@@ -21,7 +22,7 @@ from expkit.sweeps.page import write_page
 from expkit.sweeps.pool import Pool
 from expkit.sweeps.preflight import Facts, rehearse
 from expkit.sweeps.resources import share_out, threads_of
-from expkit.sweeps.results import read_run, status_of, write_results
+from expkit.sweeps.results import take_result, write_results
 from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
 from expkit.sweeps.tracker import Watch
 from expkit.sweeps.worker import Share, Train
@@ -170,9 +171,9 @@ class SweepRun:
                 outcome.seconds += line.get("seconds", 0.0)
         for job in self.folder.jobs:
             for path in reversed(folders.get(job.number, [])):
-                if status_of(path) == "finished":
+                if RunFolder(path).status == "finished":
                     self.outcomes[job.number].status = "finished"
-                    read_run(path, self.outcomes[job.number], job.monitor, job.higher)
+                    take_result(self.outcomes[job.number], path, job.monitor, job.higher)
                     break
 
     def _run(self, plan: Plan, jobs: list[SweepJob]) -> None:

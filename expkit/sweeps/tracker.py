@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from expkit.records.run_folder import RunFolder
 from expkit.sweeps.cluster import Cluster
 from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.job import Outcome, SweepJob
 from expkit.sweeps.pool import Ended, Pool, Task
-from expkit.sweeps.results import last_epoch, read_run, status_of
+from expkit.sweeps.results import take_result
 
 _LOOK_EVERY = 0.5  # seconds, on a terminal
 _LINE_EVERY = 60.0  # seconds, where lines are written
@@ -61,7 +62,7 @@ class Watch:
             outcome.seconds = self._before[job.number] + time.perf_counter() - one.began
             outcome.folder = outcome.folder or self._run_folder(job)
             if outcome.folder:
-                outcome.epoch, outcome.scores = last_epoch(outcome.folder)
+                outcome.epoch, outcome.scores = RunFolder(outcome.folder).last_epoch()
         self.display.tick()
 
     def _run_folder(self, job: SweepJob) -> Path | None:
@@ -77,9 +78,9 @@ def conclude(outcome: Outcome, job: SweepJob, ended: Ended, output: Path, was_as
     """Take how a job's process ended into its outcome. was_asked: whether the sweep had been asked to end."""
     outcome.reason = ""
     if outcome.folder:
-        read_run(outcome.folder, outcome, job.monitor, job.higher)
+        take_result(outcome, outcome.folder, job.monitor, job.higher)
     if ended.code == 0:
-        recorded = status_of(outcome.folder) if outcome.folder else ""
+        recorded = RunFolder(outcome.folder).status if outcome.folder else ""
         outcome.status = "finished" if recorded == "finished" else "failed"
         outcome.reason = "" if recorded == "finished" else f"ended with a record that says '{recorded}'"
     elif ended.code in _ASKED or was_asked:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from expkit.records.report.report import _figures
-from expkit.records.run_folder import read_run
+from expkit.records.run_folder import RunFolder
 
 
 def test_a_run_that_was_killed_and_gone_on_with_lasted_as_long_as_all_its_sessions(tmp_path: Path) -> None:
@@ -13,11 +13,11 @@ def test_a_run_that_was_killed_and_gone_on_with_lasted_as_long_as_all_its_sessio
     events.insert(2, {"time": "yesterday", "event": "checkpoint"})
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     (tmp_path / "result.json").write_text('{"seconds": 12.5}')
-    run = read_run(tmp_path)
+    run = RunFolder(tmp_path)
     assert run.sessions() == [7, 11]
     assert ("duration", "20 s in 2 sessions") in _figures(run)
 
 
 def test_a_run_that_was_left_alone_lasted_as_long_as_its_one_session(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"seconds": 12.5}')
-    assert ("duration", "12 s") in _figures(read_run(tmp_path))
+    assert ("duration", "12 s") in _figures(RunFolder(tmp_path))

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from expkit.core.terminal import Console
+from expkit.records.run_folder import RunFolder
 from expkit.sweeps.display import show_results
 from expkit.sweeps.groups import grouped, quantile, rankings
 from expkit.sweeps.job import Outcome, SweepJob, differing
-from expkit.sweeps.results import last_epoch, read_run, write_results
+from expkit.sweeps.results import take_result, write_results
 
 
 def job(number: int, higher: bool = True, **differs: str) -> SweepJob:
@@ -88,12 +89,12 @@ def test_tables_are_written(tmp_path: Path) -> None:
 
 
 def test_the_last_epoch_of_a_run_that_goes_on(tmp_path: Path) -> None:
-    assert last_epoch(tmp_path) == (0, {})
+    assert RunFolder(tmp_path).last_epoch() == (0, {})
     lines = [{"kind": "epoch", "epoch": 0, "val/loss": 2.0}, {"kind": "epoch", "epoch": 1, "val/loss": 1.0}]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "step", "epoch": 2}\n{"kind": "epo'
     (tmp_path / "metrics.jsonl").write_text(text)
-    assert last_epoch(tmp_path)[0] == 2
-    assert last_epoch(tmp_path)[1]["val/loss"] == 1.0
+    assert RunFolder(tmp_path).last_epoch()[0] == 2
+    assert RunFolder(tmp_path).last_epoch()[1]["val/loss"] == 1.0
 
 
 def test_what_sets_a_job_apart() -> None:
@@ -186,7 +187,7 @@ def test_all_scores_of_a_row_are_of_one_epoch(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(result))
     (tmp_path / "record.json").write_text('{"status": "finished"}')
     outcome = Outcome("finished")
-    read_run(tmp_path, outcome, "accuracy", True)
+    take_result(outcome, tmp_path, "accuracy", True)
     assert (outcome.score, outcome.best_epoch, outcome.best_scores["val/loss"]) == (0.8, 2, 0.7)
     jobs = [job(0, model="a")]
     header, row = (line.split() for line in shown(jobs, {0: outcome}, tmp_path).splitlines()[:2])

@@ -8,7 +8,7 @@ from typing import Any
 
 from expkit.core.errors import ConfigError, nearest
 from expkit.records.compare.table import Comparison, Row, Value
-from expkit.records.report.best import is_lower_better
+from expkit.records.epochs import is_lower_better
 
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|=|<|>)\s*(.*)")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {

@@ -134,7 +134,7 @@ def page_of(comparison: Comparison, where: Path, more: Sequence[str] = ()) -> st
                 "best": best[column][number],
                 "number": column not in ("run", "status") and column not in comparison.differing,
             })  # fmt: skip
-        report = row.run.folder / "report.html"
+        report = row.run.path / "report.html"
         link = Path(os.path.relpath(report, where)).as_posix() if report.is_file() else ""
         rows.append({
             "cells": cells, "text": text_of(row), "colour": number % COLOURS, "dashed": number >= COLOURS, "link": link,

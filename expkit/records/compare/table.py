@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
-from expkit.core.formatting import duration
-from expkit.records.report.best import Epoch, best_of, epochs_in, is_lower_better, monitor_of
-from expkit.records.run_folder import RunFiles, flat, is_run, read_run, shown
+from expkit.config.diff import flatten
+from expkit.core.formatting import duration, value_text
+from expkit.core.run_folder import is_run_folder
+from expkit.records.epochs import Epoch, best_of, is_lower_better, monitor_of
+from expkit.records.run_folder import RunFolder
 
 Value = str | float | None
 # What is shown, kept and named changes no result.
@@ -24,7 +26,7 @@ class Row:
     loss: the config of its loss.
     """
 
-    run: RunFiles
+    run: RunFolder
     settings: dict[str, str]
     scores: dict[str, float]
     epochs: str = ""
@@ -107,7 +109,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     found: dict[Path, None] = {}
     empty = []
     for path in (one for given in paths for one in _expanded(given)):
-        below = [path] if is_run(path) else sorted(_below(path, depth=4))
+        below = [path] if is_run_folder(path) else sorted(_below(path, depth=4))
         found |= dict.fromkeys(below)
         if not below and not path.is_file():
             empty.append(path)
@@ -128,14 +130,14 @@ def _below(folder: Path, depth: int) -> list[Path]:
         inside = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()] if folder.is_dir() else []
     except OSError:  # a folder that may not be read
         return []
-    runs = [one for one in inside if is_run(one)]
+    runs = [one for one in inside if is_run_folder(one)]
     deeper = [run for one in inside if one not in runs and depth for run in _below(one, depth - 1)]
     return runs + deeper
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
     """Read the runs and find what differs."""
-    return among([_row(read_run(folder, points_only=True)) for folder in folders])
+    return among([_row(RunFolder(folder)) for folder in folders])
 
 
 def among(rows: Sequence[Row]) -> Comparison:
@@ -143,9 +145,9 @@ def among(rows: Sequence[Row]) -> Comparison:
     return Comparison(list(rows), _differing(rows), _score_names(rows))
 
 
-def _row(run: RunFiles) -> Row:
-    epochs = epochs_in(run.points)
-    settings = {path: shown(value) for path, value in flat(run.config).items()}
+def _row(run: RunFolder) -> Row:
+    epochs = run.epochs
+    settings = {path: value_text(value) for path, value in flatten(run.config).items()}
     done = run.result.get("epochs", len(epochs))
     seconds = run.result.get("seconds")
     monitor, higher = monitor_of(run.result, run.config, epochs)
@@ -165,7 +167,7 @@ def _scores(best: Epoch | None, epochs: Sequence[Epoch]) -> dict[str, float]:
     return scores | {f"best {name}": value for name, value in kept.items() if name.startswith("val/")}
 
 
-def _measured_on(run: RunFiles) -> str:
+def _measured_on(run: RunFolder) -> str:
     """Return what tells one set of validation images from another; the folds of one set are parts of the same."""
     dataset, val = run.config.get("dataset"), run.data.get("val")
     fingerprint = str(val.get("fingerprint", "")) if isinstance(val, Mapping) else ""

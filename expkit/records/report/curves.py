@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from expkit.core.plots.svg import Line, line_chart
-from expkit.records.run_folder import RunFiles
+from expkit.records.run_folder import RunFolder
 
 Series = Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
 _FIRST = ("loss", "accuracy", "map", "top5")  # then every other score, then these:
@@ -27,7 +27,7 @@ def order_of(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return main, [name for name in names if name not in main]
 
 
-def run_charts(run: RunFiles) -> tuple[list[str], list[str]]:
+def run_charts(run: RunFolder) -> tuple[list[str], list[str]]:
     """Return the run's charts: (scores, learning rate and gradient norm; speed and the rest)."""
     series = run.series()
     main, rest = order_of(list(series))

@@ -10,7 +10,7 @@ from typing import Any
 from expkit.core.formatting import count_noun, operations
 from expkit.core.plots.svg import Line, bar_chart, line_chart, scatter
 from expkit.loggers.figure_store import inside, restored
-from expkit.records.run_folder import RunFiles
+from expkit.records.run_folder import RunFolder
 
 MOST_ROWS = 400  # of a table on the page
 MOST_HISTOGRAMS = 40
@@ -22,13 +22,13 @@ _SHARES = {"precision", "recall", "F1", "average precision"}
 Shown = dict[str, Any]
 
 
-def latest(run: RunFiles) -> list[dict[str, Any]]:
+def latest(run: RunFolder) -> list[dict[str, Any]]:
     """Return the last exhibit of each kind and name, in the order in which they were first shown."""
     found = {(one["kind"], one["name"]): one for one in run.exhibits}
     return list(found.values())
 
 
-def exhibits_of(run: RunFiles) -> dict[str, list[Any]]:
+def exhibits_of(run: RunFolder) -> dict[str, list[Any]]:
     """Return everything for the page's template by its place there; what is damaged is named in run.problems."""
     page: dict[str, list[Any]] = {
         "pictures": [], "matrices": [], "scores": [], "score_charts": [], "model_tables": [], "maps": [], "texts": [],
@@ -40,7 +40,7 @@ def exhibits_of(run: RunFiles) -> dict[str, list[Any]]:
     shown = [one for one in exhibits if not (one["kind"] == "picture" and one["name"] in drawn_anyway)]
     shown.sort(key=lambda one: _ORDER.index(one["name"]) if one["name"] in _ORDER else len(_ORDER))
     with ThreadPoolExecutor() as pool:  # packing pictures takes most of the time, on all cores
-        packed = {one["name"]: pool.submit(_packed, one, run.folder) for one in shown if one["kind"] == "picture"}
+        packed = {one["name"]: pool.submit(_packed, one, run.path) for one in shown if one["kind"] == "picture"}
         for one in shown:
             try:
                 _place(one, page, by_kind, packed)

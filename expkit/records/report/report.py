@@ -8,13 +8,13 @@ import yaml
 
 from expkit.config.yaml_safety import DUMPER
 from expkit.core.files import write_bytes
-from expkit.core.formatting import count_noun, duration, subset_of
+from expkit.core.formatting import count_noun, duration, subset_of, value_text
 from expkit.core.sealing import vouch_for
-from expkit.records.report.best import Epoch, best_of, epochs_in, monitor_of
+from expkit.records.epochs import Epoch, best_of, monitor_of
 from expkit.records.report.curves import run_charts
 from expkit.records.report.figures import exhibits_of
 from expkit.records.report.template import drawn, render
-from expkit.records.run_folder import RunFiles, read_run, shown
+from expkit.records.run_folder import RunFolder
 
 NAME = "report.html"
 Rows = list[tuple[str, str]]
@@ -25,13 +25,13 @@ def write_report(folder: Path) -> Path:
 
     The record of a run that has ended vouches for it: to show the run once more is no edit.
     """
-    content, path = report_of(read_run(folder)).encode("utf-8", "replace"), folder / NAME
+    content, path = report_of(RunFolder(folder)).encode("utf-8", "replace"), folder / NAME
     write_bytes(path, content)
     vouch_for(folder, NAME)
     return path
 
 
-def report_of(run: RunFiles) -> str:
+def report_of(run: RunFolder) -> str:
     """Return the page."""
     main, more = run_charts(run)
     exhibits: dict[str, list[Any]] = exhibits_of(run)
@@ -61,7 +61,7 @@ def _contents(with_curves: bool, exhibits: Mapping[str, Sequence[Any]]) -> list[
     return [(name, name.capitalize()) for name, there in sections.items() if there]
 
 
-def _subtitle(run: RunFiles) -> str:
+def _subtitle(run: RunFolder) -> str:
     parts = [f"started {_when(run.record.get('started'))}"] if run.record.get("started") else []
     data = run.data
     if isinstance(data.get("train"), Mapping) and isinstance(data.get("val"), Mapping):
@@ -78,9 +78,9 @@ def _when(text: object) -> str:
     return str(text)[:16].replace("T", " ")
 
 
-def _figures(run: RunFiles) -> Rows:
+def _figures(run: RunFolder) -> Rows:
     """Return the few numbers one looks for first."""
-    result, epochs = run.result, epochs_in(run.points)
+    result, epochs = run.result, run.epochs
     val = run.data.get("val")
     subset = subset_of(run.config, val.get("images") if isinstance(val, Mapping) else None)
     rows: Rows = [(name + (f" (of {subset})" if subset else ""), score) for name, score in _scores(run, epochs)]
@@ -88,8 +88,9 @@ def _figures(run: RunFiles) -> Rows:
     rows.append(("epochs", f"{done} of {run.config.get('epochs', '?')}"))
     if "steps" in result:
         rows.append(("steps", f"{result['steps']:,}"))
+    sessions = run.sessions()
     if isinstance(result.get("seconds"), int | float):
-        *earlier, _ = run.sessions() or [0.0]  # the last one's own clock has begun before its first event
+        *earlier, _ = sessions or [0.0]  # the last one's own clock has begun before its first event
         several = f" in {len(earlier) + 1} sessions" if earlier else ""
         rows.append(("duration", duration(sum(earlier) + result["seconds"]) + several))
     points = [point for point in run.points if point.get("kind") == "epoch"]
@@ -99,7 +100,7 @@ def _figures(run: RunFiles) -> Rows:
     return rows
 
 
-def _scores(run: RunFiles, epochs: Sequence[Epoch]) -> Rows:
+def _scores(run: RunFolder, epochs: Sequence[Epoch]) -> Rows:
     """Return the validation scores of the best checkpoint's epoch and of the last one, each with its epoch."""
     rows: Rows = []
     monitor, higher = monitor_of(run.result, run.config, epochs)
@@ -120,10 +121,10 @@ def number(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _record(run: RunFiles) -> Rows:
+def _record(run: RunFolder) -> Rows:
     record, result, code, data = run.record, run.result, run.code, run.data
     changed = ", with uncommitted changes (code.patch)" if code.get("changed") else ""
-    rows = [("command", record.get("command")), ("folder", str(run.folder)), ("status", run.status)]
+    rows = [("command", record.get("command")), ("folder", str(run.path)), ("status", run.status)]
     rows += [("started", record.get("started")), ("ended", record.get("ended"))]
     rows += [("code", f"{code['commit']}{changed}" if code.get("commit") else "no commit")]
     for split in ("train", "val"):
@@ -147,13 +148,13 @@ def _entries(value: object) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def _environment(run: RunFiles) -> Rows:
+def _environment(run: RunFolder) -> Rows:
     rows: Rows = []
     for name, value in run.environment.items():
         if isinstance(value, Mapping):
-            rows += [(str(key), shown(item)) for key, item in value.items() if item is not None]
+            rows += [(str(key), value_text(item)) for key, item in value.items() if item is not None]
         elif isinstance(value, list):
             rows.append((name, ", ".join(map(str, value)) or "none"))
         else:
-            rows.append((name.replace("_", " "), shown(value)))
+            rows.append((name.replace("_", " "), value_text(value)))
     return rows

@@ -13,7 +13,7 @@ from expkit.cli.compare import main
 from expkit.records.compare.filter import ordered
 from expkit.records.compare.output import fitting
 from expkit.records.compare.table import compare, find_runs
-from expkit.records.report.best import is_lower_better
+from expkit.records.epochs import is_lower_better
 from tests.records.report.browser import opened
 from tests.records.report.runs import NASTY, write_run
 

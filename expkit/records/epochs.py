@@ -1,12 +1,10 @@
 """The epochs of a run: which one its best checkpoint is of, and what was measured after it."""
 
-import json
 import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 _LOWER_IS_BETTER = re.compile(
@@ -42,22 +40,6 @@ def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
             before = found[step].scores if step in found else {}
             found[step] = Epoch(epoch + 1, step, {**before, **scores})
     return list(found.values())
-
-
-def read_epochs(folder: Path) -> list[Epoch]:
-    """Return the epochs that a run folder tells of; [] where it has no points, or none yet."""
-    try:
-        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
-    except OSError:
-        return []
-    points = []
-    for line in lines:
-        if b'"epoch"' in line[:40]:  # {"kind": "epoch", …: the steps between, which are many, are passed over
-            try:
-                points.append(json.loads(line))
-            except (ValueError, RecursionError):
-                continue
-    return epochs_in(point for point in points if isinstance(point, dict))
 
 
 def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Sequence[Epoch]) -> tuple[str, bool]:
