@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from expkit.checkpoints.writer import CheckpointNotWritten, Snapshot, remove_checkpoint
 from expkit.config.registry import checkpoints
+from expkit.config.signature import FROM_NOW_ON, RESULT
 from expkit.core.errors import ConfigError
 from expkit.core.files import remove_temporary_files, sync_folder
 from expkit.core.manifest import finished_checkpoints, manifest_path
@@ -31,7 +32,7 @@ class CheckpointOptions:
     file of weights (.safetensors, .pt, .pth) to begin with; a head for other classes is left out.
     """
 
-    monitor: str | None = None
+    monitor: Annotated[str | None, RESULT] = None  # it says when early stopping ends the run
     every: int = 1
     every_steps: int | None = None
     keep_last: int = 1
@@ -39,7 +40,7 @@ class CheckpointOptions:
     background: bool = True
     resume: str | None = None
     force: bool = False
-    init_from: str | None = None
+    init_from: Annotated[str | None, FROM_NOW_ON] = None
     higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:

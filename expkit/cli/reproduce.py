@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expkit.config.diff import affects, flatten
 from expkit.config.yaml_safety import parse_value
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.formatting import count_noun
@@ -35,13 +36,8 @@ KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FO
 Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
 """
 
-# What a user may set without it being another run. device.* shows among the differences.
-_FREE = (
-    "name", "output_dir", "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.val_annotations",
-    "dataset.exclude", "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout",
-    "dataset.cache", "dataset.cache_dir", "device", "device.name", "device.index", "device.count", "device.indices",
-    "checkpoint.resume", "checkpoint.init_from",
-)  # fmt: skip
+# Beside what affects the speed or a place; device.* shows among the differences.
+_ALSO = ("name", "output_dir", "checkpoint.resume", "checkpoint.init_from")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,13 +159,21 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
 def _override(config: Config, word: str) -> None:
     key, equals, text = word.partition("=")
     key = "device.name" if key == "device" else key
-    if not equals or key not in _FREE:
-        hint = nearest(key, _FREE)
-        raise ConfigError(
-            f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(_FREE)}{hint}"
-        )
+    if not equals or not _may_be_set(key, config):
+        free = [known for known in flatten(config) if _may_be_set(known, config)]
+        hint = nearest(key, free)
+        raise ConfigError(f"{key}: would make another run of it, or is no key; reproduce takes {', '.join(free)}{hint}")
     is_number = key.endswith(("num_workers", "prefetch", "timeout", "index", "count", "indices"))
     _set(config, key, parse_value(text, key) if is_number else text)
+
+
+def _may_be_set(key: str, config: Config) -> bool:
+    """Return True for a key that may have another value without it being another run."""
+    from expkit.records import data_locations
+
+    is_option = "." in key or key in config
+    free = is_option and affects(key, config).what in ("speed", "place")
+    return free or key in _ALSO or key in data_locations.missing(config)
 
 
 def _set(config: Config, key: str, value: Any) -> None:

@@ -1,42 +1,23 @@
-"""What differs between the config of a checkpoint and the one that is to go on from it, and whether it may."""
+"""What differs between two configs, and what each key affects: the result, the speed, a place, or what is shown."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["free", "forced", "never"]
+from expkit.config.registry import GROUPS
+from expkit.config.run_options import RunOptions
+from expkit.config.signature import OUTPUT, RESULT, Affects, Option, options_of
 
-# What changes no step that both runs do: how images are read, what is shown and kept, where the run ends. Paths are
-# free so that data may have moved; the number of samples and the classes are compared apart from the config.
-_FREE = (
-    "name", "output_dir", "epochs", "max_steps", "log_every", "logger", "watch", "checkpoint", "experiment",
-    "dataset.num_workers", "dataset.prefetch", "dataset.start_method", "dataset.timeout", "dataset.cache",
-    "dataset.cache_dir", "dataset.decoder", "dataset.root", "dataset.val_root", "dataset.max_bad",
-    "dataset.deep_range",  # what it comes to is compared instead
-    "loss.teacher",  # its weights are compared instead
-    "device.keep_memory", "device.compile",
-    # Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
-    "device.name", "device.index", "device.indices", "device.count", "device.nodes", "device.endpoint", "device.run_id",
-    "device.timeout", "device.max_restarts", "device.strategy", "device.devices", "device.table",
-    "device.unused_parameters",
-)  # fmt: skip
-# What a config that does not list the key computes like.
-_AS_IF = {
-    "device.sync_batchnorm": True,
-    "device.deterministic": False,
-    "device.micro_batch": None,
-    "dataset.deep_range": "auto",
-}
-_FREE_NO_MORE = ("checkpoint.monitor",)  # it says when early stopping ends the run, and which checkpoint is best
-_NEVER = ("model.name", "optimizer.name")  # the state is that of another thing
-_OF_POSITION = ("batch_size", "accumulate_steps", "limit_train_batches", "dataset.drop_last")  # within an epoch
+Kind = Literal["free", "forced", "never"]
+_NO_OPTIONS = ("experiment", "hydra")  # they choose other keys
 
 
 class Difference(NamedTuple):
-    """A key of the config, its value in the checkpoint and now; kind: may change, asks for force, or may not."""
+    """A key of the config, its value in the one and in the other; kind: what a resumed run may do with it."""
 
     key: str
     theirs: Any
     ours: Any
+    affects: Affects
     kind: Kind
 
     def __str__(self) -> str:
@@ -46,19 +27,27 @@ class Difference(NamedTuple):
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch: bool = False) -> list[Difference]:
     """Return what differs, key by key; within_epoch: whether the checkpoint stands in the midst of an epoch."""
     old, new = flatten(theirs), flatten(ours)
-    for key, value in _AS_IF.items():
-        if key in {**old, **new}:
-            old.setdefault(key, value)
-            new.setdefault(key, value)
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    told = [key for key in sorted(changed) if not _is_the_other_devices(key, old, new)]
-    return [Difference(key, old.get(key), new.get(key), _kind(key, within_epoch)) for key in told]
+    for key in old.keys() ^ new.keys():
+        if (option := _option(key, ours, theirs)) and not option.required and key.endswith(option.name):
+            old.setdefault(key, option.default)  # a config that does not list it computes like this
+            new.setdefault(key, option.default)
+    found = []
+    for key in sorted(key for key in {**old, **new} if old.get(key) != new.get(key)):
+        what = affects(key, ours, theirs)
+        kind = _kind(what, within_epoch)
+        if not _is_the_other_devices(key, kind, theirs, ours):
+            found.append(Difference(key, old.get(key), new.get(key), what, kind))
+    return found
 
 
-def _is_the_other_devices(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Say whether a free option is one that the device on the other side has not: the device's name tells it."""
-    is_one_sided = key.startswith("device.") and (key not in old or key not in new)
-    return is_one_sided and key not in ("device.name", "device.count") and _kind(key, False) == "free"
+def affects(key: str, *configs: Mapping[str, Any]) -> Affects:
+    """Return what a key affects. configs: those that may list it, by which it is known what the group names."""
+    group, _, rest = key.partition(".")
+    option = _option(key, *configs)
+    if group not in GROUPS:
+        return (option and option.affects) or (OUTPUT if group in _NO_OPTIONS else RESULT)
+    registry = GROUPS[group]
+    return registry.known.get(rest or "name") or (option and option.affects) or registry.affects
 
 
 def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -70,8 +59,24 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def _kind(key: str, within_epoch: bool) -> Kind:
-    if key in _NEVER or (within_epoch and key in _OF_POSITION):
-        return "never"
-    free = any(key == word or key.startswith(f"{word}.") for word in _FREE)
-    return "free" if free and key not in _FREE_NO_MORE else "forced"
+def _option(key: str, *configs: Mapping[str, Any]) -> Option | None:
+    """Return the option that a key sets, as the first of the configs that knows it does, or None."""
+    group, _, option = key.partition(".")
+    if group not in GROUPS:
+        return options_of(RunOptions).get(key)
+    nodes = [config.get(group) for config in configs]
+    names = dict.fromkeys(str(node.get("name")) for node in nodes if isinstance(node, Mapping))
+    return next(filter(None, (GROUPS[group].find_option(name, option.partition(".")[0]) for name in names)), None)
+
+
+def _is_the_other_devices(key: str, kind: Kind, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Return True for a free option that the device on the other side has not: the device's name tells it."""
+    group, _, option = key.partition(".")
+    is_one_sided = group == "device" and not all(option in (config.get(group) or {}) for config in (theirs, ours))
+    return is_one_sided and option not in ("name", "count") and kind == "free"
+
+
+def _kind(what: Affects, within_epoch: bool) -> Kind:
+    if what.on_resume == "epoch_end":
+        return "never" if within_epoch else "forced"
+    return what.on_resume

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from expkit.config.docstrings import about, first_sentence
-from expkit.config.signature import Misfit, Option, describe, fit, options_of, subject_of
+from expkit.config.signature import (
+    OUTPUT,
+    PLACE,
+    RESULT,
+    SPEED,
+    Affects,
+    Misfit,
+    Option,
+    describe,
+    fit,
+    options_of,
+    subject_of,
+)  # fmt: skip
 from expkit.config.torch_names import instead, instead_of_option
 from expkit.core.errors import ConfigError, nearest
 
@@ -61,11 +73,17 @@ class Registry:
 
     group: the group's name in the config; home: the module whose import registers the built-in words;
     runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set;
-    subjects: names of the first parameter of a plain function that is an object itself, and does not make one.
+    subjects: names of the first parameter of a plain function that is an object itself, and does not make one;
+    affects: what its options affect that do not say so themselves; known: the same for options of certain names, which
+    mean the same for every word (`name`: which word it is).
     """
 
-    def __init__(self, group: str, home: str, runtime: Iterable[str] = (), subjects: Iterable[str] = ()) -> None:
+    def __init__(
+        self, group: str, home: str, runtime: Iterable[str] = (), subjects: Iterable[str] = (),
+        affects: Affects = RESULT, known: Mapping[str, Affects] | None = None,
+    ) -> None:  # fmt: skip
         self.group, self._subjects = group, frozenset(subjects)
+        self.affects, self.known = affects, known or {}
         self.runtime = frozenset(runtime)
         self._home = home
         self._entries: dict[str, Entry] = {}
@@ -128,6 +146,11 @@ class Registry:
     def about(self, name: str, option: str) -> str:
         """Return what docstrings say of a word's option: its own, else those of the group's options; or nothing."""
         return self.entry(name).about(option) or about(self._shared.__doc__ or "" if self._shared else "", option)
+
+    def find_option(self, name: str, option: str) -> Option | None:
+        """Return an option of a word, or of every word where this one is of a plugin that is not loaded, or None."""
+        known = self.options(name) if name in self.names() else self._shared_options()
+        return known.get(option)
 
     def options_of_all(self) -> set[str]:
         """Return every option that some word of this group takes."""
@@ -231,22 +254,28 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
     return set(inspect.signature(factory).parameters)
 
 
-datasets = Registry("dataset", "expkit.data.datasets", runtime=())
+_MOVED = Affects("place", "forced")
+datasets = Registry(
+    "dataset", "expkit.data.datasets",
+    known={"root": PLACE, "val_root": PLACE, "annotations": _MOVED, "val_annotations": _MOVED, "exclude": _MOVED},
+)  # fmt: skip
 transforms = Registry(
     "transforms", "expkit.data.transforms", subjects=("image", "img", "pic", "picture", "tensor", "x")
 )
 mixings = Registry("transforms.batch", "expkit.data.mixing", runtime=("num_classes",))
 samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
-models = Registry("model", "expkit.models", runtime=("num_classes",))
+_NEVER = Affects("result", "never")  # the state is that of another thing
+models = Registry("model", "expkit.models", runtime=("num_classes",), known={"name": _NEVER})
 losses = Registry("loss", "expkit.training.losses", runtime=("class_names", "class_counts", "task"))
-optimizers = Registry("optimizer", "expkit.training.optimizers", runtime=("params",))
+optimizers = Registry("optimizer", "expkit.training.optimizers", runtime=("params",), known={"name": _NEVER})
 schedules = Registry(
     "schedule", "expkit.training.schedules", runtime=("optimizer", "total_steps", "epochs", "steps_per_epoch")
 )
-devices = Registry("device", "expkit.devices", runtime=())
-loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"))
-watchers = Registry("watch", "expkit.training.watch")
-checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",))
+# Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
+devices = Registry("device", "expkit.devices", affects=SPEED)
+loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"), affects=OUTPUT)
+watchers = Registry("watch", "expkit.training.watch", affects=OUTPUT)
+checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT)
 
 GROUPS = {
     registry.group: registry

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from expkit.config.registry import meant
-from expkit.config.signature import Misfit, fit, options_of
+from expkit.config.signature import FROM_NOW_ON, OUTPUT, Affects, Misfit, fit, options_of
 
 OnNan = Literal["stop", "skip", "roll_back"]
+_EPOCH_END = Affects("result", "epoch_end")  # a position within an epoch counts batches
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class RunOptions:
     output_dir: where run folders are made.
     """
 
-    name: str | None = None
+    name: Annotated[str | None, OUTPUT] = None
     seed: int = 0
-    epochs: int = 1
-    max_steps: int | None = None
-    batch_size: int = 32
+    epochs: Annotated[int, FROM_NOW_ON] = 1
+    max_steps: Annotated[int | None, FROM_NOW_ON] = None
+    batch_size: Annotated[int, _EPOCH_END] = 32
     eval_batch_size: int | None = None
-    accumulate_steps: int = 1
+    accumulate_steps: Annotated[int, _EPOCH_END] = 1
     clip_grad_norm: float | None = None
     early_stopping_patience: int | None = None
     early_stopping_min_delta: float = 0.0
@@ -44,10 +45,10 @@ class RunOptions:
     ema_rule: Literal["bounded", "torchvision"] = "bounded"
     swa_from: float | None = None
     on_nan: OnNan = "stop"
-    log_every: int = 50
-    limit_train_batches: int | None = None
+    log_every: Annotated[int, OUTPUT] = 50
+    limit_train_batches: Annotated[int | None, _EPOCH_END] = None
     limit_eval_batches: int | None = None
-    output_dir: str = "outputs"
+    output_dir: Annotated[str, OUTPUT] = "outputs"
 
     @classmethod
     def faults(cls, given: Mapping[str, Any]) -> list[str]:

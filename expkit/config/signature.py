@@ -11,10 +11,27 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, NamedTuple, Union
 
 REQUIRED = inspect.Parameter.empty
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+
+
+class Affects(NamedTuple):
+    """What an option affects, declared beside it: `lr: Annotated[float, RESULT]`.
+
+    what: the result, how fast it comes about ("speed"), where the data lie ("place"), or what is shown and kept
+    ("output"). on_resume: a run that is resumed may have another value freely, by checkpoint.force ("forced"), by that
+    at the end of an epoch only ("epoch_end"), or never.
+    """
+
+    what: Literal["result", "speed", "place", "output"]
+    on_resume: Literal["free", "forced", "epoch_end", "never"] = "free"
+
+
+RESULT = Affects("result", "forced")
+FROM_NOW_ON = Affects("result")  # steps that were done are as they would be, or what it names is compared instead
+SPEED, PLACE, OUTPUT = Affects("speed"), Affects("place"), Affects("output")
 
 
 class Misfit(Exception):
@@ -28,6 +45,7 @@ class Option:
     name: str
     annotation: Any
     default: Any = REQUIRED
+    affects: Affects | None = None  # None: as the options of its group do
 
     @property
     def required(self) -> bool:
@@ -47,12 +65,20 @@ def _read_options(factory: Any) -> dict[str, Option]:
     hints = _type_hints(factory)
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
-        annotation = hints.get(name, Any)
+        annotation, affects = _declared(hints.get(name, Any))
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             continue
         if expressible(annotation) or (annotation is Any and not callable(parameter.default)):
-            options[name] = Option(name, annotation, parameter.default)
+            options[name] = Option(name, annotation, parameter.default, affects)
     return options
+
+
+def _declared(annotation: Any) -> tuple[Any, Affects | None]:
+    """Return the type that Annotated[type, ...] wraps, and what it says that the option affects."""
+    if typing.get_origin(annotation) is not Annotated:
+        return annotation, None
+    said = [one for one in annotation.__metadata__ if isinstance(one, Affects)]
+    return annotation.__origin__, said[0] if said else None
 
 
 def subject_of(factory: Callable[..., Any], names: Collection[str]) -> str:
@@ -75,7 +101,7 @@ def subject_of(factory: Callable[..., Any], names: Collection[str]) -> str:
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
-        return typing.get_type_hints(target)
+        return typing.get_type_hints(target, include_extras=True)
     except (NameError, TypeError):  # a library's annotation that only a type checker can resolve
         return {}
 

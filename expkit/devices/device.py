@@ -5,12 +5,13 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from expkit.config.registry import devices
+from expkit.config.signature import RESULT
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 
@@ -39,13 +40,13 @@ class DeviceOptions:
     whose result does not depend on it. With a number batch normalisation and dropout see that many images.
     """
 
-    precision: Precision = "fp32"
-    channels_last: bool = True
-    threads: int | Literal["auto"] = "auto"
+    precision: Annotated[Precision, RESULT] = "fp32"
+    channels_last: Annotated[bool, RESULT] = True
+    threads: Annotated[int | Literal["auto"], RESULT] = "auto"
     keep_memory: bool = True
     compile: bool | Literal["reduce-overhead", "max-autotune"] = False
-    deterministic: bool = False
-    micro_batch: MicroBatch = None
+    deterministic: Annotated[bool, RESULT] = False
+    micro_batch: Annotated[MicroBatch, RESULT] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.micro_batch, int) and self.micro_batch < 1:

@@ -2,11 +2,12 @@
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
 from expkit.config.registry import devices
+from expkit.config.signature import RESULT
 from expkit.core.errors import ConfigError
 
 _MOST_PROCESSES = 1024  # on a machine
@@ -47,7 +48,7 @@ class Layout:
 def multi_cpu(
     count: int = 2,
     strategy: Sharing = "ddp",
-    sync_batchnorm: bool = True,
+    sync_batchnorm: Annotated[bool, RESULT] = True,
     unused_parameters: bool = False,
     timeout: float = 600.0,
     max_restarts: int = 0,
@@ -66,7 +67,7 @@ def multi_gpu(
     count: int | Literal["all"] = "all",
     indices: list[int] | None = None,
     strategy: Strategy = "ddp",
-    sync_batchnorm: bool = True,
+    sync_batchnorm: Annotated[bool, RESULT] = True,
     unused_parameters: bool = False,
     timeout: float = 600.0,
     max_restarts: int = 0,
@@ -88,7 +89,7 @@ def multi_node(
     run_id: str = "expkit",
     count: int | Literal["all"] = "all",
     strategy: Sharing = "ddp",
-    sync_batchnorm: bool = True,
+    sync_batchnorm: Annotated[bool, RESULT] = True,
     unused_parameters: bool = False,
     timeout: float = 600.0,
     max_restarts: int = 0,

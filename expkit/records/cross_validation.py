@@ -18,8 +18,6 @@ Config = Mapping[str, Any]
 Scores = dict[str, float]
 Seed = tuple[Any, Any]
 _SEEDS = ("seed", "dataset.split_seed")
-# A run may go on with another value of these, and is another run all the same.
-_SETTINGS = ("epochs", "max_steps", "dataset.root", "dataset.val_root", "loss.teacher", "checkpoint.init_from")
 
 
 @dataclass
@@ -114,7 +112,7 @@ def _is_val(name: str) -> bool:
 def _what_differs(one: Config, other: Config) -> dict[str, Any]:
     """Return the settings in which two configs differ, but for fold and seed: key -> the other's."""
     changes = [change for change in differences(one, other) if change.key not in ("dataset.fold", *_SEEDS)]
-    return {change.key: change.ours for change in changes if change.kind != "free" or change.key in _SETTINGS}
+    return {change.key: change.ours for change in changes if change.affects.what in ("result", "place")}
 
 
 def show_folds(runs: Iterable[Path]) -> bool:

@@ -5,15 +5,10 @@ from typing import Any
 
 import yaml
 
+from expkit.config.diff import affects
 from expkit.core.escaping import one_line
 from expkit.core.formatting import count_noun
 from expkit.sweeps.groups import REPLICATES, Group, replicates_in
-
-# Overrides that say where and how rather than what: of this machine, or of one member of a group.
-_NOT_A_RECIPE = (
-    "hydra", "seed=", "~", "name=", "output_dir=", "logger", "device.", "dataset.root=", "dataset.val_root=",
-    "dataset.cache", "dataset.num_workers=", "dataset.fold=",
-)  # fmt: skip
 
 
 def recipe(group: Group, monitor: str) -> str:
@@ -23,7 +18,9 @@ def recipe(group: Group, monitor: str) -> str:
     """
     config, tried = group.members[0].config, [key for key in REPLICATES if key in group.members[0].differs]
     words = [word.lstrip("+") for word in group.members[0].overrides]
-    words = [word for word in words if not word.startswith((*_NOT_A_RECIPE, *(f"{key}=" for key in tried)))]
+    left_out = ("hydra", "~", *(f"{key}=" for key in ("seed", "dataset.fold", *tried)))  # of one member of the group
+    words = [word for word in words if not word.startswith(left_out)]
+    words = [word for word in words if affects(word.partition("=")[0], config).what == "result"]
     defaults: list[str] = []
     tree: dict[str, Any] = {}
     for word in words:

@@ -1,7 +1,7 @@
 """Losses by word: what is minimised, on logits (N, C)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from expkit.config.registry import losses
+from expkit.config.signature import FROM_NOW_ON
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 
@@ -82,7 +83,11 @@ def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0
 
 @losses.register("distill")
 def distill(
-    task: str, teacher: str, temperature: float = 4.0, weight: float = 0.9, label_smoothing: float = 0.0
+    task: str,
+    teacher: Annotated[str, FROM_NOW_ON],
+    temperature: float = 4.0,
+    weight: float = 0.9,
+    label_smoothing: float = 0.0,
 ) -> nn.Module:
     """Cross entropy with the labels, and with a teacher's softened answers; teacher: a run folder or checkpoint.
 

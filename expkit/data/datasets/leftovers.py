@@ -60,8 +60,8 @@ class PassedOver:
             (self.loose, "image", " in no class folder", False),
         ]
         return [
-            f"passed over {count_noun(counted.total(), what)}{more} ({_listed(count_noun, always)})"
-            for count_noun, what, more, always in kinds
+            f"passed over {count_noun(counted.total(), what)}{more} ({_listed(counted, always)})"
+            for counted, what, more, always in kinds
             if counted
         ]
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from expkit.config.registry import datasets
+from expkit.config.signature import FROM_NOW_ON, OUTPUT, SPEED, Affects
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.data import deep, region_decode
@@ -50,19 +51,19 @@ class DataOptions:
     folds: int = 5
     label_noise: float = 0.0
     label_noise_seed: int = 0
-    drop_last: bool = False
+    drop_last: Annotated[bool, Affects("result", "epoch_end")] = False
     on_bad: OnBad = "fail"
-    max_bad: int | float | None = 0.2
+    max_bad: Annotated[int | float | None, OUTPUT] = 0.2
     exclude: str | None = None
     max_pixels: int = MAX_PIXELS
-    deep_range: Literal["auto"] | list[float] | None = "auto"
-    decoder: Literal["auto", "region"] = "auto"
-    cache: Kind = "none"
-    cache_dir: str = "outputs/cache"
-    num_workers: int | Literal["auto"] = "auto"
-    prefetch: int = 2
-    start_method: StartMethod = "auto"
-    timeout: float = 60.0
+    deep_range: Annotated[Literal["auto"] | list[float] | None, FROM_NOW_ON] = "auto"
+    decoder: Annotated[Literal["auto", "region"], SPEED] = "auto"
+    cache: Annotated[Kind, SPEED] = "none"
+    cache_dir: Annotated[str, SPEED] = "outputs/cache"
+    num_workers: Annotated[int | Literal["auto"], SPEED] = "auto"
+    prefetch: Annotated[int, SPEED] = 2
+    start_method: Annotated[StartMethod, SPEED] = "auto"
+    timeout: Annotated[float, SPEED] = 60.0
 
     def __post_init__(self) -> None:
         workers, bad = self.num_workers, self.max_bad

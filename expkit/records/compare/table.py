@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
-from expkit.config.diff import flatten
+from expkit.config.diff import affects, flatten
 from expkit.core.formatting import duration, value_text
 from expkit.core.run_folder import is_run_folder
 from expkit.records.epochs import Epoch, best_of, is_lower_better, monitor_of
 from expkit.records.run_folder import RunFolder
 
 Value = str | float | None
-# What is shown, kept and named changes no result.
-_NOT_SETTINGS = ("output_dir", "name", "logger", "watch", "checkpoint", "hydra")
 
 
 @dataclass
@@ -187,4 +185,5 @@ def _differing(rows: Sequence[Row]) -> list[str]:
     readable = [row for row in rows if row.settings]
     paths = dict.fromkeys(path for row in readable for path in row.settings)
     differs = [path for path in paths if len({row.settings.get(path) for row in readable}) > 1]
-    return [path for path in differs if path.partition(".")[0] not in _NOT_SETTINGS]
+    configs = [row.run.config for row in readable]
+    return [path for path in differs if affects(path, *configs).what != "output"]
