@@ -22,11 +22,12 @@ from expkit.cli.reproduce import prepared_config
 from expkit.config.launch import Config, compose_one, plain
 from expkit.core.errors import ConfigError
 from expkit.core.manifest import manifest_bytes
+from expkit.core.run_folder import find_run_folders
 from expkit.data.bad_files import read_bad_files
 from expkit.data.datasets import load
 from expkit.inference import load_trained
 from expkit.inference.evaluate.dataset import dataset_node
-from expkit.records.compare.table import compare, find_runs
+from expkit.records.compare.table import compare
 from expkit.records.cross_validation import show_folds
 from expkit.records.report.report import write_report
 from expkit.records.run_folder import RunFolder
@@ -148,7 +149,7 @@ def run_folder(small_run: Run, tmp_path: Path) -> Path:
 def read_in_every_way(folder: Path, config: Config) -> Iterator[Callable[[], object]]:
     """Yield what the commands do with a run folder."""
     yield lambda: write_report(folder)
-    yield lambda: [row.text("loss") for row in compare(find_runs([folder])[0]).rows]
+    yield lambda: [row.text("loss") for row in compare(find_run_folders([folder])[0]).rows]
     yield lambda: prepared_config(read_record(folder), [])
     yield lambda: (RunFolder(folder).status, RunFolder(folder).last_epoch())
     yield lambda: show_folds([folder])

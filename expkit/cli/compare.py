@@ -10,11 +10,12 @@ from expkit.core.errors import ConfigError
 from expkit.core.files import writing
 from expkit.core.formatting import count_noun
 from expkit.core.process import mistakes_told
+from expkit.core.run_folder import find_run_folders
 from expkit.core.terminal import Console
 from expkit.core.user_folders import expanded
 from expkit.records.compare.filter import filtered, meanings, ordered
 from expkit.records.compare.output import page_of, print_comparison, write_csv
-from expkit.records.compare.table import among, compare, find_runs
+from expkit.records.compare.table import among, compare
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    folders, empty = find_runs(given.runs)
+    folders, empty = find_run_folders(given.runs)
     if not folders:
         where = ", ".join(map(str, empty))
         raise ConfigError(f"{where}: there is no run in it; give run folders, or a folder that holds some (outputs)")

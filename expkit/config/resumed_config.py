@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from expkit.config.diff import flatten
 from expkit.config.redaction import SECRET
 from expkit.config.redaction.redactor import ELSEWHERE, Redactor
 from expkit.config.yaml_safety import vet_text
@@ -119,10 +120,7 @@ def _same(shared: Any, whole: Any, scrubbed: Any) -> Any:
     return shared
 
 
-def _unknown(node: Any, path: str = "") -> Iterator[str]:
-    """Yield the keys whose values a record leaves out."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _unknown(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, str) and (node.startswith(ELSEWHERE) or SECRET in node):
-        yield path
+def _unknown(config: Config) -> list[str]:
+    """Return the keys whose values a record leaves out."""
+    texts = {key: value for key, value in flatten(config).items() if isinstance(value, str)}
+    return [key for key, text in texts.items() if text.startswith(ELSEWHERE) or SECRET in text]

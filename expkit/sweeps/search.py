@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from expkit.config.redaction.redactor import config_hash
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
 from expkit.core.plots.bar_chart import share_chart, write_share_chart
 from expkit.core.plots.svg import Line, line_chart
-from expkit.records import config_hash
 from expkit.records.epochs import monitored
 from expkit.records.run_folder import RunFolder
 from expkit.runs.build import check

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expkit.config.launch import Plan
+from expkit.config.redaction.redactor import config_hash
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.core.progress import bar
 from expkit.core.terminal import Console
-from expkit.records import config_hash
 from expkit.records.cross_validation import show_folds
 from expkit.records.run_folder import RunFolder
 from expkit.sweeps.cluster import Cluster, cores_of

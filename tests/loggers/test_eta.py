@@ -21,4 +21,4 @@ def test_the_first_epoch_is_told_from_its_steps_and_later_ones_from_the_epochs()
     pace.epoch_over(Point("epoch", 1, 200, {"seconds": 80.0}))
     progress.epoch = 2
     assert pace.left() == pytest.approx(8 * 70, abs=2)
-    assert pace.told() == "run: 9 min left"
+    assert pace.told() == "run: 9 min 20 s left"

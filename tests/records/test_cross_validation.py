@@ -13,6 +13,7 @@ from expkit.cli.run import main
 from expkit.records import cross_validation
 from tests.records.report.runs import write_run
 
+KEPT = {"name": "last_and_best"}
 SMALL = [
     "dataset=fake", "dataset.images=40", "dataset.image_size=16", "dataset.num_classes=2", "dataset.folds=3",
     "model.width=4", "transforms.image_size=16", "epochs=1", "logger=none", "checkpoint=none", "device.threads=1",
@@ -49,7 +50,9 @@ def test_a_sweep_over_folds_ends_with_its_table(
 def fold_run(folder: Path, fold: int, seed: int = 0, accuracy: float = 0.5, **config: object) -> None:
     """Write a run of two epochs on a fold; the first is the best one."""
     dataset = {"name": "fake", "fold": fold, "folds": 2} | dict(config.pop("dataset", {}))  # type: ignore[call-overload]
-    write_run(folder, config={"seed": seed, "dataset": dataset, "checkpoint": {"monitor": "accuracy"}, **config})
+    write_run(
+        folder, config={"seed": seed, "dataset": dataset, "checkpoint": {**KEPT, "monitor": "accuracy"}, **config}
+    )
     points = [
         {"kind": "epoch", "epoch": number, "step": 10 * (number + 1), "val/accuracy": value, "val/loss": 1 - value}
         for number, value in enumerate((accuracy, accuracy - 0.25))
@@ -74,7 +77,8 @@ def test_a_row_is_one_epoch_and_says_which(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("one", "other"),
     [({"epochs": 2}, {"epochs": 4}), ({"dataset": {"root": "a"}}, {"dataset": {"root": "b"}}),
-     ({"checkpoint": {"init_from": None}}, {"checkpoint": {"init_from": "w.pt"}}), ({"max_steps": 5}, {"max_steps": 9}),
+     ({"checkpoint": KEPT | {"init_from": None}}, {"checkpoint": KEPT | {"init_from": "w.pt"}}),
+     ({"max_steps": 5}, {"max_steps": 9}),
      ({"optimizer": {"lr": 0.1}}, {"optimizer": {"lr": 0.2}})],
 )  # fmt: skip
 def test_folds_of_other_settings_do_not_mix(one: dict[str, Any], other: dict[str, Any], tmp_path: Path) -> None:

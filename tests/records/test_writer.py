@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from expkit.config.plugins import load_plugins
+from expkit.config.redaction.redactor import config_hash
 from expkit.data.dataset import Splits
-from expkit.records import EventLog, Record, check_record, config_hash
+from expkit.records import EventLog, Record, check_record
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import data_facts
 

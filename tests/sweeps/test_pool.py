@@ -162,7 +162,7 @@ def _spawned(config: dict[str, Any], overrides: list[str]) -> None:
         (Ended(130, 1.0), True, "interrupted", "SIGINT"),
         (Ended(143, 1.0), False, "interrupted", "SIGTERM"),
         (Ended(2, 1.0), False, "failed", "model.width: no; epochs: no (exit code 2)"),
-        (Ended(0, 1.0), False, "failed", "a record that says 'broken'"),
+        (Ended(0, 1.0), False, "failed", "a record that says ''"),
     ],
 )
 def test_an_end_is_told_in_words(ended: Ended, was_asked: bool, status: str, says: str, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """LSUN as scene classification: one lmdb of encoded images per scene."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.data.datasets.handles import ClosedBeforeForks
 from expkit.data.datasets.image_files import existing_folder
 from expkit.data.datasets.leftovers import PassedOver, is_leftover
 from expkit.data.decode import BadImage
+
+_ALL: "WeakSet[ClosedBeforeForks]" = WeakSet()
 
 
 @datasets.register("lsun")
@@ -88,3 +92,31 @@ class LmdbScenes(ImageDataset):
                 return bytes(transaction.get(self._sample_keys[index]) or b"")
         except (ConfigError, RuntimeError) as error:  # lmdb's errors, as python's lmdb has them, are no OSError
             raise BadImage(self.location(index), str(error)) from error
+
+
+class ClosedBeforeForks:
+    """What a data set keeps open, by name; no process has a handle that another one opened."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Any] = {}
+        _ALL.add(self)
+
+    def get(self, name: str, opening: Callable[[], Any]) -> Any:
+        """Return the handle of a name, opened if it is not."""
+        if name not in self._open:
+            self._open[name] = opening()
+        return self._open[name]
+
+    def close(self) -> None:
+        """Close all; the next to read opens them again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def _close_all() -> None:
+    for one in list(_ALL):
+        one.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_all)

@@ -4,12 +4,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from glob import glob
 from pathlib import Path
 
 from expkit.config.diff import affects, flatten
 from expkit.core.formatting import duration, value_text
-from expkit.core.run_folder import is_run_folder
 from expkit.records.epochs import Epoch, best_of, is_lower_better, monitor_of
 from expkit.records.run_folder import RunFolder
 
@@ -97,40 +95,6 @@ class Comparison:
         if count < 2:
             return []
         return [f"these runs were evaluated on {count} different sets of images: scores compare within a set only"]
-
-
-def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return (run folders, paths that hold none): each path is a run, a folder in which runs lie, or a pattern of them.
-
-    Files, and folders within a run, are passed over: a shell's `outputs/**` names them too.
-    """
-    found: dict[Path, None] = {}
-    empty = []
-    for path in (one for given in paths for one in _expanded(given)):
-        below = [path] if is_run_folder(path) else sorted(_below(path, depth=4))
-        found |= dict.fromkeys(below)
-        if not below and not path.is_file():
-            empty.append(path)
-    runs = list({folder.resolve(): folder for folder in found}.values())
-    return runs, [path for path in empty if not any(path.is_relative_to(run) for run in runs)]
-
-
-def _expanded(path: Path) -> list[Path]:
-    """Return what a pattern stands for that no shell has expanded."""
-    if "*" not in str(path) or path.exists():
-        return [path]
-    return sorted(map(Path, glob(str(path), recursive=True))) or [path]
-
-
-def _below(folder: Path, depth: int) -> list[Path]:
-    """Return the runs below a folder; a run's own folders are not searched."""
-    try:
-        inside = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()] if folder.is_dir() else []
-    except OSError:  # a folder that may not be read
-        return []
-    runs = [one for one in inside if is_run_folder(one)]
-    deeper = [run for one in inside if one not in runs and depth for run in _below(one, depth - 1)]
-    return runs + deeper
 
 
 def compare(folders: Sequence[Path]) -> Comparison:

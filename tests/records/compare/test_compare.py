@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from expkit.cli.compare import main
+from expkit.core.run_folder import find_run_folders
 from expkit.records.compare.filter import ordered
 from expkit.records.compare.output import fitting
-from expkit.records.compare.table import compare, find_runs
+from expkit.records.compare.table import compare
 from expkit.records.epochs import is_lower_better
 from tests.records.report.browser import opened
 from tests.records.report.runs import NASTY, write_run
@@ -114,7 +115,7 @@ def test_scores_on_other_images_are_no_rivals(tmp_path: Path, capsys: pytest.Cap
             data = json.loads((tmp_path / name / "data.json").read_text())
             data["val"]["fingerprint"] = "1" * 64
             (tmp_path / name / "data.json").write_text(json.dumps(data))
-    comparison = compare(find_runs([tmp_path])[0])
+    comparison = compare(find_run_folders([tmp_path])[0])
     assert comparison.bests("best val/accuracy") == {"0" * 64: pytest.approx(0.7), "1" * 64: pytest.approx(0.9)}
     comparison.rows = ordered(comparison, None)
     assert [row.run.name for row in comparison.rows] == ["c", "d", "b", "a"]
@@ -126,7 +127,7 @@ def test_scores_on_other_images_are_no_rivals(tmp_path: Path, capsys: pytest.Cap
 def test_losses_of_two_kinds_are_no_rivals(tmp_path: Path) -> None:
     for number, name in enumerate(("cross_entropy", "bce", "bce")):
         overfitted(tmp_path / f"{name}{number}", "loss", 3, loss={"name": name})
-    comparison = compare(find_runs([tmp_path])[0])
+    comparison = compare(find_run_folders([tmp_path])[0])
     assert comparison.bests("best val/loss") == {}
     assert comparison.rows[0].scale("best val/loss") != comparison.rows[-1].scale("best val/loss")
 
@@ -178,13 +179,13 @@ def test_a_mistake_is_named(
 
 def test_patterns_files_and_inner_folders_name_each_run_once(outputs: Path) -> None:
     everything = [outputs / "**", *outputs.rglob("*"), outputs / "first" / "."]
-    runs, empty = find_runs(everything)
+    runs, empty = find_run_folders(everything)
     assert sorted(run.name for run in runs) == ["first", "fourth", "second", "third"]
     assert empty == [outputs / "notes"] * 2
 
 
 def test_a_narrow_terminal_shows_the_most_telling_columns(outputs: Path) -> None:
-    comparison = compare(find_runs([outputs])[0])
+    comparison = compare(find_run_folders([outputs])[0])
     narrow, wide = (fitting(comparison, width) for width in (60, 10_000))
     assert narrow[:3] == ["run", "status", "best val/accuracy"]
     assert len(narrow) < len(wide) == len(comparison.columns)
