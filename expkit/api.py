@@ -61,13 +61,14 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     """
     from expkit.config.launch import compose_one, plain
     from expkit.config.plugins import load_plugins
+    from expkit.runs.check import check
     from expkit.runs.train import open_run
 
     began = time.perf_counter()
     load_plugins(plugins)
     named = [word for file in plugins for word in ("--plugin", file)]
     command = shlex.join(["python", "-m", "expkit.run", *named, *overrides])
-    config = plain(compose_one(list(overrides)))
+    config = check(plain(compose_one(list(overrides))))
     if several := _train_by_ranks(config, overrides, command):
         return several
     opened = open_run(config, overrides, command)
@@ -86,10 +87,8 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
     """Train in as many processes as the device asks for; None where it is this one alone."""
     from expkit.core.errors import ConfigError
     from expkit.devices.process_group import given_ranks
-    from expkit.runs import build, multi_process
-    from expkit.runs.session import RunSession
+    from expkit.runs import multi_process
 
-    build.check(config)
     if (layout := multi_process.layout_of(config)) is None:
         return None
     if given_ranks():
@@ -98,7 +97,7 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
         raise ConfigError("device.name: multi_node is for the command line, the same command on each machine")
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(f"device.name: {config['device']['name']} starts processes, from the main thread only")
-    ended = multi_process.train_with_others(config, overrides, command, None, RunSession)
+    ended = multi_process.train_with_others(config, overrides, command, None)
     begun = (ended.folder / "record.json").is_file()
     if ended.code == 2 and not begun:
         raise ConfigError(*ended.reason.split("; "))

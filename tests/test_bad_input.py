@@ -7,7 +7,8 @@ import pytest
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 
 # overrides -> what the sentence must begin with, and what it must hold
 WRONG = [

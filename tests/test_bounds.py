@@ -23,7 +23,8 @@ from expkit.data.datasets import load
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth
 from expkit.inference import load_trained
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 from tests.data.datasets.test_webdataset import shard
 
 HUGE = 10**9

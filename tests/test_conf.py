@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from expkit.config.launch import compose_one, conf_folder, plain
-from expkit.runs.build import check
+from expkit.runs.check import check
 
 CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob("*/*.yaml"))
 # What a choice leaves for its user to say.

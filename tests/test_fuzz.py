@@ -32,7 +32,7 @@ from expkit.records.cross_validation import show_folds
 from expkit.records.report.report import write_report
 from expkit.records.run_folder import RunFolder
 from expkit.records.shared_record import read_record
-from expkit.runs.build import check
+from expkit.runs.check import check
 from expkit.runs.resume import find_origin
 from tests.mutations import mutations, tried
 

@@ -19,10 +19,10 @@ import expkit
 from expkit.cli.main import main as expkit_main
 from expkit.cli.run import main as run_main
 from expkit.config import plugins
-from expkit.config.launch import JobConfig, Plan, launch
+from expkit.config.launch import JobConfig, plan
 from expkit.config.registry import GROUPS
 from expkit.config.run_options import RunOptions
-from expkit.runs.build import check
+from expkit.runs.check import check_plan
 from tests.pages import Block, blocks, spans, tables
 
 ROOT = Path(__file__).parents[1]
@@ -175,15 +175,7 @@ def run_in_process(text: str) -> None:
 
 def checked(words: list[str]) -> list[JobConfig]:
     """Compose and check what stands behind `python -m expkit.run`, as it does before it starts; returns the jobs."""
-    plans: list[Plan] = []
-
-    def take(plan: Plan) -> list[None]:
-        plans.append(plan)
-        return []
-
-    launch([word for word in words if word != "--dry"], check, lambda *_: pytest.fail("it started"), take, dry=True)
-    (plan,) = plans
-    return list(plan.jobs or ())
+    return check_plan(plan([word for word in words if word != "--dry"])).jobs
 
 
 def test_nothing_is_unknown_to_this_test() -> None:

@@ -11,7 +11,8 @@ import pytest
 from expkit.config.hydra_settings import refuse_unheeded
 from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 from tests.forks import Forks
 
 SMALL = [

@@ -9,8 +9,6 @@ from typing import Any
 from expkit.core.errors import ConfigError
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
 
-Config = dict[str, Any]
-
 USAGE = """\
 python -m expkit doctor [--plugin FILE.py] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
@@ -31,37 +29,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if own.help:
         print(USAGE, end="")
         return
-    healthy: list[bool] = []
     with mistakes_told():
         refuse_torchrun()
-        from expkit.config.launch import flags_of_place, launch
+        from expkit.config.launch import flags_of_place, plan
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
-
-        def job(config: Config, changed: list[str]) -> None:
-            healthy.append(_examine(config, shlex.join(["python", "-m", "expkit.run", *flags, *changed])))
-
-        launch(overrides, _check, job)
-    sys.exit(0 if all(healthy) else 1)
+        planned = plan(overrides)
+        healthy = _examine(planned, ["python", "-m", "expkit.run", *flags]) if planned.jobs else True
+    sys.exit(0 if healthy else 1)
 
 
-def _check(config: Config) -> None:
+def _examine(plan: Any, run_command: list[str]) -> bool:
+    """Check the jobs of a Plan and examine each; returns whether all are well. Raises ConfigError."""
     with importing():
-        from expkit.runs.build import check
-
+        from expkit.runs.check import check_plan
     try:
         import imagehash  # noqa: F401
     except ImportError as error:
         raise ConfigError("doctor: needs the package imagehash; install expkit[doctor]") from error
-    check(config)
-
-
-def _examine(config: Config, run_command: str) -> bool:
-    """Examine one config; a user's mistake ends the process here, before Hydra would report it as a crash."""
     from expkit.core.terminal import Console
     from expkit.doctor.examine import examine
 
-    with mistakes_told():
-        return examine(config, Console(highlight=False), run_command)
+    console = Console(highlight=False)
+    jobs = check_plan(plan).jobs
+    healthy = [examine(job.config, console, shlex.join([*run_command, *job.overrides])) for job in jobs]
+    return all(healthy)

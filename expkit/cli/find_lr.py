@@ -27,28 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=expanded, metavar="FILE.png", help="the picture; else in outputs/find_lr")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="words of your own")
     own, overrides = parser.parse_known_args(arguments)
-    found: list[bool] = []
     with mistakes_told():
         refuse_torchrun()
-        from expkit.config.launch import flags_of_place, launch
+        from expkit.config.launch import flags_of_place, plan
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
+        planned = plan(overrides)
+        with importing():
+            from expkit.runs.check import check_plan
 
-        def job(config: Config, changed: list[str]) -> None:
-            with mistakes_told():  # before Hydra would report them as a crash
-                found.append(_find(config, [*flags, *changed], own))
-
-        launch(overrides, _check, job)
+        jobs = check_plan(planned).jobs
+        found = [_find(job.config, [*flags, *job.overrides], own) for job in jobs]
     sys.exit(0 if all(found) else 1)
-
-
-def _check(config: Config) -> None:
-    with importing():
-        from expkit.runs.build import check
-
-    check(config)
 
 
 def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bool:

@@ -39,7 +39,8 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     from expkit.loggers.figure_store import read_exhibits
     from expkit.loggers.jsonl import read_points
     from expkit.records.run_folder import RunFolder
-    from expkit.runs.build import check, open_loggers
+    from expkit.runs.build import open_loggers
+    from expkit.runs.check import check
 
     if not (folder / "metrics.jsonl").is_file():
         raise ConfigError(f"run: there is no run in '{folder}': it has no metrics.jsonl; give a run folder")

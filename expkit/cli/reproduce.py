@@ -101,14 +101,14 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
     with importing():
         from expkit.records import read_record
         from expkit.records.compatibility import missing_plugins
-        from expkit.runs import build
+        from expkit.runs.check import check
         from expkit.runs.train import train
 
     allowed = _allowed(asked.allow)
     record = read_record(place)
     config = prepared_config(record, asked.words[1:])
     try:
-        build.check(config)
+        check(config)
     except ConfigError as error:
         raise ConfigError(*error.faults, *missing_plugins(record)) from error
     _compare_places(place, record, config, allowed)

@@ -1,65 +1,86 @@
 """python -m expkit.run: trains what a config describes, and leaves a record."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expkit.core.errors import ConfigError
 from expkit.core.process import importing, is_under_torchrun, mistakes_told, run_as_program
 from expkit.core.version import package_version
-from expkit.runs.train import Config, _train_one, sweep_job
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl+C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
-    for flag in ("--dry", "--new", "--frozen", "--version"):
-        parser.add_argument(flag, action="store_true")
-    own, overrides = parser.parse_known_args(given)
+    own, overrides = _parser().parse_known_args(given)
     if own.version:
         print(f"expkit {package_version()}")
         return
     with mistakes_told():
         _refuse_sweep_of_ranks(overrides)
+        from expkit.config.launch import conf_folder, plan
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         if own.words is not None:
-            from expkit.config.hydra_loader import conf_folder
             from expkit.config.listing import show
 
             show(own.words, conf_folder())
+            return
+        planned = plan(overrides)
+        if not planned.jobs:  # what was asked for is printed
+            return
+        with importing():  # torch comes with it: not for --help
+            from expkit.runs.check import check_plan
+            from expkit.runs.train import train
+
+        checked, command = check_plan(planned), shlex.join(["python", "-m", "expkit.run", *given])
+        if own.dry or (checked.is_sweep and not checked.for_hydra):
+            _sweep(checked, own, command)
+        elif checked.for_hydra:
+            _by_hydra(checked, own, command)
         else:
-            _run(own, overrides, shlex.join(["python", "-m", "expkit.run", *given]))
+            train(checked.jobs[0].config, checked.jobs[0].overrides, command)
 
 
-def _run(own: argparse.Namespace, overrides: list[str], command: str) -> None:
-    """Train what the overrides describe, once or as a sweep. own: --plugin and the flags of sweeps."""
-    from expkit.config.launch import launch
+def _parser() -> argparse.ArgumentParser:
+    """Return a parser of the flags that are not Hydra's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    for flag in ("--dry", "--new", "--frozen", "--version"):
+        parser.add_argument(flag, action="store_true")
+    return parser
 
-    flags = {flag: getattr(own, flag) for flag in ("dry", "new", "frozen")} | {"plugins": tuple(own.plugin)}
-    sweep = _Sweep(command, flags, partial(sweep_job, plugins=own.plugin))
+
+def _sweep(checked: Any, own: argparse.Namespace, command: str) -> None:
+    """Run the jobs of a plan side by side, or show them. checked: a Plan; own: --plugin and the flags of sweeps."""
+    from expkit.sweeps import SweepFlags, run
+
+    if code := run(checked, command, SweepFlags(own.dry, own.new, own.frozen, tuple(own.plugin))):
+        sys.exit(code)
+
+
+def _by_hydra(checked: Any, own: argparse.Namespace, command: str) -> None:
+    """Have Hydra, or a launcher of others, start the jobs of a plan. checked: a Plan; own: --plugin."""
+    from expkit.config.launch import run_by_hydra
+    from expkit.records.cross_validation import show_folds
+
     runs: list[Path] = []
-    job = partial(_train_one, command=command, plugins=own.plugin, runs=runs)
-    launch(overrides, _check, job, sweep, own.dry)
-    if len(runs) > 1:
-        from expkit.records.cross_validation import show_folds
 
+    def job(config: dict[str, Any], overrides: list[str]) -> None:
+        from expkit.config.plugins import load_plugins
+        from expkit.runs.train import train
+
+        load_plugins(own.plugin)  # a launcher's process does not know them
+        runs.append(train(config, overrides, command))
+
+    run_by_hydra(checked, job)
+    if len(runs) > 1:
         show_folds(runs)
-    if sweep.code:
-        sys.exit(sweep.code)
 
 
 def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
@@ -70,31 +91,6 @@ def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
             "command line: torchrun does not go with -m: its ranks would each run the whole sweep; leave it out, and"
             " each job starts its own ranks: python -m expkit.run -m device=multi_gpu … (or multi_cpu)"
         )
-
-
-def _check(config: Config) -> None:
-    with importing():
-        from expkit.runs.build import check  # torch comes with it: not for --help
-
-    check(config)
-
-
-class _Sweep:
-    """The jobs of a sweep, run side by side; what it needs is imported when there are some."""
-
-    def __init__(self, command: str, flags: dict[str, Any], train: Callable[[Config, list[str]], object]) -> None:
-        self.command, self.flags, self.train = command, flags, train
-        self._run: Any = None
-
-    def __call__(self, plan: Any) -> None:
-        from expkit.sweeps import SweepFlags, SweepRun
-
-        self._run = self._run or SweepRun(self.train, self.command, SweepFlags(**self.flags))
-        self._run(plan)
-
-    @property
-    def code(self) -> int:
-        return self._run.code if self._run else 0
 
 
 def program() -> None:

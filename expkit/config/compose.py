@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -17,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.config_safety import guard_job
-from expkit.config.hydra_loader import Config, conf_folder, guarded, nearest_setting, to_plain, top_keys
+from expkit.config.hydra_loader import Config, apply_values, conf_folder, guarded, nearest_setting, to_plain, top_keys
 from expkit.config.registry import GROUPS, meant
 from expkit.config.resumed_config import config_of_resumed
 from expkit.config.texts import as_meant, may_be_text, takes_text
@@ -133,7 +132,7 @@ def _on_top_of(base: Config, name: str, more: list[str], overrides: list[str]) -
                 chosen[key] = files[key] if key in anew else base[key]
         ours = [one for one in typed if not one.key_or_group.startswith("hydra")]
         chosen.hydra.overrides.task = [one.input_line for one in ours]
-    ConfigLoaderImpl._apply_overrides_to_config([*_repeatable(ours, groups, chosen)], chosen)
+    apply_values([*_repeatable(ours, groups, chosen)], chosen)
     return chosen
 
 

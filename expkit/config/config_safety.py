@@ -15,8 +15,6 @@ from expkit.core.errors import ConfigError
 # The classes and factories that Hydra's own configs and its published plugins name.
 CODE = frozenset(
     {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra.experimental.callbacks.LogJobReturnCallback",
         "hydra.experimental.callbacks.PickleJobInfoCallback",
         "expkit.sweeps.Pool",  # names that stand for what expkit runs itself
@@ -68,17 +66,19 @@ def guard_job(job: Mapping[str, Any]) -> None:
 
 
 def guard_hydra(
-    node: Any, typed: Collection[str], given: Collection[str], defaults: Collection[tuple[str, str]]
-) -> None:
+    node: Any, typed: Collection[str], given: Collection[str], defaults: Collection[tuple[str, str]],
+    own: Collection[str] = (),
+) -> None:  # fmt: skip
     """Refuse what could run or overwrite something in Hydra's own unresolved node. Raises ConfigError.
 
     typed: the paths (hydra.launcher.n_jobs) that the command line sets; given: its overrides as they were typed;
-    defaults: (path, text) pairs that the installed launchers and sweepers bring.
+    defaults: (path, text) pairs that the installed launchers and sweepers bring; own: classes of Hydra itself, beside
+    CODE.
     """
     if not isinstance(node, Mapping):
         raise ConfigError(f"hydra: {node!r} stands for Hydra's own node; write its keys out")
     for path, key, value in walk(node, "hydra"):
-        fault = _code_fault(path, key, value)
+        fault = "" if key == "_target_" and value in own else _code_fault(path, key, value)
         if not fault and path not in typed and not (isinstance(value, str) and (path, value) in defaults):
             fault = _text_fault(path, key, value)
         if fault:

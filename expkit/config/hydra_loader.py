@@ -1,16 +1,22 @@
-"""How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on."""
+"""How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on.
+
+The one file that uses Hydra's private parts, since its public API has no place for three things: a look at a file
+before it is parsed, a check of what was composed before Hydra acts on it, and overrides of values on a config that is
+composed already (a sweep merges its files once, not once for each job). tests/config/test_hydra_loader.py checks that
+what is used of them is there in the versions that pyproject.toml allows.
+"""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra._internal.hydra as hydra_entry
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
-from hydra._internal.core_plugins import file_config_source
+from hydra._internal.core_plugins import basic_launcher, basic_sweeper, file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -30,6 +36,7 @@ from expkit.config.yaml_safety import NOT_PLAIN, shown_path, vet
 from expkit.core.errors import ConfigError, nearest
 
 Config = dict[str, Any]
+Files = dict[tuple[str, str], ConfigResult]  # (folder, file) -> what was read
 
 # Names, not classes: Hydra starts neither, for such a plan is ours to run.
 POOL, SEARCH = "expkit.sweeps.Pool", "expkit.sweeps.Search"
@@ -39,6 +46,10 @@ SEARCH_SETTINGS = {
 }  # fmt: skip
 ConfigStore.instance().store("pool", {"_target_": POOL, "n_jobs": None}, "hydra/launcher", provider="expkit")
 ConfigStore.instance().store("search", {"_target_": SEARCH, **SEARCH_SETTINGS}, "hydra/sweeper", provider="expkit")
+
+# Hydra's own sweeper, which makes every combination, and its own launcher, which runs the jobs one after the other.
+BASIC_SWEEPER = f"{basic_sweeper.__name__}.BasicSweeper"
+BASIC_LAUNCHER = f"{basic_launcher.__name__}.BasicLauncher"
 
 MOST_FILES = 200  # of a config, through its defaults lists
 
@@ -73,7 +84,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
     is read once: editing it in the midst of a sweep changes nothing.
     """
 
-    files: ClassVar[dict[tuple[str, str], ConfigResult]] = {}
+    files: ClassVar[Files] = {}
     read_all: ClassVar[bool] = False  # at the first composing, since nobody knows what a sweeper will choose later
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -118,22 +129,22 @@ def _vetted(path: Path, folder: Path) -> None:
         raise Refused(*error.faults) from error
 
 
-class CountedFiles(CachingConfigRepository):
-    """Hydra's cache of files, which stops defaults lists that name each other without end."""
+def _counted(load: Callable[[str], ConfigResult | None]) -> Callable[[str], ConfigResult | None]:
+    """Return what loads files, and stops defaults lists that name each other without end."""
+    numbers = count(1)
 
-    loads = 0
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        self.loads += 1
-        if self.loads > MOST_FILES:
+    def load_config(config_path: str) -> ConfigResult | None:
+        if next(numbers) > MOST_FILES:
             raise Refused(f"{config_path}: its defaults lists lead to more than {MOST_FILES} files; name fewer")
-        return super().load_config(config_path)
+        return load(config_path)
+
+    return load_config
 
 
 class GuardedLoader(ConfigLoaderImpl):
     """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
 
-    checked: ClassVar[DictConfig | None] = None  # the config of a run that is no sweep: to be run as it was checked
+    composed: ClassVar[DictConfig | None] = None  # the config of a run that is no sweep: to be run as it was checked
 
     def __getstate__(self) -> dict[str, Any]:
         """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
@@ -144,10 +155,10 @@ class GuardedLoader(ConfigLoaderImpl):
         vars(self).update(state)
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
-        if self.checked is not None:  # composing it again takes a sixth of a second, and asking for the mode another
+        if self.composed is not None:  # composing it again takes a sixth of a second, and asking for the mode another
             asks_for_mode = named.get("validate_sweep_overrides") is False
             # A copy: hydra.verbose takes Hydra's own node out of what it shows.
-            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else copy.deepcopy(self.checked)
+            return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else copy.deepcopy(self.composed)
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)
         except HydraException:  # a missing file is an OSError too, and has words of its own
@@ -156,7 +167,8 @@ class GuardedLoader(ConfigLoaderImpl):
             raise Refused(f"config: Hydra cannot compose it: {_in_a_line(error)}") from error
         tree = to_plain(config)
         try:
-            guard_hydra(tree.pop("hydra"), _typed(overrides), overrides, _plugin_texts())
+            own = (BASIC_SWEEPER, BASIC_LAUNCHER)
+            guard_hydra(tree.pop("hydra"), _typed(overrides), overrides, _plugin_texts(), own)
             guard_job(tree)
         except ConfigError as error:
             raise Refused(*error.faults) from error
@@ -164,10 +176,9 @@ class GuardedLoader(ConfigLoaderImpl):
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], CachingConfigRepository]:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        files = CountedFiles(self.repository)
-        self._process_config_searchpath(config_name, parsed, files)
+    ) -> tuple[list[Override], Any]:
+        parsed, files = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        files.load_config = _counted(files.load_config)  # type: ignore[assignment,method-assign]
         if FileConfigSource.read_all:
             FileConfigSource.read_all = False
             for source in files.get_sources():
@@ -177,18 +188,30 @@ class GuardedLoader(ConfigLoaderImpl):
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Have Hydra read and compose through the classes above, and put its own back afterwards."""
+def guarded(files: Files | None = None, composed: DictConfig | None = None, read_all: bool = False) -> Iterator[None]:
+    """Have Hydra read and compose through the classes above, and put its own back afterwards.
+
+    files: those that were read before, which are not read again; takes the others. composed: what Hydra composed
+    before, in place of composing it again. read_all: read every file at the first composing.
+    """
     Plugins.instance().register(OwnConf)
     readers: dict[str, Any] = SourcesRegistry.instance().types
     names: dict[str, Any] = vars(hydra_entry)  # Hydra has no setting for its loader
     reader, loader = readers["file"], names["ConfigLoaderImpl"]
-    FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.checked = {}, False, None
+    before = FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.composed
+    FileConfigSource.files, FileConfigSource.read_all = {} if files is None else files, read_all
+    GuardedLoader.composed = composed
     readers["file"], names["ConfigLoaderImpl"] = FileConfigSource, GuardedLoader
     try:
         yield
     finally:
         readers["file"], names["ConfigLoaderImpl"] = reader, loader
+        FileConfigSource.files, FileConfigSource.read_all, GuardedLoader.composed = before
+
+
+def apply_values(values: list[Override], config: DictConfig) -> None:
+    """Set the values of overrides in a config that is composed already."""
+    ConfigLoaderImpl._apply_overrides_to_config(values, config)
 
 
 def to_plain(config: DictConfig, resolve: bool = False) -> Config:

@@ -1,29 +1,28 @@
-"""From a command line to checked configs and running jobs: the way through Hydra, which only this file starts."""
+"""From a command line to a plan: its jobs, composed and made safe. What a command line only asks to see is printed."""
 
 import argparse
-import copy
 import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
+from hydra.experimental.callback import Callback
 from hydra.main import main as hydra_main
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 
 from expkit.config.compose import Place, Uncomposed, compose_one, nearest_key, plain, without_hydra
-from expkit.config.hydra_loader import POOL, Config, FileConfigSource, GuardedLoader, conf_folder, guarded, top_keys
+from expkit.config.hydra_loader import POOL, Config, Files, conf_folder, guarded, top_keys
 from expkit.config.hydra_settings import refuse_unheeded
 from expkit.config.plan import JobConfig, Plan, Submit, fault_of_jobs, once, plan_jobs, split_words
-from expkit.config.search_space import Space
 from expkit.config.texts import as_meant
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, quoted
@@ -31,10 +30,11 @@ from expkit.core.files import disk_fault
 from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
 
-__all__ = ["Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "launch", "plain"]
+__all__ = [
+    "Config", "JobConfig", "Plan", "Submit", "compose_one", "conf_folder", "fault_of_jobs", "plain", "plan",
+    "run_by_hydra",
+]  # fmt: skip
 
-Job = Callable[[Config, list[str]], object]
-Sweep = Callable[[Plan], None]  # runs a plan's jobs
 _CLUSTERS = tuple(
     f"hydra_plugins.hydra_{name}"
     for name in ("submitit_launcher.submitit_launcher.LocalLauncher",
@@ -42,67 +42,132 @@ _CLUSTERS = tuple(
 )  # fmt: skip
 
 
-def launch(
-    arguments: list[str], check: Callable[[Config], None], job: Job, sweep: Sweep | None = None, dry: bool = False
-) -> None:
-    """Compose and check every job first, and only then start them: job(config, overrides).
+def plan(arguments: Sequence[str]) -> Plan:
+    """Return what a command line asks for, with every job composed and made safe; nothing has been acted upon.
 
-    sweep: runs the jobs of a sweep whose launcher is our pool; without one they run here, one after the other. dry:
-    hands a plan to it in any case. Raises ConfigError for whatever a user can fix; nothing has been acted upon then.
+    What it only asks to see (--help, --cfg, --info, completion) is printed, and there are no jobs. Raises ConfigError.
     """
-    arguments, parsed = _parsed(arguments)
+    words, parsed = _parsed([*arguments])
     if parsed.shell_completion and _answered(parsed.overrides):
-        return
-    arguments, parsed.overrides = _as_meant(arguments, parsed)
+        return Plan()
+    words, parsed.overrides = _as_meant(words, parsed)
     place = Place(parsed.config_name, parsed.config_dir, parsed.config_path)
-    folder = place.folder()
+    for_hydra = [word for word in words if word not in split_words(words)[1]]
+    for_hydra.append(f"--config-path={place.folder()}")
     with guarded():
-        plan = Plan()
-        if not (parsed.hydra_help or parsed.shell_completion):
-            shows = bool(parsed.help or parsed.cfg or parsed.info)
-            plan = _planned(parsed, place, None if shows else check)
-            FileConfigSource.read_all = plan.space is not None  # nobody knows what it will choose later
-            jobs = _compose_all(plan, bool(parsed.cfg))
-            if not shows:
-                _check_all(jobs, check, plan.space)
-                GuardedLoader.checked = plan.composed
-                launcher = plan.launcher.get("_target_")
-                is_ours = dry or (plan.is_sweep and launcher in (POOL, *_CLUSTERS))
-                refuse_unheeded(parsed.overrides, plan.is_sweep, is_ours)
-                plan.jobs = iter(_once(plan, jobs, is_ours))
-                if is_ours:
-                    if launcher in _CLUSTERS:
-                        plan.submit = partial(_submit, overrides=jobs[0].overrides + _of_hydra(parsed), place=place)
-                    _run(plan, job, sweep)
-                    return
-        FileConfigSource.read_all = plan.is_sweep  # whatever is composed from now on, is as the files are now
-        kept = [word for word in arguments if word not in split_words(arguments)[1]]
-        if parsed.help and plan.is_sweep:  # Hydra's help knows no sweep: it tells of the first job
-            flags = [word for word in kept if word not in (*parsed.overrides, "-m", "--multirun")]
-            kept = [*flags, *(jobs[0].overrides if jobs else [])]
-        _start([*kept, f"--config-path={folder}"], job)
-
-
-def _planned(parsed: argparse.Namespace, place: Place, check: Callable[[Config], None] | None) -> Plan:
-    """Plan the jobs of a command line. Raises ConfigError with the faults of all overrides, as far as they are known.
-
-    check: of configs; None where a config is only shown.
-    """
-    try:
-        return plan_jobs(parsed.overrides, parsed.multirun, place)
-    except Uncomposed as error:
-        if error.rest is None or check is None:
-            raise
+        if parsed.hydra_help or parsed.shell_completion:
+            _start_hydra(for_hydra)
+            return Plan()
         try:
-            check(plain(without_hydra(error.rest)))
-        except ConfigError as more:
-            raise ConfigError(*dict.fromkeys([*error.faults, *more.faults])) from error
-        raise
+            found = plan_jobs(parsed.overrides, parsed.multirun, place)
+        except Uncomposed as error:
+            if error.rest is None or parsed.help or parsed.cfg or parsed.info:
+                raise
+            return _faulty(error.faults, error.rest, parsed.overrides)
+    if parsed.help or parsed.cfg or parsed.info:
+        _show(found, for_hydra, parsed)
+        return Plan()
+    return _startable(found, parsed, place, for_hydra)
+
+
+def _faulty(faults: Sequence[str], rest: DictConfig, overrides: list[str]) -> Plan:
+    """Return a plan of what can be composed of faulty overrides, to be checked with them. Raises ConfigError."""
+    try:
+        return Plan([JobConfig(overrides, plain(without_hydra(rest)))], faults=list(faults))
+    except ConfigError as more:
+        raise ConfigError(*dict.fromkeys([*faults, *more.faults])) from more
+
+
+def _startable(found: Plan, parsed: argparse.Namespace, place: Place, for_hydra: list[str]) -> Plan:
+    """Return a plan with each job once, and with what starts them where that is not expkit. Raises ConfigError."""
+    launcher = found.launcher.get("_target_")
+    is_ours = found.is_sweep and launcher in (POOL, *_CLUSTERS)
+    refuse_unheeded(parsed.overrides, found.is_sweep, is_ours)
+    if launcher in _CLUSTERS:
+        typed = [word for word in parsed.overrides if word.startswith("hydra")]
+        found.submit = partial(_submit, overrides=found.jobs[0].overrides + typed, place=place, files=found.files)
+    if found.composed is None:
+        found.for_hydra = None if is_ours else for_hydra
+        return _once(found, is_ours)
+    node = found.composed.hydra
+    if node.job.chdir or node.callbacks or node.output_subdir or node.verbose or node.run.dir != ".":
+        found.for_hydra = for_hydra
+    else:
+        with flag_override(node.runtime, ["struct", "readonly"], False):
+            node.runtime.output_dir = str(Path.cwd())
+        configure_log(node.job_logging)
+    return found
+
+
+def run_by_hydra(plan: Plan, job: Callable[[Config, list[str]], object]) -> None:
+    """Have Hydra start the jobs of a plan that has words for it: job(config, overrides).
+
+    It does so for launchers of others, and for a run that is to have a folder, a log or callbacks of Hydra's.
+    """
+    assert plan.for_hydra is not None
+
+    def task(config: DictConfig) -> object:
+        try:
+            return job(plain(config), list(HydraConfig.get().overrides.task))
+        except OSError as error:  # here, for Hydra answers it with a traceback
+            if not (sentence := disk_fault(error)):
+                raise
+            print(f"error: {one_line(sentence)}", file=sys.stderr)
+            sys.exit(1)
+
+    with guarded(plan.files, plan.composed, plan.is_sweep):
+        _start_hydra(plan.for_hydra, task)
+
+
+def _show(found: Plan, for_hydra: list[str], parsed: argparse.Namespace) -> None:
+    """Have Hydra print what was asked for. Its help knows no sweep: it is about the first job."""
+    if parsed.help and found.is_sweep:
+        flags = [word for word in for_hydra if word not in (*parsed.overrides, "-m", "--multirun")]
+        for_hydra = [*flags, *(found.jobs[0].overrides if found.jobs else [])]
+    with guarded(found.files, found.composed, found.is_sweep):
+        _start_hydra(for_hydra)
+
+
+def _start_hydra(arguments: list[str], task: Callable[[DictConfig], object] = lambda config: None) -> None:
+    """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
+    previous, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        hydra_main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    finally:
+        sys.argv = previous
+
+
+def _once(found: Plan, is_ours: bool) -> Plan:
+    """Return a sweep with each job once. is_ours: whether expkit starts them. Raises ConfigError where others would."""
+    different, twins = once(found.jobs)
+    if not twins or found.space:
+        return found
+    if not is_ours:
+        raise ConfigError(f"sweep: the same job is asked for more than once ({twins[0]}); give each value once")
+    count = count_noun(len(twins), "job")
+    found.notes.append(f"{count} with the same config as another one will run once (e.g. {twins[0]})")
+    found.jobs = different
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return a parser of the flags that Hydra knows."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    switches = ("--help -h", "--hydra-help", "--resolve", "--run -r", "--multirun -m", "--shell-completion -sc")
+    for names in switches:
+        parser.add_argument(*names.split(), action="store_true")
+    for names in ("--package -p", "--config-path -cp", "--config-name -cn", "--config-dir -cd", "--experimental-rerun"):
+        parser.add_argument(*names.split())
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    kinds = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=kinds)
+    return parser
 
 
 def _parsed(arguments: list[str]) -> tuple[list[str], argparse.Namespace]:
     """Return a command line with its overrides in front, where Hydra reads them all, and parsed. Raises ConfigError."""
-    parsed, unknown = get_args_parser().parse_known_intermixed_args(arguments)
+    parsed, unknown = _parser().parse_known_intermixed_args(arguments)
     _refuse_flags(parsed, unknown)
     flags = [word for word in arguments if word not in (*parsed.overrides, "--")]
     folders = re.compile(r"(--config-(?:dir|path)|-c[dp])=(.*)", re.S)
@@ -120,7 +185,7 @@ def _as_meant(arguments: list[str], parsed: argparse.Namespace) -> tuple[list[st
 
 def flags_of_place(arguments: Sequence[str]) -> list[str]:
     """Return the flags of a command line that say where the config lies: a command that is printed needs them too."""
-    given = get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+    given = _parser().parse_known_intermixed_args(list(arguments))[0]
     named = {name: getattr(given, f"config_{name}") for name in ("dir", "name", "path")}
     return [f"--config-{name}={value}" for name, value in named.items() if value]
 
@@ -129,75 +194,6 @@ def _answered(overrides: list[str]) -> bool:
     from expkit.config.completion import answer
 
     return answer(overrides)
-
-
-def _compose_all(plan: Plan, is_shown: bool) -> list[JobConfig]:
-    """Compose every job that is known, with a bar where there are many. is_shown: whether Hydra prints a single one."""
-    if is_shown and not plan.is_sweep:
-        GuardedLoader.checked = plan.composed
-    if plan.count == 1:
-        return list(plan.jobs or ())
-    from expkit.core.progress import bar
-
-    jobs = []
-    with bar("composing", plan.count, "jobs") as advance:
-        for one in plan.jobs or ():
-            jobs.append(one)
-            advance(1)
-    return jobs
-
-
-def _once(plan: Plan, jobs: list[JobConfig], is_ours: bool) -> list[JobConfig]:
-    """Return the jobs, each once. is_ours: whether we start them. Raises ConfigError where others would run twins."""
-    different, twins = once(jobs)
-    if not twins or plan.space:
-        return jobs
-    if not is_ours:
-        raise ConfigError(f"sweep: the same job is asked for more than once ({twins[0]}); give each value once")
-    plan.notes.append(
-        f"{count_noun(len(twins), 'job')} with the same config as another one will run once (e.g. {twins[0]})"
-    )
-    return different
-
-
-def _check_all(jobs: list[JobConfig], check: Callable[[Config], None], space: Space | None = None) -> None:
-    """Check every job. Raises ConfigError with the faults of all, each once."""
-    faults: dict[str, list[int]] = {}
-    for number, one in enumerate(jobs):
-        try:
-            check(one.config)
-        except ConfigError as error:
-            for fault in error.faults:
-                told = _of_whole_numbers(fault, one.config, check, space) if space else ""
-                faults.setdefault(told or fault, []).append(number)
-    if faults:
-        raise ConfigError(*(fault_of_jobs(fault, numbers, len(jobs)) for fault, numbers in faults.items()))
-
-
-def _of_whole_numbers(fault: str, config: Config, check: Callable[[Config], None], space: Space) -> str:
-    """Return what to type for an interval of floats whose key takes whole numbers, "" where that is not the fault."""
-    axis = next((axis for axis in space.axes if fault.startswith(f"{axis.path}: ")), None)
-    if axis is None or not (typed := axis.of_whole_numbers()):
-        return ""
-    whole = copy.deepcopy(config)
-    *above, name = axis.path.split(".")
-    node = reduce(lambda node, key: node[key], above, whole)
-    node[name] = int(node[name])
-    try:
-        check(whole)
-    except ConfigError as error:
-        if any(other.startswith(f"{axis.path}: ") for other in error.faults):
-            return ""
-    return f"{axis.path}: takes whole numbers, and interval() gives others; write {typed}"
-
-
-def _run(plan: Plan, job: Job, sweep: Sweep | None) -> None:
-    """Run the jobs of a plan as they are: composed, checked, and not read from a file again."""
-    if sweep is not None:
-        sweep(plan)
-        return
-    for one in plan.jobs or ():
-        job(one.config, one.overrides)
 
 
 def _refuse_flags(parsed: argparse.Namespace, unknown: list[str]) -> None:
@@ -228,40 +224,20 @@ def _meant_by_flag(flag: str) -> str:
     return nearest_key(key, value or None) or "; see `python -m expkit.run --help`"
 
 
-def _start(arguments: list[str], job: Job) -> None:
-    """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
-
-    def task(config: DictConfig) -> object:
-        try:
-            return job(plain(config), list(HydraConfig.get().overrides.task))
-        except OSError as error:  # here, for Hydra answers it with a traceback
-            if not (sentence := disk_fault(error)):
-                raise
-            print(f"error: {one_line(sentence)}", file=sys.stderr)
-            sys.exit(1)
-
-    previous, sys.argv = sys.argv, [sys.argv[0], *arguments]
-    try:
-        hydra_main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
-    finally:
-        sys.argv = previous
-
-
-def _of_hydra(parsed: argparse.Namespace) -> list[str]:
-    return [word for word in parsed.overrides if word.startswith("hydra")]
-
-
-def _submit(start: Callable[[int], int], count: int, folder: Path, overrides: list[str], place: Place) -> None:
+def _submit(
+    start: Callable[[int], int], count: int, folder: Path, overrides: list[str], place: Place, files: Files
+) -> None:
     """Have Hydra's launcher call start(0), start(1), ... on its machines, and wait for all of them.
 
     The launcher wants a config and composes one for each job; what is run is none of it, but what the sweep has frozen.
     """
     words = [*overrides, f"hydra.sweep.dir={quoted(str(folder.absolute()))}", "hydra.sweep.subdir=output"]
-    with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
+    with guarded(files), initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
         config = compose(place.config_name or "config", [*words, "hydra/hydra_logging=none"], return_hydra_config=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+        none: Any = Callback()  # each of its methods does nothing
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=none)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=_by_number(start), config=config
         )
@@ -270,8 +246,6 @@ def _submit(start: Callable[[int], int], count: int, folder: Path, overrides: li
 
 def _by_number(start: Callable[[int], int]) -> TaskFunction:
     def task(config: DictConfig) -> int:
-        from hydra.core.hydra_config import HydraConfig
-
         return start(HydraConfig.get().job.num)
 
     return task

@@ -2,13 +2,12 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -18,14 +17,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.combinations import axes_of, combined, first_of, parsed_overrides
 from expkit.config.compose import Place, compose_all, first_lines, in_our_words, plain, without_hydra
-from expkit.config.hydra_loader import POOL, SEARCH, SEARCH_SETTINGS, Config
+from expkit.config.hydra_loader import (
+    BASIC_SWEEPER,
+    POOL,
+    SEARCH,
+    SEARCH_SETTINGS,
+    Config,
+    FileConfigSource,
+    Files,
+    apply_values,
+    guarded,
+)
 from expkit.config.search_space import Space, space_of
 from expkit.config.texts import as_meant
 from expkit.core.errors import ConfigError, nearest
 
 Submit = Callable[[Callable[[int], int], int, Path], None]  # (start, count, folder): start(0), ... on other machines
 
-_BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 _SWEEP_WORDS = ("sweep.zip", "sweep.exclude")
 _FOLDER = "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}"  # conf/config.yaml's, which stands for a folder of ours
 
@@ -42,28 +50,36 @@ class JobConfig:
 class Plan:
     """What a command line asks for.
 
-    is_sweep: whether it is several jobs; jobs: all of them, for a search one for each value to be tried out. words: the
+    jobs: all of them, for a search one for each value to be tried out. faults: of overrides that could not be composed,
+    which are missing in the jobs. words: the
     command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
-    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. space: what a search draws from;
-    submit: has a cluster's launcher run jobs, None for our pool. composed: a single run's config, as Hydra composed it.
-    notes: what the user should know of the jobs.
+    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. varied: the keys that differ from
+    job to job, in the typed order. space: what a search draws from; submit: has a cluster's launcher run jobs, None for
+    our pool. for_hydra: the command line with which Hydra starts the jobs, None where we do. composed: a single run's
+    config, as Hydra composed it; files: all that were read. notes: what the user should know of the jobs.
     """
 
-    is_sweep: bool = False
-    jobs: Iterator[JobConfig] | None = None
+    jobs: list[JobConfig] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     launcher: dict[str, Any] = field(default_factory=dict)
     folder: str | None = None
-    varied: list[str] = field(default_factory=list)  # the keys that differ from job to job, in the typed order
-    count: int = 1  # of the jobs
+    varied: list[str] = field(default_factory=list)
     space: Space | None = None
     submit: Submit | None = None
+    for_hydra: list[str] | None = None
     composed: DictConfig | None = None
+    files: Files = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Return True for a plan of several jobs, which may be one alone (seed=0 with -m)."""
+        return self.composed is None
 
 
 def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
-    """Return the jobs that a command line stands for. Raises ConfigError, as does going through the jobs."""
+    """Return the jobs that a command line stands for. Raises ConfigError."""
     try:
         overrides, ours = _split_off(overrides)
         parsed = parsed_overrides(overrides)
@@ -73,7 +89,7 @@ def plan_jobs(overrides: list[str], multirun: bool, place: Place) -> Plan:
             if ours:
                 raise ConfigError(f"{next(iter(ours))}: goes with a sweep; add -m")
             config = plain(without_hydra(copy.deepcopy(first)))
-            return Plan(jobs=iter([JobConfig(overrides, config)]), composed=first)
+            return Plan(jobs=[JobConfig(overrides, config)], composed=first, files=FileConfigSource.files)
         return _sweep(overrides, ours, first, place)
     except ConfigError:
         raise
@@ -91,18 +107,18 @@ def _sweep(overrides: list[str], ours: dict[str, Any], first: DictConfig, place:
     of_place = [f"--config-{name}={value}" for name, value in vars(place).items() if value is not None]
     words = sorted([word for word in overrides if not word.startswith("hydra")] + of_place)
     words += [f"{key}={value}" for key, value in sorted(ours.items())]
-    plan = Plan(True, None, words, {str(key): value for key, value in launcher.items()}, folder)
+    plan = Plan(words=words, launcher={str(key): value for key, value in launcher.items()}, folder=folder)
+    plan.files = FileConfigSource.files
     in_files = as_meant([f"{key}={value}" for key, value in (first.hydra.sweeper.params or {}).items()], several=True)
     parsed = parsed_overrides([*in_files, *overrides])
     if first.hydra.sweeper._target_ == SEARCH:
         _search(plan, parsed, ours, first, place)
         return plan
-    if first.hydra.sweeper._target_ != _BASIC:
+    if first.hydra.sweeper._target_ != BASIC_SWEEPER:
         raise ConfigError("hydra/sweeper: there is basic, every combination, and search, which chooses as it goes")
     axes = axes_of(parsed)
     plan.varied = [key for key, values in axes.items() if len(values) > 1]
-    found = combined(axes, ours)
-    plan.jobs, plan.count = _composed(found, _Sharing(place)), len(found)
+    plan.jobs = _composed(combined(axes, ours), _Sharing(place, plan.files))
     return plan
 
 
@@ -118,12 +134,11 @@ def _search(plan: Plan, parsed: list[Override], ours: dict[str, Any], first: Dic
     if unknown := settings.keys() - SEARCH_SETTINGS.keys():  # of a node that a file has written
         word = min(unknown)
         raise ConfigError(f"hydra.sweeper.{word}: a search has no such setting{nearest(word, SEARCH_SETTINGS)}")
-    sharing = _Sharing(place)
+    sharing = _Sharing(place, plan.files, read_all=True)  # nobody knows what it will choose later
     plan.space = space_of(parsed, {key: settings[key] for key in settings if key != "params"}, sharing.compose)
     plan.words.append("hydra/sweeper=search")  # the same values without it are another sweep
     plan.varied = [axis.key for axis in plan.space.axes]
-    probes = plan.space.probes()
-    plan.jobs, plan.count = _composed(probes, sharing), len(probes)
+    plan.jobs = _composed(plan.space.probes(), sharing)
 
 
 def once(jobs: list[JobConfig]) -> tuple[list[JobConfig], list[str]]:
@@ -170,16 +185,23 @@ def _split_off(overrides: list[str]) -> tuple[list[str], dict[str, Any]]:
     return kept, found
 
 
-def _composed(jobs: Sequence[list[str]], sharing: "_Sharing") -> Iterator[JobConfig]:
-    for job in jobs:
-        yield JobConfig(job, sharing.compose(job))
+def _composed(jobs: Sequence[list[str]], sharing: "_Sharing") -> list[JobConfig]:
+    """Compose every job, with a bar where there are many."""
+    from expkit.core.progress import bar
+
+    found = []
+    with bar("composing", len(jobs), "jobs") if len(jobs) > 1 else nullcontext(lambda done: None) as advance:
+        for job in jobs:
+            found.append(JobConfig(job, sharing.compose(job)))
+            advance(1)
+    return found
 
 
 class _Sharing:
     """Composes jobs that differ in values alone from one composed config: files are merged once per choice of files."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, place: Place, files: Files, read_all: bool = False) -> None:
+        self.place, self.files, self.read_all = place, files, read_all
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._parsed: dict[str, Override] = {}
 
@@ -188,10 +210,12 @@ class _Sharing:
         values = [one for one in overrides if _is_value(one)]
         rest = tuple(one.input_line or "" for one in overrides if not _is_value(one))
         if rest not in self._bases:
-            self._bases[rest] = without_hydra(compose_all(list(rest), self.place, resumes=False))
+            with guarded(self.files, read_all=self.read_all):
+                self._bases[rest] = without_hydra(compose_all(list(rest), self.place, resumes=False))
+            self.read_all = False
         config = copy.deepcopy(self._bases[rest])
         try:
-            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+            apply_values(values, config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(in_our_words(error)) from error
         return plain(config)

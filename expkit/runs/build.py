@@ -55,34 +55,9 @@ from expkit.training.schedules import build_schedule
 from expkit.training.step import Parts
 from expkit.training.trainer import Trainer
 from expkit.training.watch import Scene, build_watch
-from expkit.training.watch.dispatcher import faults as watch_faults
 
 Config = Mapping[str, Any]
 _NOT_SCALARS = {*GROUPS, "experiment"}
-
-
-def check(config: Config) -> None:
-    """Check every group of a config against the registry, and the scalars. Raises ConfigError with all faults."""
-    faults = RunOptions.faults({name: value for name, value in config.items() if name not in _NOT_SCALARS})
-    for group, registry in GROUPS.items():
-        if group not in config:
-            faults.append(f"{group}: is needed; choose one with {group}=…")
-        elif group == "transforms":
-            faults += pixels.faults(config[group])
-        elif group == "logger":
-            faults += _logger_faults(config[group])
-        elif group == "watch":
-            faults += watch_faults(config[group])
-        else:
-            faults += registry.faults(config[group])
-    if faults:
-        raise ConfigError(*faults)
-
-
-def _logger_faults(node: object) -> list[str]:
-    if not isinstance(node, Mapping):
-        return [f"logger: takes a mapping of loggers, got {node!r}; e.g. logger=tensorboard or logger=none"]
-    return [fault for name, one in node.items() for fault in loggers.faults(one, f"logger.{name}")]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from expkit.runs import build
 from expkit.runs.job import Job
 from expkit.runs.outcome import RunOutcome, ending_of
 from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
+from expkit.runs.session import RunSession
 
 Config = dict[str, Any]
 
@@ -42,12 +43,11 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 
 
 def train_with_others(
-    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, opened: Callable[..., Any],
-    last_step: int | None = None,
-) -> Ended:  # fmt: skip
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, last_step: int | None = None
+) -> Ended:
     """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
     if ranks:
-        ending, folder = train_as_rank(config, overrides, command, ranks, opened, last_step=last_step)
+        ending, folder = train_as_rank(config, overrides, command, ranks, last_step=last_step)
         return Ended(ending.code, folder, ending.reason)
     layout = layout_of(config)
     assert layout is not None
@@ -76,14 +76,13 @@ def launch_ranks(
 
 
 def train_as_rank(
-    config: Config, overrides: Sequence[str], command: str, ranks: Ranks, opened: Callable[..., Any],
-    folder: Path | None = None, ready: Callable[[], object] = lambda: None, last_step: int | None = None,
+    config: Config, overrides: Sequence[str], command: str, ranks: Ranks, folder: Path | None = None,
+    ready: Callable[[], object] = lambda: None, last_step: int | None = None,
 ) -> tuple[RunOutcome, Path]:  # fmt: skip
     """Do this rank's part of a run; returns (how it ended, the run folder).
 
-    opened: takes (job, overrides, command, folder) on rank 0, and returns what writes the run and trains. ready: called
-    once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and what is not a
-    user's to fix.
+    ready: called once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and
+    what is not a user's to fix.
     """
     began = time.perf_counter()
     layout = layout_of(config)
@@ -103,7 +102,7 @@ def train_as_rank(
     job = build.assemble(config, origin, ranks=ranks)
     job.end_at(last_step)
     with job.parts.interruption.heard():
-        run = opened(job, overrides, command, folder) if ranks.is_first else Follower(job)
+        run = RunSession(job, overrides, command, folder) if ranks.is_first else Follower(job)
         run.folder = Path(ranks.from_first(str(run.folder)))
         if isinstance(run, Follower):
             run.follow()

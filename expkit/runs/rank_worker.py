@@ -55,7 +55,6 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
         from expkit.devices.process_group import given_ranks
         from expkit.devices.rank_launcher import announce
         from expkit.runs import multi_process
-        from expkit.runs.session import RunSession
 
     share_cores(frozen["cores"])  # those of the launcher, which may be one job of several side by side
     ranks = given_ranks()
@@ -64,7 +63,7 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     try:
         told = (frozen["config"], frozen["overrides"], frozen["command"])
         ending, _ = multi_process.train_as_rank(
-            *told, ranks, RunSession, place, lambda: announce(folder, rank), frozen["last_step"]
+            *told, ranks, place, lambda: announce(folder, rank), frozen["last_step"]
         )
     except ConfigError as error:
         for fault in error.faults:

@@ -1,50 +1,39 @@
 """Train what a config describes, in one process or several."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from expkit.config.plugins import load_plugins
 from expkit.core.errors import ConfigError
 from expkit.core.process import refuse
-
-if TYPE_CHECKING:
-    from expkit.runs.session import RunSession
-
+from expkit.devices.process_group import given_ranks
+from expkit.runs import build, multi_process
+from expkit.runs.check import check
+from expkit.runs.resume import find_origin
+from expkit.runs.session import RunSession
 
 Config = dict[str, Any]
 
 
 def sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> None:
     """Run one job of a sweep, in a process of its own; its record says how to run it alone."""
-    from expkit.config.plugins import load_plugins
-
     load_plugins(plugins)  # a process that is spawned, not forked, does not know them
     given = [word for file in plugins for word in ("--plugin", file)]
     train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
-
-
-def _train_one(
-    config: Config, overrides: Sequence[str], command: str, plugins: Sequence[str], runs: list[Path]
-) -> None:
-    """Train, and add the run's folder to runs. plugins: files of --plugin, which a launcher's process does not know."""
-    from expkit.config.plugins import load_plugins
-
-    load_plugins(plugins)
-    runs.append(train(config, overrides, command))
 
 
 def train(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> Path:
     """Assemble, train, and close the record, whatever happens; last_step: ends there. Returns the run folder."""
     began = time.perf_counter()
     try:
-        if several := _train_with_others(config, overrides, command, last_step):
-            return several
-        run = open_run(config, overrides, command, last_step)
+        checked = check(config)
+        if given_ranks() or multi_process.layout_of(checked):
+            return _train_with_others(checked, overrides, command, last_step)
+        run = open_run(checked, overrides, command, last_step)
     except ConfigError as error:
         refuse(error)
     if isinstance(run, Path):
@@ -55,29 +44,16 @@ def train(config: Config, overrides: Sequence[str], command: str, last_step: int
     return run.folder
 
 
-def _train_with_others(config: Config, overrides: Sequence[str], command: str, last_step: int | None) -> Path | None:
-    """Train in as many processes as the device asks for, and return the run folder; None where it is this one alone."""
-    from expkit.devices.process_group import given_ranks
-    from expkit.runs import build, multi_process
-    from expkit.runs.session import RunSession
-
-    build.check(config)
-    ranks = given_ranks()
-    if not ranks and not multi_process.layout_of(config):
-        return None
-    ended = multi_process.train_with_others(config, overrides, command, ranks, RunSession, last_step)
+def _train_with_others(config: Config, overrides: Sequence[str], command: str, last_step: int | None) -> Path:
+    """Train in as many processes as the device asks for, and return the run folder."""
+    ended = multi_process.train_with_others(config, overrides, command, given_ranks(), last_step)
     if ended.code:
         sys.exit(ended.code)
     return ended.folder
 
 
 def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> RunSession | Path:
-    """Check and assemble a config and open its run folder, or return that of a finished run. Raises ConfigError."""
-    from expkit.runs import build
-    from expkit.runs.resume import find_origin
-    from expkit.runs.session import RunSession
-
-    build.check(config)
+    """Assemble a checked config and open its run folder, or return that of a finished run. Raises ConfigError."""
     origin = find_origin(config)
     if origin.is_finished:
         assert origin.lock is not None

@@ -1,5 +1,5 @@
 """Sweeps: many jobs, checked and frozen before the first, each in a process of its own, resumable, ranked."""
 
-from expkit.sweeps.sweep import SweepFlags, SweepRun
+from expkit.sweeps.sweep import SweepFlags, run
 
-__all__ = ["SweepFlags", "SweepRun"]
+__all__ = ["SweepFlags", "run"]

@@ -13,7 +13,7 @@ from expkit.core.plots.bar_chart import share_chart, write_share_chart
 from expkit.core.plots.svg import Line, line_chart
 from expkit.records.epochs import monitored
 from expkit.records.run_folder import RunFolder
-from expkit.runs.build import check
+from expkit.runs.check import check
 from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.groups import what_differs

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from expkit.config.launch import Plan
 from expkit.config.redaction.redactor import config_hash
@@ -12,6 +13,7 @@ from expkit.core.progress import bar
 from expkit.core.terminal import Console
 from expkit.records.cross_validation import show_folds
 from expkit.records.run_folder import RunFolder
+from expkit.runs.train import sweep_job
 from expkit.sweeps.cluster import Cluster, cores_of
 from expkit.sweeps.display import Display, show_plan, show_results
 from expkit.sweeps.folder import SweepFolder, changes, of_another
@@ -25,7 +27,7 @@ from expkit.sweeps.resources import share_out, threads_of
 from expkit.sweeps.results import take_result, write_results
 from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
 from expkit.sweeps.tracker import Watch
-from expkit.sweeps.worker import Share, Train
+from expkit.sweeps.worker import Share
 
 
 @dataclass(frozen=True)
@@ -39,30 +41,36 @@ class SweepFlags:
     plugins: tuple[str, ...] = ()
 
 
+def run(plan: Plan, command: str, flags: SweepFlags) -> int:
+    """Run the jobs of a checked plan, or show them; returns the exit code. Raises ConfigError."""
+    return SweepRun(command, flags)(plan)
+
+
 class SweepRun:
     """Runs the jobs of a plan: all that a command line stands for, or those that a search draws."""
 
-    def __init__(self, train: Train, command: str, flags: SweepFlags, console: Console | None = None) -> None:
-        self.train, self.command, self.flags = train, command, flags
-        self.console = console or Console(highlight=False)
+    def __init__(self, command: str, flags: SweepFlags) -> None:
+        self.command, self.flags = command, flags
+        self.train = partial(sweep_job, plugins=flags.plugins)
+        self.console = Console(highlight=False)
         if not self.console.is_terminal:
             self.console.width = 10_000  # a pipe or file has no edge
         self.folder: SweepFolder | None = None
         self.outcomes: dict[int, Outcome] = {}
         self.code = 0  # what the process should end with
 
-    def __call__(self, plan: Plan) -> None:
-        """Run a plan's jobs. Raises ConfigError."""
+    def __call__(self, plan: Plan) -> int:
+        """Run a plan's jobs; returns what the process should end with. Raises ConfigError."""
         jobs = [
             SweepJob(number, one.overrides, one.config, config_hash(one.config), differing(one.overrides, plan.varied))
-            for number, one in enumerate(plan.jobs or ())
+            for number, one in enumerate(plan.jobs)
         ]
         settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
         for note in [*plan.notes, *(fewer_trials(settings, plan.space.axes) if plan.space and settings else [])]:
             self.console.print(note, soft_wrap=True, markup=False)
         if self.flags.dry:
             self._dry(plan, jobs, settings)
-            return
+            return 0
         try:
             if plan.space and settings:
                 self._search(plan, jobs, plan.space, settings)
@@ -74,6 +82,7 @@ class SweepRun:
         finally:
             if self.folder:
                 self.folder.lock.release()
+        return self.code
 
     def _show(self, charts: Sequence[str] = (), left: int | None = None) -> None:
         assert self.folder is not None

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from expkit.config.launch import Config, compose_one, launch, plain
+from expkit.config.launch import Config, compose_one, plain, plan
 from expkit.config.registry import GROUPS
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check_plan
 
 GLOBAL = "# @package _global_\n"
 CANARY = "import pathlib\npathlib.Path({fired!r}).write_text('ran')\ndef fire(*a, **k): return lambda *a, **k: None\n"
@@ -315,11 +316,9 @@ def unharmed(folder: Path) -> bool:
 
 
 def refusal(arguments: list[str]) -> str:
-    """Launch, and return the sentence with which it was refused; neither a job nor a folder may have been made."""
-    jobs: list[object] = []
+    """Return the sentence with which a command line was refused; no folder may have been made."""
     with pytest.raises(ConfigError) as caught:
-        launch(arguments, check, lambda config, overrides: jobs.append(config))
-    assert not jobs
+        check_plan(plan(arguments))
     assert not Path("outputs").exists()
     assert all("\n" not in fault and fault for fault in caught.value.faults)
     return str(caught.value)
@@ -416,7 +415,7 @@ def test_completion_is_guarded(
 ) -> None:
     (folder / "conf/config.yaml").write_text("hydra: {searchpath: [pkg://canary]}\n")
     monkeypatch.setenv("COMP_LINE", "expkit model=")
-    launch(["--shell-completion", "query=bash"], check, lambda config, overrides: None)
+    assert not plan(["--shell-completion", "query=bash"]).jobs
     assert not capsys.readouterr().out.strip(), "nothing is offered beside a config that is refused"
     assert unharmed(folder)
 
@@ -488,8 +487,8 @@ def test_the_command_ends_with_2_and_one_sentence(name: str, folder: Path) -> No
 UNFORESEEN = """
 import sys
 from expkit.config import launch as config
-config.plan_jobs = lambda *anything: config.Plan(True)  # as under a sweeper that chooses its jobs one after the other
-config.launch(sys.argv[1:], print, print)
+config.plan_jobs = lambda *anything: config.Plan()  # as under a sweeper that chooses its jobs one after the other
+config.run_by_hydra(config.plan(sys.argv[1:]), print)
 """
 
 
@@ -543,18 +542,23 @@ def test_an_honest_config_composes(honest: Attack, folder: Path) -> None:
 
 LAUNCH = """
 import sys
-from expkit.config.launch import launch
-launch(sys.argv[1:], lambda c: print("checked", c["seed"]), lambda c, given: print("ran", c["seed"]))
+from expkit.config.launch import plan, run_by_hydra
+planned = plan(sys.argv[1:])
+for job in planned.jobs:
+    print("planned", job.config["seed"])
+if planned.for_hydra:
+    run_by_hydra(planned, lambda config, given: print("ran", config["seed"]))
 """
 
 
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        (["-m", "seed=3,4", "hydra/launcher=basic"], ["checked 3", "checked 4", "ran 3", "ran 4"]),
-        (["experiment=x"], ["checked 5", "checked 6", "ran 5", "ran 6"]),  # a sweep that the file describes
-        (["--config-dir=more dir", "+extra=x", "hydra.searchpath=[file://other]", "+other=x"], ["checked 7", "ran 7"]),
-        (["--config-path=more dir", "--config-name=main"], ["checked 8", "ran 8"]),
+        (["-m", "seed=3,4", "hydra/launcher=basic"], ["planned 3", "planned 4", "ran 3", "ran 4"]),
+        (["experiment=x"], ["planned 5", "planned 6"]),  # a sweep that the file describes
+        (["--config-dir=more dir", "+extra=x", "hydra.searchpath=[file://other]", "+other=x"], ["planned 7"]),
+        (["--config-path=more dir", "--config-name=main"], ["planned 8"]),
+        (["hydra.output_subdir=here", "seed=3"], ["planned 3", "ran 3"]),
         (["--cfg=job", "seed=3"], ["seed: 3"]),
         (["--help", "seed=3"], ["seed: 3"]),
     ],
@@ -572,5 +576,5 @@ def test_an_honest_command_line_runs(arguments: list[str], printed: list[str], f
         (folder / name).write_text(text)
     done = python(folder, "-c", LAUNCH, *arguments)
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in ("checked", "ran", "seed:")]
+    lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in ("planned", "ran", "seed:")]
     assert lines == printed

@@ -10,20 +10,18 @@ from hydra.core.hydra_config import HydraConfig
 
 from expkit.config.compose import Place, compose_one, plain
 from expkit.config.hydra_loader import Config, guarded, to_plain
-from expkit.config.launch import launch
+from expkit.config.launch import plan, run_by_hydra
 from expkit.config.plan import JobConfig, Plan, plan_jobs
 from expkit.core.errors import ConfigError
 
 
-def plan(*overrides: str) -> Plan:
+def planned(*overrides: str) -> Plan:
     with guarded():
-        found = plan_jobs(list(overrides), True, Place())
-        found.jobs = iter(list(found.jobs)) if found.jobs is not None else None
-        return found
+        return plan_jobs(list(overrides), True, Place())
 
 
 def jobs(*overrides: str) -> list[JobConfig]:
-    return list(plan(*overrides).jobs or ())
+    return planned(*overrides).jobs
 
 
 def words(*overrides: str) -> list[str]:
@@ -39,7 +37,7 @@ def test_all_combinations_come_in_hydras_order() -> None:
 
 
 def test_what_varies_is_known() -> None:
-    assert plan("model=small_cnn,mlp", "epochs=3", "seed=0").varied == ["model"]
+    assert planned("model=small_cnn,mlp", "epochs=3", "seed=0").varied == ["model"]
 
 
 HARD = [
@@ -148,12 +146,10 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     choice = tmp_path / "conf/model/mine.yaml"
     choice.parent.mkdir(parents=True)
     choice.write_text("name: small_cnn\nwidth: 5\n")
-    with guarded():
-        found = plan_jobs(["model=mine,mlp", "seed=0,1"], True, Place()).jobs
-        assert found is not None
-        first = next(found)
-        choice.write_text("name: small_cnn\nwidth: 99\n")
-        assert [first.config["model"]["width"], next(found).config["model"]["width"]] == [5, 5]
+    found = plan(["-m", "hydra/sweeper=search", "model=mlp,small_cnn", "epochs=1,2"])
+    assert found.space is not None
+    choice.write_text("name: small_cnn\nwidth: 99\n")
+    assert found.space.compose(["model=mine"])["model"]["width"] == 5
     with guarded():
         assert plain(compose_one(["model=mine"]))["model"]["width"] == 99
 
@@ -170,7 +166,7 @@ COMMAND_LINES = [
 def test_a_run_is_started_with_the_config_that_hydra_would_compose(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its config was composed once, to be checked; composing it again gives the same, Hydra's node included."""
+    """Its config is composed once; composing it again gives the same, Hydra's node included."""
     started: list[object] = []
 
     def job(config: Config, overrides: list[str]) -> None:
@@ -180,9 +176,9 @@ def test_a_run_is_started_with_the_config_that_hydra_would_compose(
         node["overrides"]["hydra"] = [one for one in node["overrides"]["hydra"] if one != "hydra.mode=RUN"]
         started.append((config, overrides, node))
 
-    launch(arguments, lambda config: None, job)
-    monkeypatch.setattr("expkit.config.launch.plan_jobs", lambda *given: replace(plan_jobs(*given), composed=None))
-    launch(arguments, lambda config: None, job)
+    found = plan([*arguments, "hydra.verbose=[expkit]"])
+    run_by_hydra(found, job)
+    run_by_hydra(replace(found, composed=None), job)
     assert len(started) == 2
     assert started[0] == started[1]
 
@@ -190,15 +186,12 @@ def test_a_run_is_started_with_the_config_that_hydra_would_compose(
 def test_a_run_with_a_config_dir_is_started_with_what_was_checked(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("name: small_cnn\nwidth: 5\n")
-    seen: list[object] = []
-    launch(
-        [f"--config-dir={tmp_path}", "model=mine", "seed=3"],
-        seen.append,
-        lambda config, overrides: seen.append((config, overrides)),
-    )
-    checked, started = seen
-    assert started == (checked, ["model=mine", "seed=3"])
-    assert checked["model"] == {"name": "small_cnn", "width": 5}  # type: ignore[index]
+    started: list[object] = []
+    found = plan([f"--config-dir={tmp_path}", "model=mine", "seed=3", "hydra.verbose=[expkit]"])
+    run_by_hydra(found, lambda config, overrides: started.append((config, overrides)))
+    (job,) = found.jobs
+    assert started == [(job.config, ["model=mine", "seed=3"])]
+    assert job.config["model"] == {"name": "small_cnn", "width": 5}
 
 
 @pytest.mark.parametrize(
@@ -227,12 +220,12 @@ def test_values_that_are_none_are_refused(word: str, says: str) -> None:
 
 
 def test_a_search_of_whole_numbers_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from expkit.runs.build import check
+    from expkit.runs.check import check_plan
 
     monkeypatch.chdir(tmp_path)
     overrides = ["-m", "hydra/sweeper=search", "batch_size=interval(8,64)", "optimizer.lr=interval(1,2)"]
     with pytest.raises(ConfigError) as raised:
-        launch([*overrides, "model.width=tag(log,interval(4,8))"], check, lambda *_: None, lambda _: None)
+        check_plan(plan([*overrides, "model.width=tag(log,interval(4,8))"]))
     told = [
         "batch_size: takes whole numbers, and interval() gives others; write 'batch_size=int(interval(8,64))'",
         "model.width: takes whole numbers, and interval() gives others; write"
@@ -256,10 +249,9 @@ def test_twins_run_once(
     swept: list[str], count: int, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plans: list[Plan] = []
-    launch(["-m", *swept], lambda config: None, lambda *_: None, plans.append)
-    assert len(list(plans[0].jobs or ())) == count
-    assert [note.startswith(example) for note in plans[0].notes] == [True] * bool(example)
+    found = plan(["-m", *swept])
+    assert len(found.jobs) == count
+    assert [note.startswith(example) for note in found.notes] == [True] * bool(example)
     if example:
         with pytest.raises(ConfigError, match="give each value once"):
-            launch(["-m", *swept, "hydra/launcher=basic"], lambda config: None, lambda *_: None)
+            plan(["-m", *swept, "hydra/launcher=basic"])

@@ -11,14 +11,14 @@ import pytest
 from expkit.config.compose import Place, compose_one, plain
 from expkit.config.hydra_loader import guarded
 from expkit.config.hydra_settings import refuse_unheeded
-from expkit.config.launch import launch
+from expkit.config.launch import plan, run_by_hydra
 from expkit.config.plan import plan_jobs
 from expkit.config.run_options import RunOptions
 from expkit.config.texts import as_meant, split
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, quoted
 from expkit.data.datasets import load
-from expkit.runs.build import check
+from expkit.runs.check import check, check_plan
 
 
 def config(*overrides: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_what_a_message_says_as_override_is_the_text(name: str) -> None:
 @pytest.mark.parametrize("word", ["dataset.root=a,b", "dataset.root=x,[y]", "hydra.run.dir=a(b", "hydra.run.dir=[a"])
 def test_what_is_not_read_as_text_is_answered_with_the_line(word: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        launch(["dataset=image_folder", word], check, lambda config, overrides: None)
+        check_plan(plan(["dataset=image_folder", word]))
     line = re.findall(r"write ('.*')", str(refused.value))
     (again,) = as_meant(shlex.split(line[0].partition(" for one text")[0]))
     assert again.partition("=")[2] == quoted(word.partition("=")[2])
@@ -200,7 +200,7 @@ def test_settings_of_hydra_are_followed_or_refused(words: list[str], is_sweep: b
 
 def test_hydra_shows_what_it_does(capfd: pytest.CaptureFixture[str]) -> None:
     began: list[dict[str, Any]] = []
-    launch(["hydra.verbose=true", "epochs=3"], check, lambda config, overrides: began.append(config))
+    run_by_hydra(check_plan(plan(["hydra.verbose=true", "epochs=3"])), lambda config, given: began.append(config))
     assert began[0]["epochs"] == 3
     assert "Defaults Tree" in "".join(capfd.readouterr())
 

@@ -15,7 +15,8 @@ import expkit
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import DeviceOptions
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 from expkit.training.micro_batches import MicroBatches
 from tests.devices.comparing import TWO, assert_same_run, last_checkpoint
 from tests.devices.starting import done, only_run, points, small

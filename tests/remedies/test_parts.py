@@ -11,7 +11,8 @@ from expkit.config.registry import devices
 from expkit.core.errors import ConfigError
 from expkit.devices import Layout
 from expkit.devices.fsdp import check_shardable
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 from expkit.runs.distribute import add_pieces
 from tests.inference.runs import coco_files
 from tests.remedies.told import fault_of, says, small, words_of

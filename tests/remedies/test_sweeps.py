@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from expkit.config.launch import launch
+from expkit.config.launch import plan
 from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError
 from expkit.sweeps.folder import SweepFolder
@@ -43,10 +43,9 @@ ROWS = [
 
 def fault(typed: list[str]) -> str:
     try:
-        launch(["-m", *typed], lambda config: None, lambda *job: None, lambda plan: None, dry=True)
+        return "\n".join(plan(["-m", *typed]).faults)
     except ConfigError as error:
         return "\n".join(error.faults)
-    return ""
 
 
 @pytest.mark.parametrize(("line", "said", "then"), ROWS)

@@ -9,14 +9,15 @@ from pathlib import Path
 from expkit.config.compose import Place
 from expkit.config.hydra_loader import guarded
 from expkit.config.hydra_settings import refuse_unheeded
-from expkit.config.launch import compose_one, conf_folder, launch, plain
+from expkit.config.launch import compose_one, conf_folder, plain, plan
 from expkit.config.listing import show
 from expkit.config.plan import plan_jobs
 from expkit.config.texts import as_meant
 from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.records.environment import data_facts
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check, check_plan
 from expkit.runs.resume import find_origin
 from expkit.runs.session import _data_changes
 
@@ -73,7 +74,7 @@ def fault_of_line(*words: str, is_quick: bool = False) -> str:
                 plan_jobs(as_meant([*words[1:]], several=True), True, Place())
             refuse_unheeded(words, is_sweep=True, is_ours=True)
         else:
-            launch([*words], check, lambda config, overrides: None, lambda plan: None, dry=True)
+            check_plan(plan(words))
     except ConfigError as error:
         return "\n".join(error.faults)
     except SystemExit as end:

@@ -11,7 +11,8 @@ from torch import nn
 from expkit.core.errors import ConfigError
 from expkit.loggers import LoggerHub
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table
-from expkit.runs.build import assemble, check
+from expkit.runs.build import assemble
+from expkit.runs.check import check
 from expkit.training.signals import Interrupted
 from expkit.training.watch import Watcher
 from expkit.training.watch.base import Scene, Where

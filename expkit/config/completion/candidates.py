@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 
-from hydra._internal.utils import create_automatic_config_search_path
-from hydra.core.utils import setup_globals
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 from hydra.types import RunMode
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.completion.cache import Vocabulary, vocabulary
-from expkit.config.hydra_loader import Config, GuardedLoader, conf_folder, guarded, to_plain
+from expkit.config.hydra_loader import Config, conf_folder, guarded, to_plain
 from expkit.core.errors import ConfigError
 
 _IN_THE_MIDDLE = (HydraException, OmegaConfBaseException, ConfigError)  # a line that is not whole may be anything
@@ -37,10 +37,8 @@ class Query:
 
     def words(self, overrides: Sequence[str], current: str) -> list[str]:
         """Return the overrides that begin with what has been typed of one, sorted."""
-        with guarded():
-            setup_globals()
-            search_path = create_automatic_config_search_path(None, None, str(conf_folder()))
-            loader = GuardedLoader(config_search_path=search_path)
+        with guarded(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
             found: list[str] = []
             config: Config = {}
             with suppress(*_IN_THE_MIDDLE):
