@@ -1,6 +1,7 @@
 """Reading a checkpoint: manifest, size, digest, and only then the tensors."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,17 +56,24 @@ class Intact(NamedTuple):
     problems: list[str]
 
 
+def first_intact(paths: Iterable[Path], problems: list[str]) -> Intact | None:
+    """Return the first checkpoint that can be trusted, or None; problems: gets a sentence on each one before it."""
+    for path in paths:
+        try:
+            return Intact(*read_checkpoint(path), path, problems)
+        except CheckpointDamaged as error:
+            problems.append(str(error))
+    return None
+
+
 def newest_intact(folder: Path) -> Intact | None:
     """Return the newest intact checkpoint of a folder, None where no checkpoint was ever finished.
 
     Raises CheckpointDamaged, with a sentence on each, when there are some and none is intact.
     """
     finished, problems = finished_checkpoints(folder)
-    for path in reversed(finished):
-        try:
-            return Intact(*read_checkpoint(path), path, problems)
-        except CheckpointDamaged as error:
-            problems.append(str(error))
+    if found := first_intact(reversed(finished), problems):
+        return found
     if any(folder.glob("*.json")):
         raise CheckpointDamaged(f"{folder}: no checkpoint is intact: {'; '.join(problems)}")
     return None

@@ -86,8 +86,7 @@ def _config_of(place: Path) -> Config | None:
             return None
     if not place.is_dir():
         return None
-    folder = place / "checkpoints"
-    finished, _ = finished_checkpoints(folder if folder.is_dir() else place)
+    finished, _ = finished_checkpoints(place)
     whole = _mapping([*finished.values()][-1].get("config")) if finished else None
     shared = _shared(place / "config.yaml") if is_run_folder(place) else None
     return _restored(shared, whole) if shared is not None and whole is not None else shared or whole

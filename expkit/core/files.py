@@ -74,6 +74,11 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file whole or not at all. Raises OSError, which names the file."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds, {} where there is none or it is damaged."""
     try:

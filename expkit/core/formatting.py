@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
-def relative(path: Path) -> str:
-    """Return a path as a user types it: relative to where the command was given, if it lies below."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def subset_of(config: Mapping[str, Any], images: object) -> str:
     """Return of how many of the validation images a run's scores are, an empty text for all of them.
 
@@ -47,6 +43,16 @@ def subset_of(config: Mapping[str, Any], images: object) -> str:
     if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
         return ""
     return f"{limit * size:,} of {images:,} images"
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a moment as records hold it, with its offset from UTC; the present one by default."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
+
+
+def relative(path: Path) -> str:
+    """Return a path as a user types it: relative to where the command was given, if it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def value_text(value: object) -> str:

@@ -51,8 +51,10 @@ def _parse(data: bytes) -> Any:
 def finished_checkpoints(folder: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
     """Return (facts of the checkpoints with a sound manifest, oldest first; a sentence on each one without).
 
-    The order is that of their writing: after going back to an older one, a later checkpoint may have a lower step.
+    folder: of checkpoints, or of a run that has some. The order is that of their writing: after going back to an older
+    one, a later checkpoint may have a lower step.
     """
+    folder = inside if (inside := folder / "checkpoints").is_dir() else folder
     files = [path for path in folder.glob("*") if path.suffix in (".json", ".safetensors")]
     found, problems = [], []
     for path in sorted({path.with_suffix(".safetensors") for path in files}):

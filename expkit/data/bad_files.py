@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import shortened
-from expkit.core.files import write_text
+from expkit.core.files import write_json
 from expkit.core.user_folders import expanded
 
 LIST_NAME = "bad_files.json"
@@ -14,7 +14,7 @@ LIST_NAME = "bad_files.json"
 
 def write_bad_files(path: Path, reasons: Mapping[str, str]) -> None:
     """Write a list of sample names with the reason why each cannot be used, one a line."""
-    write_text(path, json.dumps(dict(sorted(reasons.items())), indent=1, ensure_ascii=False) + "\n")
+    write_json(path, dict(sorted(reasons.items())))
 
 
 def read_bad_files(place: str, option: str = "dataset.exclude") -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What a run should leave out, as files that it reads: the unreadable images, and those that come twice."""
 
-import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from expkit.core.escaping import as_override
-from expkit.core.files import write_text
+from expkit.core.files import write_json
 from expkit.core.formatting import relative
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.doctor.duplicates import Group
@@ -88,7 +87,7 @@ def write_duplicates(folder: Path, groups: Sequence[Group], collection: Collecti
         }
         for group in groups
     ]
-    write_text(folder / "duplicates.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "duplicates.json", content)
 
 
 def _sample(collection: Collection, number: int) -> dict[str, str]:

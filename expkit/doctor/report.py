@@ -1,6 +1,5 @@
 """What the doctor prints, and the findings as a file."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from expkit.core.files import write_text
+from expkit.core.files import write_json
 from expkit.core.formatting import count_noun, relative
 from expkit.core.terminal import Console
 from expkit.doctor.finding import Finding
@@ -150,4 +149,4 @@ def write_findings(
         "findings": [asdict(finding) for finding in findings],
         "statistics": statistics.as_json() if statistics else None,
     }
-    write_text(folder / "findings.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "findings.json", content)

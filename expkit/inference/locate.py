@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from expkit.checkpoints import CheckpointDamaged, read_checkpoint
-from expkit.checkpoints.reader import Intact
+from expkit.checkpoints.reader import Intact, first_intact
 from expkit.core.errors import ConfigError
 from expkit.core.manifest import finished_checkpoints
 from expkit.core.user_folders import expanded
@@ -28,19 +28,11 @@ def read_trained(place: Path, which: Which = "best") -> Intact:
             raise ConfigError(f"{error}; give another checkpoint") from error
     if not place.is_dir():
         raise ConfigError(f"{place}: there is no such file or folder; give a run folder or a .safetensors checkpoint")
-    finished, problems = finished_checkpoints(_folder(place))
-    for path in _in_turn(finished, which):
-        try:
-            return Intact(*read_checkpoint(path), path, problems)
-        except CheckpointDamaged as error:
-            problems.append(str(error))
+    finished, problems = finished_checkpoints(place)
+    if found := first_intact(_in_turn(finished, which), problems):
+        return found
     told = f": {'; '.join(problems)}" if problems else ""
     raise ConfigError(f"{place}: holds no finished checkpoint{told}; give a run folder or a .safetensors file")
-
-
-def _folder(place: Path) -> Path:
-    inside = place / "checkpoints"
-    return inside if inside.is_dir() else place
 
 
 def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from expkit.config.yaml_safety import vet_text
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import timestamp
 from expkit.core.sealing import unsealed
 from expkit.records.digests import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
 from expkit.records.run_folder import RunFolder
@@ -72,7 +72,7 @@ def _started(folder: Path) -> str:
         if isinstance(event.get("time"), str):
             return str(event["time"])
     times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(min(times, default=time.time())))
+    return timestamp(min(times, default=None))
 
 
 def is_fixed(name: str) -> bool:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from expkit.config.yaml_safety import DUMPER
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import json_bytes
 from expkit.core.files import Reserve, append_line, overwrite, remove_temporary_files, write_bytes
+from expkit.core.formatting import timestamp
 from expkit.core.sealing import sealed
 from expkit.data.bad_files import LIST_NAME, read_bad_files, write_bad_files
 from expkit.data.dataset import Splits
@@ -47,7 +47,7 @@ class Record:
     def __init__(self, folder: Path, config: Mapping[str, Any], overrides: Sequence[str], command: str) -> None:
         self._begin(folder)
         self._config = config
-        self._facts |= {"format": FORMAT, "id": folder.name, "status": "running", "started": _now()}
+        self._facts |= {"format": FORMAT, "id": folder.name, "status": "running", "started": timestamp()}
         self._facts |= {"command": self.scrubber.command(command), "config_sha256": config_hash(config)}
         self._facts |= {"files": {}, "fixed": []}
         self._save()  # at once: gathering the rest takes a moment
@@ -104,7 +104,7 @@ class Record:
         self.notes += sentences
         if sentences:
             told = [sentence.removeprefix("warning: ") for sentence in sentences]
-            self._facts["rebuilt"] = [*self._facts.get("rebuilt", []), {"time": _now(), "lost": told}]
+            self._facts["rebuilt"] = [*self._facts.get("rebuilt", []), {"time": timestamp(), "lost": told}]
         self._save()
 
     def _fixed_facts(self, name: str) -> None:
@@ -166,7 +166,7 @@ class Record:
             self.event("warning", text=f"the data are not those of the first start: {change}")
         if changes or earlier:
             facts = facts | {
-                "changes": [*earlier, *({"time": _now(), "change": self.scrubber.text(one)} for one in changes)]
+                "changes": [*earlier, *({"time": timestamp(), "change": self.scrubber.text(one)} for one in changes)]
             }
         shared = self.scrubber.value(self._config)
         self._fixed(LISTED, fingerprint.list_bytes(lines))
@@ -195,7 +195,7 @@ class Record:
 
     def event(self, kind: str, **facts: Any) -> None:
         """Add a line to events.jsonl: started, resumed, checkpoint, warning or ended, with the time."""
-        self._unwritten.append(json.dumps({"time": _now(), "event": kind, **self.scrubber.value(facts)}).encode())
+        self._unwritten.append(json.dumps({"time": timestamp(), "event": kind, **self.scrubber.value(facts)}).encode())
         with suppress(OSError), self._events:  # on a full disk it waits for the next one
             while self._unwritten:
                 append_line(self.folder / EVENTS, self._unwritten[0])
@@ -207,7 +207,7 @@ class Record:
         On a disk that has filled up meanwhile, how it ended is written all the same; OSError where not even that is.
         """
         told = {"reason": self.scrubber.text(reason)} if reason else {}
-        ended = {"status": status, "ended": _now()} | told
+        ended = {"status": status, "ended": timestamp()} | told
         self._later_packages()
         self._reserve.release()
         self.event("ended", status=status, **told)
@@ -223,8 +223,7 @@ class Record:
 
     def _later_packages(self) -> None:
         """Tell of packages that were imported after env.json was written."""
-        found = RunFolder(self.folder).environment.get("packages")
-        known = found if isinstance(found, dict) else {}  # it may have been changed by hand since
+        known = RunFolder(self.folder).environment.get("packages", {})
         if later := {name: one for name, one in package_versions().items() if name not in known}:
             self.event("imported", packages=later)
 
@@ -272,7 +271,3 @@ def _json(value: Any) -> str:
 
 def _yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -121,7 +121,7 @@ def _config_of(folder: Path) -> Config | None:
     """Return the config in a run folder, or where that is lost the one of its newest checkpoint; None without any."""
     if config := RunFolder(folder).config:
         return config
-    finished, _ = finished_checkpoints(folder / "checkpoints")
+    finished, _ = finished_checkpoints(folder)
     kept = Redactor().value([*finished.values()][-1].get("config")) if finished else None
     return kept if isinstance(kept, dict) else None
 

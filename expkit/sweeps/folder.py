@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -13,10 +12,11 @@ from typing import Any
 from expkit.checkpoints import FolderLock
 from expkit.config.diff import differences
 from expkit.core.errors import ConfigError
-from expkit.core.files import append_line, read_json_object, write_bytes
-from expkit.core.formatting import count_noun
+from expkit.core.files import append_line, read_json_object, write_bytes, write_json
+from expkit.core.formatting import count_noun, timestamp
 from expkit.core.run_folder import make_run_folder
 from expkit.core.user_folders import expanded
+from expkit.loggers.line_file import read_lines
 from expkit.sweeps.job import SweepJob
 
 if sys.platform != "win32":
@@ -79,8 +79,8 @@ class SweepFolder:
         _write_jobs(path / JOBS, jobs)
         if probes is not None:
             _write_jobs(path / PROBES, probes)
-        facts = {"format": 1, "words": list(words), "command": command, "started": _now(), "jobs": len(jobs)}
-        write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+        facts = {"format": 1, "words": list(words), "command": command, "started": timestamp(), "jobs": len(jobs)}
+        write_json(path / FACTS, facts)
         return made  # the facts come last: a folder without them is no sweep yet
 
     @classmethod
@@ -114,20 +114,13 @@ class SweepFolder:
 
     def note(self, event: str, job: SweepJob, **facts: Any) -> None:
         """Add a line to the ledger."""
-        line = {"time": _now(), "event": event, "job": job.number, "config_sha256": job.digest, **facts}
+        line = {"time": timestamp(), "event": event, "job": job.number, "config_sha256": job.digest, **facts}
         append_line(self.path / LEDGER, json.dumps(line).encode())
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger; one that was cut off by a kill is passed over."""
-        path, found = self.path / LEDGER, []
-        for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else []:
-            try:
-                one = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if _is_entry(one):
-                found.append(one)
-        return found
+        path = self.path / LEDGER
+        return [line for line, _ in read_lines(path) if _is_entry(line)] if path.is_file() else []
 
     def prefix(self, job: SweepJob) -> str:
         return f"{job.number:0{max(3, len(str(self.most)))}d}-"
@@ -184,9 +177,9 @@ def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
     write_bytes(path, lines.encode())
 
 
-def _is_entry(line: Any) -> bool:
+def _is_entry(line: dict[str, Any]) -> bool:
     """Say whether a line of the ledger is one that `note` writes."""
-    if not isinstance(line, dict) or not isinstance(line.get("event"), str) or not isinstance(line.get("job"), int):
+    if not isinstance(line.get("event"), str) or not isinstance(line.get("job"), int):
         return False
     return isinstance(line.get("seconds", 0.0), int | float) and isinstance(line.get("reason", ""), str)
 
@@ -211,7 +204,3 @@ def _read_jobs(path: Path, typed: str | None) -> list[SweepJob]:
         ):
             raise ConfigError(f"{path}, line {number + 1}: is damaged; {advice}")
     return jobs
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.core.escaping import csv_cell, json_bytes
-from expkit.core.files import write_bytes
+from expkit.core.escaping import csv_cell
+from expkit.core.files import write_json, write_text
 from expkit.records.epochs import best_of, monitored, numbers
 from expkit.records.run_folder import RunFolder
 from expkit.sweeps.groups import Ranking, rankings
@@ -37,11 +36,11 @@ def write_results(folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int,
     Of several rankings each has a file: best_1.yaml.
     """
     ranked = rankings(jobs, outcomes)
-    _write(folder / "results.csv", _as_csv(jobs, outcomes))
-    _write(folder / "results.json", json.dumps(_as_json(jobs, outcomes, ranked), indent=1) + "\n")
+    write_text(folder / "results.csv", _as_csv(jobs, outcomes))
+    write_json(folder / "results.json", _as_json(jobs, outcomes, ranked))
     for ranking in ranked:
         if ranking.groups:
-            _write(folder / ranking.recipe, recipe(ranking.groups[0], ranking.monitor))
+            write_text(folder / ranking.recipe, recipe(ranking.groups[0], ranking.monitor))
 
 
 def _as_csv(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> str:
@@ -85,7 +84,3 @@ def _as_json(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], ranked: 
     ]
     one_ranking = {"monitor": f"val/{jobs[0].monitor}", "higher_is_better": jobs[0].higher} if len(ranked) == 1 else {}
     return one_ranking | {"rankings": len(ranked), "jobs": rows, "groups": of_groups}
-
-
-def _write(path: Path, text: str) -> None:
-    write_bytes(path, json_bytes(text))

@@ -1,7 +1,6 @@
 """What an evaluation leaves behind: lines in the terminal, one CSV of all runs, and a folder for each with pictures."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -11,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from expkit.core.escaping import csv_cell
-from expkit.core.files import write_text, writing
+from expkit.core.files import write_json, writing
 from expkit.core.formatting import count_noun
 from expkit.core.terminal import Console
 from expkit.inference.evaluate.evaluate import Evaluation
@@ -59,8 +58,7 @@ def write_run(folder: Path, row: Row, evaluation: Evaluation, title: str) -> Non
     plain = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
     bad = {one.location: one.reason for one in evaluation.bad}
     intervals = {name: {"confidence": CONFIDENCE, **one._asdict()} for name, one in scores.intervals.items()}
-    content = json.dumps(plain | {"intervals": intervals, "bad_files": bad}, indent=1, ensure_ascii=False)
-    write_text(folder / "scores.json", content + "\n")
+    write_json(folder / "scores.json", plain | {"intervals": intervals, "bad_files": bad})
     write_csv(folder / "by_class.csv", [asdict(one) for one in scores.by_class])
     worst = evaluation.worst()
     with writing(folder / "worst.png"):

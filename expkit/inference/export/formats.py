@@ -13,8 +13,7 @@ from torch import Tensor
 
 from expkit.checkpoints import CheckpointNotWritten, export_weights, import_weights
 from expkit.core.errors import ConfigError
-from expkit.core.escaping import json_bytes
-from expkit.core.files import write_bytes
+from expkit.core.files import write_bytes, write_json
 from expkit.inference import Trained
 from expkit.inference.export.pipeline import Preprocess, Whole, example
 
@@ -110,8 +109,7 @@ def _write_safetensors(model: Whole, images: Tensor, metadata: Metadata, path: P
 
 def _write_state_dict(model: Whole, images: Tensor, metadata: Metadata, path: Path) -> None:
     export_weights(model.model.state_dict(), path)
-    text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-    write_bytes(path.with_suffix(".json"), json_bytes(text))
+    write_json(path.with_suffix(".json"), metadata)
 
 
 def _read_weights(path: Path, trained: Trained) -> Run:
