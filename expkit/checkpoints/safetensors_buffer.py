@@ -108,7 +108,7 @@ def _header_bytes(header: Mapping[str, object]) -> bytes:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Say whether a tensor holds no NaN and no infinity.
+    """Return True if a tensor holds no NaN and no infinity.
 
     tensor: on the CPU. One sum tells, at a fraction of the cost of looking at each number. Finite numbers can add up to
     infinity, but in float64 those of the narrower types cannot.

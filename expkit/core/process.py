@@ -118,7 +118,7 @@ def _say_that_it_starts(in_logs: bool) -> None:
 
 
 def _is_called_by_others() -> bool:
-    """Say whether anything but a program's start lies below in the stack."""
+    """Return True if anything but a program's start lies below in the stack."""
     frame: FrameType | None = sys._getframe()
     while frame and re.match(r"__main__$|runpy$|expkit\.", str(frame.f_globals.get("__name__"))):
         frame = frame.f_back

@@ -19,7 +19,7 @@ _SIGNS = ("record.json", "config.yaml", "metrics.jsonl", "events.jsonl")  # any 
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Say whether a folder is a run's, also one that has lost most of its files."""
+    """Return True if a folder is a run's, also one that has lost most of its files."""
     return folder.is_dir() and any((folder / name).is_file() for name in _SIGNS)
 
 

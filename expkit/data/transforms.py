@@ -217,7 +217,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _is_torchvision(step: Transform) -> bool:
-    """Say whether a step, and each step within it (RandomApply and the like), is torchvision's own."""
+    """Return True if a step, and each step within it (RandomApply and the like), is torchvision's own."""
     return type(step).__module__.startswith("torchvision.") and all(
         map(_is_torchvision, getattr(step, "transforms", ()))
     )

@@ -181,7 +181,7 @@ def failure(
 
 
 def _is_stopped(pid: int | None) -> bool:
-    """Say whether a process is stopped by a signal; where there is no /proc, nobody knows."""
+    """Return True if a process is stopped by a signal; False where there is no /proc."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
     except OSError:

@@ -126,7 +126,7 @@ class BackgroundLogger(threading.Thread):
         return self._waiting
 
     def hangs(self) -> bool:
-        """Say whether a call has been going on for longer than a backend may take."""
+        """Return True if a call has been going on for longer than a backend may take."""
         since = self._busy_since
         return bool(since) and time.monotonic() - since > PATIENCE
 

@@ -79,6 +79,6 @@ def file_names(folder: Path) -> Iterator[str]:
 
 
 def belongs(name: str) -> bool:
-    """Say whether a file of a run folder is one that record.json vouches for."""
+    """Return True if a file of a run folder is one that record.json vouches for."""
     parts = name.split("/")
     return name != NAME and parts[0] not in _LEFT_OUT_FOLDERS and not any(part.startswith(_LEFT_OUT) for part in parts)

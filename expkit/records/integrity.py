@@ -55,7 +55,7 @@ def _checked(files: Files, facts: Mapping[str, Any], place: Path) -> tuple[list[
 
 
 def yaml_faults(content: bytes, name: str) -> list[str]:
-    """Say whether a record.yaml matches the digest in its last line."""
+    """Return what is wrong with a record.yaml, by the digest in its last line."""
     body, mark, digest = content.rpartition(SEAL_LINE.encode())
     if not mark:
         return [f"{name}: has no digest at its end: it was written by hand or cut"]

@@ -51,7 +51,7 @@ def _without(folder: Path, damaged: bytes) -> dict[str, Any]:
 
 
 def _is_sound(folder: Path, name: str) -> bool:
-    """Say whether a file is one of those written once, and can be read for what it is."""
+    """Return True if a file is one of those written once, and can be read for what it is."""
     if not _FIXED.fullmatch(name):
         return False
     try:
@@ -76,7 +76,7 @@ def _started(folder: Path) -> str:
 
 
 def is_fixed(name: str) -> bool:
-    """Say whether a file is one that is written once."""
+    """Return True if a file is one that is written once."""
     return _FIXED.fullmatch(name) is not None
 
 

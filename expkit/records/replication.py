@@ -70,7 +70,7 @@ def with_weights(verdict: Verdict, theirs: Mapping[str, Any], ours: Mapping[str,
 
 
 def is_time(name: str) -> bool:
-    """Say whether a value tells of the machine's time and load, which no two runs share."""
+    """Return True if a value tells of the machine's time and load, which no two runs share."""
     return name in _TIMES or name.endswith(("_seconds", "_per_second")) or name.startswith(("system/", "time/"))
 
 

@@ -94,7 +94,7 @@ class ZippedFiles(Files):
 
 
 def _zip_faults(content: bytes, comment: bytes, name: str) -> list[str]:
-    """Say whether an exported .zip, whose comment is the sha256 of all bytes before it, was changed."""
+    """Return what is wrong with an exported .zip, whose comment is the sha256 of all bytes before it."""
     if len(comment) != 64:
         return []  # zipped by hand: its files are checked one by one
     changed = hashlib.sha256(content[:-64]).hexdigest().encode() != comment

@@ -65,7 +65,7 @@ def _place(root: Path, options: dict[str, int]) -> Path:
 
 
 def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
-    """Say whether the folder holds this very data set. Raises ConfigError when it holds what was not drawn here."""
+    """Return True if the folder holds this very data set. Raises ConfigError when it holds what was not drawn here."""
     marker = folder / "shapes.json"
     if not folder.exists():
         return False
