@@ -8,7 +8,9 @@ from expkit.extend import models
 def mine(num_classes: int, depth: int = 1) -> nn.Module: ...
 ```
 
-These names stay, whatever moves inside the package.
+What an option affects stands beside it, `labels: Annotated[str, PLACE]`: the result (where nothing is said), how fast
+it comes about (SPEED), where the data lie (PLACE), or what is shown and kept (OUTPUT). These names stay, whatever moves
+inside the package.
 """
 
 from expkit.config.registry import (
@@ -23,6 +25,7 @@ from expkit.config.registry import (
     transforms,
     watchers,
 )
+from expkit.config.signature import OUTPUT, PLACE, RESULT, SPEED
 from expkit.core.errors import ConfigError
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.image_files import ImageFiles
@@ -34,6 +37,10 @@ from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, 
 from expkit.training.watch.base import Judged, Scene, Watcher, WatchOptions, Where
 
 __all__ = [
+    "OUTPUT",
+    "PLACE",
+    "RESULT",
+    "SPEED",
     "BadImage",
     "ConfigError",
     "Curves",
