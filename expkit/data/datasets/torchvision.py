@@ -11,6 +11,7 @@ from torchvision import datasets as tv
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import shortened
+from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.image_files import ImageFiles, image_tree, visible_folders
@@ -90,7 +91,9 @@ def _wrap(opened_set: Any, names: list[str], split: str) -> ImageDataset:
         pixels = pixels.transpose(0, 2, 3, 1)
     targets = _targets(opened_set)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or len(pixels) != len(targets):
-        raise ValueError(f"{split}: an array of {pixels.dtype}, {pixels.shape}, for {len(targets):,} labels")
+        raise ValueError(
+            f"{split}: an array of {pixels.dtype}, {pixels.shape}, for {count_noun(len(targets), 'label')}"
+        )
     return ImageArrays(pixels, targets, names, split)
 
 
