@@ -95,4 +95,4 @@ def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
 
 def program() -> None:
     """Be the command `expkit`."""
-    run_as_program(main, in_logs=True)
+    run_as_program(main)

@@ -77,14 +77,14 @@ def refuse(error: ConfigError) -> NoReturn:
     sys.exit(2)
 
 
-def run_as_program(main: Callable[[], object], in_logs: bool = False) -> None:
+def run_as_program(main: Callable[[], object]) -> None:
     """Call main, and end the process at once: to free what torch's import has made takes Python more than a second.
 
     What else belongs to an end is done: threads are waited for, exit handlers called, output is flushed, and the exit
     code is that of sys.exit. mypy ends like this too. An exception ends as ever, and so does everything where a
     debugger or a profiler has called this, or python -i, for they go on afterwards.
 
-    On a terminal a line shows at once that it starts, which importing torch takes seconds for; in_logs: in a file too.
+    On a terminal a line shows at once that it starts, which importing torch takes seconds for.
     """
     if "--version" in sys.argv[1:]:
         print(f"expkit {package_version()}")
@@ -93,7 +93,7 @@ def run_as_program(main: Callable[[], object], in_logs: bool = False) -> None:
         with escaped_output():
             main()
         return
-    _say_that_it_starts(in_logs)
+    _say_that_it_starts()
     escape_output()  # to the end: a traceback names files and classes too
     try:
         main()
@@ -107,14 +107,11 @@ def run_as_program(main: Callable[[], object], in_logs: bool = False) -> None:
 _QUESTIONS = re.compile(r"-h|--help|--hydra-help|--list|--info|-i|--cfg|-c|--shell-completion|-sc")
 
 
-def _say_that_it_starts(in_logs: bool) -> None:
-    text = f"expkit {package_version()} is starting"
+def _say_that_it_starts() -> None:
     is_question = any(_QUESTIONS.fullmatch(word.partition("=")[0]) for word in sys.argv[1:])
     if is_question or int(os.environ.get("LOCAL_RANK", "0")) or sys.stderr is None:
         return
-    show_sign(text)
-    if in_logs and not sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+    show_sign(f"expkit {package_version()} is starting")
 
 
 def _is_called_by_others() -> bool:
