@@ -7,7 +7,7 @@ import pytest
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
 
 # overrides -> what the sentence must begin with, and what it must hold
@@ -81,13 +81,13 @@ WRONG = [
 def test_wrong_input_is_named(
     overrides: str, begins: str, holds: str, small_config: Callable[..., Config], tmp_path: Path
 ) -> None:
-    def build() -> None:
+    def built() -> None:
         config = small_config(*overrides.split(" "))
         check(config)
-        assemble(config)
+        build(config)
 
     with pytest.raises(ConfigError) as caught:
-        build()
+        built()
     assert len(caught.value.faults) == 1
     assert caught.value.faults[0].startswith(begins), caught.value.faults
     assert holds in caught.value.faults[0]

@@ -23,7 +23,7 @@ from expkit.data.datasets import load
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth
 from expkit.inference import load_trained
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
 from tests.data.datasets.test_webdataset import shard
 
@@ -100,7 +100,7 @@ def applied(path: Path) -> None:
 
 def tried(config: Config) -> None:
     check(config)
-    assemble(config)
+    build(config)
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,9 @@ def test_a_disk_that_fills_up_at_the_very_end(
     disk, root = small(1500), trained.folder.parent.parent
     original = Trainer.run
 
-    def run_and_fill(runner: Trainer) -> None:
-        original(runner)
-        runner.parts.checkpoints and runner.parts.checkpoints.wait()
+    def run_and_fill(trainer: Trainer) -> None:
+        original(trainer)
+        trainer.observers.checkpoints and trainer.observers.checkpoints.wait()
         fill(disk)
         os.truncate(disk / "other", (disk / "other").stat().st_size - 4096 * room)
 

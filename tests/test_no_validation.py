@@ -11,7 +11,7 @@ from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.inference.evaluate.dataset import split_of
 from expkit.records.compare.table import compare
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 Write = Callable[..., Path]
 
@@ -60,10 +60,10 @@ def test_the_monitored_score_is_one_of_training(words: list[str], monitor: str, 
     config: Any = plain(compose_one([*words, f"checkpoint.monitor={monitor}"]))
     if higher is None:
         with pytest.raises(ConfigError, match="no score 'map' without validation images; there is loss, accuracy"):
-            assemble(config)
+            build(config)
         return
-    job = assemble(config)
-    assert (job.higher_is_better, job.parts.stopping.sign > 0) == (higher, higher)  # type: ignore[union-attr]
+    job = build(config)
+    assert (job.trainer.observers.monitor.higher_is_better, job.trainer.state.stopping.sign > 0) == (higher, higher)  # type: ignore[union-attr]
 
 
 def test_a_validation_split_of_its_own_stays(image_files: Write) -> None:

@@ -11,7 +11,7 @@ import pytest
 from expkit.config.hydra_settings import refuse_unheeded
 from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
 from tests.forks import Forks
 
@@ -123,7 +123,7 @@ def fault_of(words: list[str]) -> str:
         config = plain(compose_one([*shapes, *small, *words]))
         refuse_unheeded(words, is_sweep=False, is_ours=False)
         check(config)
-        assemble(config)
+        build(config)
     except ConfigError as error:
         return "\n".join(error.faults)
     return ""
@@ -197,7 +197,7 @@ def test_the_doctors_command_can_be_pasted(
         typed = subprocess.run(["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
         config = plain(compose_one([*typed.stdout.split("\0")[:-1], "model.width=4", "logger=none"]))
         check(config)
-        assert len(assemble(config).splits.train) + len(assemble(config).splits.val or []) == 11
+        assert len(build(config).splits.train) + len(build(config).splits.val or []) == 11
 
 
 @pytest.mark.parametrize("place", range(4))

@@ -40,10 +40,10 @@ def go(recipe: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go
     def going(name: str, *more: str, at: int | None = None, number: int = signal.SIGTERM) -> int:
         update = Trainer.update
 
-        def updated(runner: Trainer) -> None:
-            if runner.step + 1 == at:
+        def updated(trainer: Trainer) -> None:
+            if trainer.state.position.step + 1 == at:
                 signal.raise_signal(number)
-            update(runner)
+            update(trainer)
 
         with monkeypatch.context() as patched:
             patched.setattr(Trainer, "update", updated)
@@ -114,8 +114,8 @@ def test_stopped_while_the_statistics_of_an_average_are_found(
     assert go("whole", *overrides) == 0
     again = Trainer.images_again
 
-    def stopping(runner: Trainer) -> Any:
-        for number, images in enumerate(again(runner)):
+    def stopping(trainer: Trainer) -> Any:
+        for number, images in enumerate(again(trainer)):
             if number == 2:
                 signal.raise_signal(signal.SIGTERM)
             yield images

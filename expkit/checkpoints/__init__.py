@@ -1,7 +1,7 @@
 """CheckpointManager: written whole or not at all, read without executing anything."""
 
 from expkit.checkpoints.foreign_weights import WeightsRefused, export_weights, import_weights, read_weights
-from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, FollowedCheckpoints
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, Checkpoints
 from expkit.checkpoints.reader import newest_intact, read_checkpoint, weights_of
 from expkit.checkpoints.writer import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
 from expkit.core.lock import FolderInUse, FolderLock
@@ -12,9 +12,9 @@ __all__ = [
     "CheckpointManager",
     "CheckpointNotWritten",
     "CheckpointOptions",
+    "Checkpoints",
     "FolderInUse",
     "FolderLock",
-    "FollowedCheckpoints",
     "WeightsNotFinite",
     "WeightsRefused",
     "export_weights",

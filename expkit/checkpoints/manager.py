@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from expkit.checkpoints.reader import Intact, newest_intact
 from expkit.checkpoints.writer import CheckpointNotWritten, Snapshot, remove_checkpoint
 from expkit.config.registry import checkpoints
 from expkit.config.signature import FROM_NOW_ON, RESULT
@@ -73,25 +74,56 @@ class Kept:
     best_score: float | None
 
 
-class CheckpointManager:
+class Checkpoints:
+    """The checkpoints of a run as a rank sees them that writes none: it knows the folder, and when one is due."""
+
+    def __init__(self, folder: Path, options: CheckpointOptions) -> None:
+        self.folder, self.options = folder, options
+
+    def due_after(self, epochs: int, is_last: bool) -> bool:
+        """Return True if a checkpoint is written after so many epochs."""
+        return is_last or epochs % self.options.every == 0
+
+    def due_at(self, step: int) -> bool:
+        """Return True if a checkpoint is written after this step, in the midst of an epoch."""
+        return self.options.every_steps is not None and step % self.options.every_steps == 0
+
+    def newest(self) -> Intact | None:
+        """Return the newest intact checkpoint of the folder, None without any."""
+        return newest_intact(self.folder)
+
+    def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
+        """Write a checkpoint of the state as it is now; returns whether it is the best so far."""
+        return False
+
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Continue where the checkpoint with these facts left off."""
+
+    def wait(self) -> None:
+        """Wait until all that was saved is written."""
+
+    def close(self) -> None:
+        """Wait, and end what writes."""
+
+
+class CheckpointManager(Checkpoints):
     """The checkpoints of one run folder: `save` writes one and prunes all but the last and the best.
 
-    monitor: name of the score that says which is best; higher_is_better: its direction. keep_last, keep_best: how many
-    stay. background: `save` copies the state and returns, a thread writes it; then `close` must be called.
-    What a folder holds already is found again, and what a killed writer left is swept: hold the folder's lock.
+    monitor: name of the score that says which is best; higher_is_better: its direction. written: called with each
+    checkpoint that is whole, in the thread that writes it; with `options.background` then `close` must be called.
+    What a folder holds already is found again, and what a killed writer left is removed: hold the folder's lock.
     """
 
     def __init__(
-        self, folder: Path, monitor: str, higher_is_better: bool, every: int = 1,
-        keep_last: int = 1, keep_best: int = 1, background: bool = False, every_steps: int | None = None,
+        self, folder: Path, monitor: str, higher_is_better: bool, options: CheckpointOptions,
+        written: Callable[[Path], object] = lambda path: None,
     ) -> None:  # fmt: skip
-        self.folder, self.monitor, self.every, self.every_steps = folder, monitor, every, every_steps
+        super().__init__(folder, options)
+        self.monitor, self.written = monitor, written
         self.sign = 1.0 if higher_is_better else -1.0
-        self.keep_last, self.keep_best = keep_last, keep_best
         self.snapshot = Snapshot()
-        self.thread = ThreadPoolExecutor(1, "checkpoint") if background else None
+        self.thread = ThreadPoolExecutor(1, "checkpoint") if options.background else None
         self.writing: Future[None] | None = None
-        self.written: Callable[[Path], None] = lambda path: None  # is told of each that is whole, in its thread
         remove_temporary_files(folder)
         self._sweep_unfinished()
         self.kept = self._found()  # in the order of their writing
@@ -99,14 +131,6 @@ class CheckpointManager:
         self.best_score: float | None = None
         for one in self.kept:
             self.best_score = self._better(one.best_score, self._better(one.score, self.best_score))
-
-    def due_after(self, epochs: int, is_last: bool) -> bool:
-        """Say whether a checkpoint is written after so many epochs."""
-        return is_last or epochs % self.every == 0
-
-    def due_at(self, step: int) -> bool:
-        """Say whether a checkpoint is written after this step, in the midst of an epoch."""
-        return self.every_steps is not None and step % self.every_steps == 0
 
     @property
     def last(self) -> Path | None:
@@ -117,10 +141,10 @@ class CheckpointManager:
     def best(self) -> Path | None:
         """The checkpoint with the best score; of equal ones the oldest."""
         ranked = self._ranked()
-        return ranked[0].path if ranked and self.keep_best else None
+        return ranked[0].path if ranked and self.options.keep_best else None
 
-    def go_on(self, facts: Mapping[str, Any]) -> None:
-        """Take up where the checkpoint with these facts left off, whichever folder it is in.
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Continue where the checkpoint with these facts left off, whichever folder it is in.
 
         What was written here after it was damaged or belongs to a future that will be another: it counts no longer,
         and its files go once the next checkpoint is written.
@@ -178,7 +202,7 @@ class CheckpointManager:
 
     def _prune(self) -> None:
         """Remove all but the last and the best; the newest is on the disk by now, so there is no time with none."""
-        staying = {*self.kept[-self.keep_last :], *self._ranked()[: self.keep_best]}
+        staying = {*self.kept[-self.options.keep_last :], *self._ranked()[: self.options.keep_best]}
         self.kept = [one for one in self.kept if one in staying]
         paths = {one.path for one in staying}
         for path in self.folder.glob(_OURS):
@@ -242,23 +266,3 @@ def find_checkpoint(place: Path, option: str) -> Path:
 def find_weights(place: Path) -> Path:
     """Return a file of weights: `place` itself, or the last checkpoint of a run folder. Raises ConfigError."""
     return find_checkpoint(place, "checkpoint.init_from")
-
-
-class FollowedCheckpoints(CheckpointManager):
-    """Knows when rank 0 writes, and does nothing then."""
-
-    def __init__(self, folder: Path, monitor: str, every: int, every_steps: int | None) -> None:
-        self.folder, self.monitor, self.every, self.every_steps = folder, monitor, every, every_steps
-        self.kept, self.best_score = [], None
-
-    def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
-        return False
-
-    def go_on(self, facts: Mapping[str, Any]) -> None:
-        pass
-
-    def wait(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

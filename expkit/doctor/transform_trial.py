@@ -16,7 +16,7 @@ from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Scan
 from expkit.models import pretrained_input
 from expkit.models.input_size import check_input
-from expkit.runs.components import build_input
+from expkit.runs.setup import build_input
 
 DRAWS = 5
 

@@ -31,16 +31,24 @@ class LoggerHub:
     """
 
     def __init__(self, loggers: Sequence[Logger] = ()) -> None:
-        self.loggers = list(loggers)
         self.progress = Progress()
-        self.direct = [logger for logger in loggers if logger.direct]
-        self.couriers = [BackgroundLogger(logger, self._report) for logger in loggers if not logger.direct]
-        self._metrics = next((logger for logger in self.direct if isinstance(logger, JsonlLogger)), None)
+        self.loggers: list[Logger] = []
+        self.direct: list[Logger] = []
+        self.couriers: list[BackgroundLogger] = []
+        self._metrics: JsonlLogger | None = None
         self._store: FigureStore | None = None
         self._told: set[str] = set()
         self._lock = threading.RLock()  # messages also come from the couriers' threads
         self._folder = ""
         self._nodes: Mapping[str, Any] = {}
+        self.attach(loggers)
+
+    def attach(self, loggers: Sequence[Logger]) -> None:
+        """Add loggers, before `start`."""
+        self.loggers += loggers
+        self.direct += [logger for logger in loggers if logger.direct]
+        self.couriers += [BackgroundLogger(logger, self._report) for logger in loggers if not logger.direct]
+        self._metrics = next((logger for logger in self.direct if isinstance(logger, JsonlLogger)), None)
 
     def start(self, facts: RunFacts) -> None:
         facts = _printable(facts)

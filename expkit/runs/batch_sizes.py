@@ -1,32 +1,26 @@
 """How many images are computed at once, and whether batch normalisation can train on the smallest of them."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from torch import nn
-
-from expkit.config.registry import datasets, devices
+from expkit.config.registry import datasets
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.data.datasets import DataOptions
-from expkit.devices import Layout, Ranks
+from expkit.devices import Layout
 from expkit.models.input_size import trains_on_one
+from expkit.runs.setup import Config, Setup
 
-Config = Mapping[str, Any]
 
+def check_single_images(setup: Setup, length: int) -> None:
+    """Raise ConfigError where the model cannot train on one image and some batch, part or micro-batch holds one.
 
-def check_single_images(
-    model: nn.Module, size: tuple[int, int], config: Config, options: RunOptions, length: int, ranks: Ranks | None
-) -> None:
-    """Raise ConfigError where the model cannot train on one image and some batch, part or piece of one holds one.
-
-    size: (height, width) of what the model sees; length: images of an epoch.
+    length: images of an epoch.
     """
-    found = devices.build(config["device"])
+    config, options, ranks = setup.config, setup.options, setup.ranks
     data: DataOptions = datasets.shared(config["dataset"])
-    micro = devices.shared(config["device"]).micro_batch
-    layout = found if isinstance(found, Layout) else None
+    micro = setup.device.options.micro_batch
+    layout = setup.placement if isinstance(setup.placement, Layout) else None
     parts = 1
     if layout and not (ranks and layout.sync_batchnorm):  # statistics that are in step are of the whole batch
         parts = ranks.size if ranks else sum(device.type == "cuda" for device in layout.devices) or 1
@@ -34,8 +28,8 @@ def check_single_images(
         micro = None
     for batch in _batches(length, data.drop_last, options):
         for part in _parts(batch, parts, ranks is not None):
-            if 1 in _pieces(part, micro if isinstance(micro, int) else None):
-                if trains_on_one(model, *size):
+            if 1 in _micro_batches(part, micro if isinstance(micro, int) else None):
+                if trains_on_one(setup.basis.model, *setup.basis.seen):
                     return
                 raise ConfigError(_problem(config, batch, part, parts, length, options))
 
@@ -79,13 +73,13 @@ def _parts(batch: int, parts: int, are_ranks: bool) -> set[int]:
     return {min(step, batch - first) for first in range(0, batch, step)}
 
 
-def _pieces(images: int, size: int | None) -> set[int]:
-    """Return the sizes of the pieces that device.micro_batch makes of so many images."""
+def _micro_batches(images: int, size: int | None) -> set[int]:
+    """Return the sizes of the micro-batches that device.micro_batch makes of so many images."""
     if size is None or not images:
         return {images}
     found = set()
     while images > 0:
-        piece = math.ceil(images / math.ceil(images / size))
-        found.add(piece)
-        images -= piece
+        size_of_next = math.ceil(images / math.ceil(images / size))
+        found.add(size_of_next)
+        images -= size_of_next
     return found

@@ -1,159 +1,141 @@
 """The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Trainer."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from expkit.checkpoints import (
-    CheckpointDamaged,
-    CheckpointManager,
-    CheckpointOptions,
-    FollowedCheckpoints,
-    read_weights,
-)
+from expkit.checkpoints import CheckpointDamaged, CheckpointManager, CheckpointOptions, Checkpoints, read_weights
 from expkit.checkpoints.manager import find_weights
-from expkit.config.registry import GROUPS, loggers
 from expkit.config.registry import checkpoints as checkpoint_words
-from expkit.config.run_options import RunOptions
+from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.core.manifest import read_manifest
 from expkit.core.user_folders import expanded
-from expkit.data import transforms as pixels
 from expkit.data.class_names import are_same, differ
 from expkit.data.dataset import Splits
-from expkit.data.datasets import load
 from expkit.data.labels import unique_names
-from expkit.data.mixing import build_mixing
 from expkit.devices import Ranks
-from expkit.loggers import LazyLogger
-from expkit.models import pretrained_input, take_weights
+from expkit.loggers import LazyLogger, LoggerHub
+from expkit.models import take_weights
 from expkit.runs.batch_sizes import check_single_images
 from expkit.runs.components import (
-    add_extras,
-    add_teacher,
-    build_average,
-    build_device,
-    build_input,
+    build_batch_loss,
+    build_batch_mixing,
+    build_eval_metrics,
     build_loss,
-    build_model,
-    build_training,
-    check_chains,
-    check_mixing,
+    build_scene,
+    build_stopping,
+    build_teacher,
+    chance_of,
+    choose_monitor,
+    facts_of,
 )
-from expkit.runs.distribute import shard_average, spread
+from expkit.runs.distribute import DistributedModel, build_micro_batches, distribute, distribute_average
 from expkit.runs.heading import heading
 from expkit.runs.job import Job
 from expkit.runs.loaders import build_loaders, build_orders
 from expkit.runs.resume import Origin, find_origin, rate_notes, refuse_other_range, weights_problem
-from expkit.training.schedules import build_schedule
-from expkit.training.step import Parts
+from expkit.runs.setup import Basis, Config, Setup, set_up
+from expkit.training.evaluation import Evaluator
+from expkit.training.losses import Guessing
+from expkit.training.metrics import TrainMetrics
+from expkit.training.micro_batches import MicroBatches
+from expkit.training.observers import Hook, Monitor, Observers
+from expkit.training.optimizers import unfreezing
+from expkit.training.schedules import build_schedule, plateau_notes
+from expkit.training.signals import AgreedInterruption, Interruption
+from expkit.training.step import StepKeys, TrainStep
+from expkit.training.train_state import RunLength, TrainState, run_length
 from expkit.training.trainer import Trainer
-from expkit.training.watch import Scene, build_watch
-
-Config = Mapping[str, Any]
-_NOT_SCALARS = {*GROUPS, "experiment"}
+from expkit.training.watch import Watch, build_watchers
 
 
-@dataclass(frozen=True)
-class Basis:
-    """What of a job neither its seed nor its training options change: the transforms' chains, and the model."""
-
-    sizes: tuple[int, int]
-    normalize: pixels.Normalize
-    note: str
-    chains: Mapping[str, pixels.Chain]
-    model: nn.Module
-    seen: tuple[int, int]  # (height, width) of what the model sees in training
-
-
-def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
-    """Build the transforms and the model, and try them on an image. Raises ConfigError."""
-    spec = pretrained_input(config["model"])
-    sizes, normalize, note = build_input(config["transforms"], spec, splits.train)
-    chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
-    model = build_model(config["model"], splits.train, seed)
-    seen = check_chains(chains, splits.train, model, config["model"]["name"], seed)
-    return Basis(sizes, normalize, note, chains, model, seen)
-
-
-def assemble(
-    config: Config, origin: Origin | None = None, load: Callable[[Config], Splits] = load,
-    build_basis: Callable[[Config, Splits, int], Basis] = build_basis, ranks: Ranks | None = None,
+def build(
+    config: Config, origin: Origin | None = None, ranks: Ranks | None = None, splits: Splits | None = None,
+    basis: Basis | None = None, hooks: Sequence[Hook] = (),
 ) -> Job:  # fmt: skip
     """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets.
 
-    origin: what the run goes on from; None: what checkpoint.resume names. load, build_basis: for jobs that share some.
-    ranks: those that do the run.
+    origin: what the run resumes from; None: what checkpoint.resume names. ranks: the processes of the run. splits,
+    basis: those of an earlier job, if it has the same.
     """
     origin = origin or find_origin(config)
-    options = RunOptions.of({name: value for name, value in config.items() if name not in _NOT_SCALARS})
-    device = build_device(config["device"], ranks)
-    # A set that is drawn, or downloaded, is there once the first rank has it.
-    splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
-    basis = build_basis(config, splits, options.seed)
-    model, normalize = basis.model, basis.normalize
-    loss = build_loss(config["loss"], splits.train, model)
-    mixing = build_mixing(config["transforms"].get("batch", []), len(splits.train.class_names), splits.train.task)
-    check_mixing(mixing, loss, config["loss"]["name"], len(splits.train.class_names))
-    orders = build_orders(config["sampler"], splits, options)
-    splits = replace(splits, notes=[*splits.notes, *orders[1].notes])
-    check_single_images(basis.model, basis.seen, config, options, len(orders[0]), ranks)
-    train, val = build_loaders(config["dataset"], splits, basis.chains, orders, options, device, ranks)
-    parts = build_training(config, options, device, model, normalize, loss, train, val, splits.train, ranks)
-    parts.facts["transforms"] = pixels.resolved(config["transforms"], basis.sizes, normalize)
-    parts.mixing = mixing
-    add_teacher(parts, config["loss"], splits.train, normalize)
-    spread(parts, config, basis.sizes[0])
-    runner = Trainer(parts, options)
-    parts.schedule = build_schedule(config["schedule"], parts.optimizer, runner.steps_per_epoch, runner.last_step)
-    parts.average = build_average(parts, options, runner.steps_per_epoch, runner.last_step)
-    shard_average(parts)
-    scene, is_first = scene_of(parts, splits, basis.sizes[0]), not ranks or ranks.is_first
-    parts.watch = build_watch(config["watch"], scene, parts.is_shared_out, is_first)
-    higher = add_extras(parts, options, config["checkpoint"], splits.train)
-    job = Job(config, options, splits, parts, runner, higher, origin)
-    job.lines = heading(config, splits, parts, runner)
-    job.notes = [*splits.notes, basis.note, *orders[0].notes, *parts.watch.notes, *parts.schedule.notes]
-    job.notes += begin(job, origin)
+    setup = set_up(config, ranks, splits, basis)
+    loss = build_loss(setup)
+    mixing = build_batch_mixing(setup, loss)
+    orders = build_orders(setup)
+    check_single_images(setup, len(orders[0]))
+    train_loader, val_loader = build_loaders(setup, orders)
+    length = run_length(len(train_loader), setup.options)
+    chance, teacher = chance_of(setup, loss), build_teacher(setup)
+    logger, interruption = LoggerHub(), AgreedInterruption(ranks) if ranks else Interruption()
+    placed = distribute(setup, logger.message)
+    micro_batches = build_micro_batches(setup, placed, logger.message)
+    watchers = build_watchers(config["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
+    watch = Watch(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
+    monitor = choose_monitor(setup, watchers.scores)
+    state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
+    step = TrainStep(
+        placed.model, placed.forward, build_batch_loss(setup, loss, teacher, micro_batches),
+        setup.basis.normalize.to(setup.device.torch_device), setup.device,
+        StepKeys(setup.options.seed, ranks.rank if ranks else 0), watch, mixing, state.scaler, micro_batches, ranks,
+    )  # fmt: skip
+    evaluator = Evaluator(step, placed.inference, val_loader, build_eval_metrics(setup))
+    guessing = Guessing(math.nan if teacher else chance)  # part of the loss is a distance to the teacher
+    observers = Observers(logger, watch, interruption, monitor, guessing, hooks)
+    trainer = Trainer(state, step, train_loader, evaluator, observers, setup.options, length)
+    splits = replace(setup.splits, notes=[*setup.splits.notes, *orders[1].notes])
+    notes = [*splits.notes, setup.basis.note, *orders[0].notes, *watchers.notes, *state.schedule.notes]
+    job = Job(config, setup.options, splits, trainer, origin, heading(setup, trainer), notes)
+    job.notes += begin(job)
     return job
 
 
-def scene_of(parts: Parts, splits: Splits, side: int) -> Scene:
-    """Return what watchers look at. side: pixels, of the model's input."""
-    val, normalize = splits.val, parts.normalize
-    assert val is not None and isinstance(normalize, pixels.Normalize)  # noqa: PT018
-    names, size = val.class_names, (side, side)
-    return Scene(parts.model, normalize.mean, normalize.std, names, val.task, val.sample_name, size)
+def build_state(
+    setup: Setup, placed: DistributedModel, length: RunLength, monitor: Monitor, facts: dict[str, Any],
+    micro_batches: MicroBatches | None,
+) -> TrainState:  # fmt: skip
+    """Build what a checkpoint holds. Raises ConfigError."""
+    config, options = setup.config, setup.options
+    if options.on_nan == "roll_back" and config["checkpoint"]["name"] == "none":
+        raise ConfigError(
+            "on_nan: roll_back goes back to a checkpoint, and checkpoint=none writes none; use on_nan=skip"
+        )
+    schedule = build_schedule(config["schedule"], placed.optimizer, length.steps_per_epoch, length.last_step)
+    schedule.notes += plateau_notes(schedule, monitor.name, monitor.higher_is_better)
+    return TrainState(
+        placed.model, placed.optimizer, schedule, TrainMetrics(setup.ranks), facts,
+        distribute_average(setup, placed, length, schedule.warmup.steps), build_stopping(options, monitor),
+        setup.device.scaler(), micro_batches, unfreezing(config["optimizer"], placed.model), placed.is_sharded,
+    )  # fmt: skip
 
 
-def begin(job: Job, origin: Origin) -> list[str]:
-    """Take a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
+def begin(job: Job) -> list[str]:
+    """Load a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    origin, names = job.origin, job.splits.train.class_names
     if origin.state is not None:
-        return [*origin.notes, *_go_on(job, origin, origin.state)]
+        return [*origin.notes, *_resume(job, origin.state)]
     if options is None or not options.init_from:
         return origin.notes
     path = find_weights(expanded(options.init_from))
     same = None
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
-        same = are_same(unique_names(read_manifest(path).get("class_names", [])), job.splits.train.class_names)
+        same = are_same(unique_names(read_manifest(path).get("class_names", [])), names)
     weights, part = read_weights(path)
-    taken = take_weights(job.parts.model, weights, same, len(job.splits.train.class_names))
+    taken = take_weights(job.trainer.state.model, weights, same, len(names))
     return [*origin.notes, *(f"{note} ({path})" for note in [part, *taken.notes()] if note)]
 
 
-def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> list[str]:
-    """Check that data and model are those of the checkpoint, then take up its state; returns notes.
-
-    Raises ConfigError.
-    """
-    path, facts, model = origin.path, origin.facts, job.config["model"]["name"]
+def _resume(job: Job, saved: dict[str, Any]) -> list[str]:
+    """Check that data and model are those of the checkpoint, then load its state; returns notes. Raises ConfigError."""
+    path, facts, trainer = job.origin.path, job.origin.facts, job.trainer
+    state, model = trainer.state, job.config["model"]["name"]
     ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
     if not are_same(ours, theirs):
         told = differ(theirs, str(path), ours, "the data")
@@ -161,22 +143,22 @@ def _go_on(job: Job, origin: Origin, state: dict[str, Any]) -> list[str]:
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{count_noun(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
-    refuse_other_range(path, facts, job.parts.facts["deep_range"])
-    if facts.get("teacher_sha256") != job.parts.facts.get("teacher_sha256"):
+    refuse_other_range(path, facts, state.facts["deep_range"])
+    if facts.get("teacher_sha256") != state.facts.get("teacher_sha256"):
         raise ConfigError(f"checkpoint.resume: {path} was taught by another teacher; give its loss.teacher")
-    if problem := weights_problem(job.parts.model, state["model"]):
+    if problem := weights_problem(state.model, saved["model"]):
         raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
     try:
-        job.runner.load_state_dict(state)
+        trainer.load_state_dict(saved)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:  # of torch's many load_state_dict
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             f"checkpoint.resume: the state in {path} does not fit this config: {problem};"
             " checkpoint.init_from takes the weights alone"
         ) from error
-    note = f"goes on from {path} (epoch {job.runner.epoch + 1}, step {job.runner.step})"
-    rate, steps = float(job.parts.optimizer.param_groups[0]["lr"]), job.runner.last_step
-    return [note, *rate_notes(facts.get("config", {}), job.config, state["optimizer"], rate, steps)]
+    note = f"goes on from {path} (epoch {state.position.epoch + 1}, step {state.position.step})"
+    rate, steps = state.learning_rate, trainer.length.last_step
+    return [note, *rate_notes(facts.get("config", {}), job.config, saved["optimizer"], rate, steps)]
 
 
 def open_loggers(config: Config, folder: Path) -> list[Any]:
@@ -189,16 +171,19 @@ def open_loggers(config: Config, folder: Path) -> list[Any]:
     return opened
 
 
-def open_checkpoints(job: Job, folder: Path) -> CheckpointManager | None:
+def open_checkpoints(job: Job, folder: Path, written: Callable[[Path], object]) -> CheckpointManager | None:
+    """Open the checkpoints of a run folder, if the config wants some. written: gets each that is whole."""
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     if options is None:
         return None
-    if job.parts.ranks and not job.parts.ranks.is_first:
-        return FollowedCheckpoints(folder / "checkpoints", job.parts.monitor, options.every, options.every_steps)
-    kept = CheckpointManager(
-        folder / "checkpoints", job.parts.monitor, job.higher_is_better, options.every,
-        options.keep_last, options.keep_best, options.background, options.every_steps,
-    )  # fmt: skip
+    monitor = job.trainer.observers.monitor
+    kept = CheckpointManager(folder / "checkpoints", monitor.name, monitor.higher_is_better, options, written)
     if job.origin.state is not None:
-        kept.go_on(job.origin.facts)
+        kept.resume(job.origin.facts)
     return kept
+
+
+def follow_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
+    """Return the checkpoints of a run folder as a rank sees them that writes none."""
+    options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    return Checkpoints(folder / "checkpoints", options) if options else None

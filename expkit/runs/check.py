@@ -11,9 +11,8 @@ from expkit.config.run_options import RunOptions
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
 from expkit.data import transforms as pixels
+from expkit.runs.setup import scalars
 from expkit.training.watch.dispatcher import faults as watch_faults
-
-_NOT_SCALARS = {*GROUPS, "experiment"}
 
 
 def check_plan(plan: Plan) -> Plan:
@@ -51,7 +50,7 @@ def _of_whole_numbers(fault: str, config: Config, space: Space) -> str:
 
 def check(config: Config) -> Config:
     """Check every group of a config against the registry, and the scalars. Raises ConfigError with all faults."""
-    faults = RunOptions.faults({name: value for name, value in config.items() if name not in _NOT_SCALARS})
+    faults = RunOptions.faults(scalars(config))
     for group, registry in GROUPS.items():
         if group not in config:
             faults.append(f"{group}: is needed; choose one with {group}=…")

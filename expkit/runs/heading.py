@@ -1,30 +1,27 @@
 """The heading of a run: what it trains on what, said before the first step."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from expkit.core.formatting import count_noun, subset_of
-from expkit.data.dataset import Splits
-from expkit.training.step import Parts
+from expkit.runs.setup import Setup
 from expkit.training.trainer import Trainer
 
 
-def heading(config: Mapping[str, Any], splits: Splits, parts: Parts, runner: Trainer) -> dict[str, str]:
+def heading(setup: Setup, trainer: Trainer) -> dict[str, str]:
     """Return the heading of a run, as heading -> text."""
-    data, val = splits.train, splits.val
+    config, data, val, ranks = setup.config, setup.splits.train, setup.splits.val, setup.ranks
     assert val is not None
-    parameters = list(parts.model.parameters())
+    parameters = list(trainer.state.model.parameters())
     count, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
     classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
     frozen = f", {trained:,} of them trained" if trained < count else ""
-    strategy = ", each with a share of the weights (fsdp)" * parts.is_shared_out
+    strategy = ", each with a share of the weights (fsdp)" * trainer.state.is_sharded
     validated = subset_of(config, len(val)).removesuffix(" images") or (f"{len(val):,}" if len(val) else "none")
+    micro_batches = trainer.step.micro_batches
     return {
         "data": f"{count_noun(len(data), 'image')} to train, {validated} to validate,"
         f" {count_noun(len(data.class_names), 'class')} ({classes})",
         "model": f"{config['model']['name']}, {count_noun(count, 'parameter')}{frozen}",
-        "device": parts.device.describe()
-        + parts.pieces.describe()
-        + (f", {count_noun(parts.ranks.size, 'rank')}{strategy}" if parts.ranks else ""),
-        "length": f"{count_noun(runner.last_step, 'step')}, {runner.steps_per_epoch:,} an epoch",
+        "device": setup.device.describe()
+        + (micro_batches.describe() if micro_batches else "")
+        + (f", {count_noun(ranks.size, 'rank')}{strategy}" if ranks else ""),
+        "length": f"{count_noun(trainer.length.last_step, 'step')}, {trainer.length.steps_per_epoch:,} an epoch",
     }

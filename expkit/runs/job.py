@@ -1,34 +1,35 @@
 """A run before it begins: its config and the objects built from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from expkit.config.registry import datasets
 from expkit.config.run_options import RunOptions
 from expkit.core.formatting import count_noun, subset_of
-from expkit.data.advice import WORTH_SAYING, waiting_advice
 from expkit.data.batches import BadSample
+from expkit.data.cache import Kind
 from expkit.data.dataset import Splits
+from expkit.data.loader import Loader
 from expkit.data.workers import WorkerFailed
 from expkit.devices.device import available_cores
 from expkit.runs.resume import Origin, run_name
-from expkit.training.step import Parts
+from expkit.runs.setup import Config
 from expkit.training.trainer import Trainer
 
-Config = Mapping[str, Any]
+_WAITING_WORTH_A_NOTE = 0.1  # share of the time
 
 
 @dataclass
 class Job:
-    """Everything that is built before a run folder exists: what fails here leaves nothing behind."""
+    """Everything that is built before a run folder exists: what fails here leaves nothing behind.
+
+    lines: the heading of the run. notes: sentences for the user.
+    """
 
     config: Config
     options: RunOptions
     splits: Splits
-    parts: Parts
-    runner: Trainer
-    higher_is_better: bool
+    trainer: Trainer
     origin: Origin
     lines: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -36,40 +37,46 @@ class Job:
     def end_at(self, last_step: int | None) -> None:
         """End after so many steps; the schedule stays that of the whole run."""
         if last_step is not None:
-            self.runner.last_step = min(self.runner.last_step, last_step)
+            self.trainer.stop_at(min(self.trainer.length.last_step, last_step))
+
+    @property
+    def loaders(self) -> dict[str, Loader]:
+        return {"train": self.trainer.train_loader, "val": self.trainer.evaluator.loader}
 
     def close(self) -> None:
         """End the loaders' workers, and wait for the last checkpoint. Raises CheckpointNotWritten."""
-        self.parts.train.close()
-        self.parts.val.close()
-        if self.parts.checkpoints:
-            self.parts.checkpoints.close()
+        for loader in self.loaders.values():
+            loader.close()
+        if checkpoints := self.trainer.observers.checkpoints:
+            checkpoints.close()
 
     def failure(self, error: RuntimeError) -> WorkerFailed | None:
         """Return what an error means if a worker of one of the loaders failed, which torch tells of at any moment."""
-        return self.parts.train.failure(error) or self.parts.val.failure(error)
+        return next(filter(None, (loader.failure(error) for loader in self.loaders.values())), None)
 
     def bad_of_other_ranks(self) -> list[tuple[str, BadSample]]:
         """Return the samples that other ranks could not read, by split; all ranks must ask."""
-        if not (ranks := self.parts.ranks):
+        if not (ranks := self.trainer.step.ranks):
             return []
-        loaders = (("train", self.parts.train), ("val", self.parts.val))
-        own: list[tuple[Any, ...]] = [(split, *bad) for split, loader in loaders for bad in loader.bad.values()]
+        own: list[tuple[Any, ...]] = [
+            (split, *bad) for split, loader in self.loaders.items() for bad in loader.bad.values()
+        ]
         others = [found for rank, found in enumerate(ranks.collect(own)) if rank != ranks.rank]
         return [(split, BadSample(*bad)) for found in others for split, *bad in found]
 
     def data_lines(self) -> dict[str, str]:
         """Return what a run's summary says of its data: images left out, time spent waiting and what would help."""
         lines = {}
-        for split, loader in (("train", self.parts.train), ("val", self.parts.val)):
+        for split, loader in self.loaders.items():
             if loader.bad:
                 total = len(loader.samples.dataset)
                 lines[f"bad in {split}"] = f"{len(loader.bad)} of {count_noun(total, 'sample')} cannot be read"
-        runner, data = self.runner, datasets.shared(self.config["dataset"])
-        share = runner.waited / runner.worked if runner.worked else 0.0
-        if share >= WORTH_SAYING:
-            crops = self.parts.train.samples.crops_first and data.decoder == "auto"
-            advice = waiting_advice(self.parts.train.num_workers, available_cores(), data.cache, crops)
+        clock = self.trainer.clock
+        share = clock.waited / clock.worked if clock.worked else 0.0
+        if share >= _WAITING_WORTH_A_NOTE:
+            data, loader = datasets.shared(self.config["dataset"]), self.trainer.train_loader
+            could_decode_region = loader.samples.crops_first and data.decoder == "auto"
+            advice = waiting_advice(loader.num_workers, available_cores(), data.cache, could_decode_region)
             lines["data"] = f"{share:.0%} of the time was spent waiting for images; {advice}"
         return lines
 
@@ -82,3 +89,15 @@ class Job:
     def name(self) -> str:
         """What the run folder's name begins with."""
         return run_name(self.config)
+
+
+def waiting_advice(num_workers: int, cores: int, cache: Kind, could_decode_region: bool) -> str:
+    """Return what to change, the most helpful first, for a run that waits for images."""
+    advice = []
+    if num_workers < cores:
+        advice.append(f"dataset.num_workers={cores} uses every core")
+    if cache == "none":
+        advice.append("dataset.cache=memory (or disk) decodes each image once")
+        if could_decode_region:
+            advice.append("dataset.decoder=region decodes only what a random crop keeps")
+    return "try: " + "; ".join(advice) if advice else "smaller or fewer transforms, or more cores, would help"

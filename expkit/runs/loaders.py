@@ -1,32 +1,27 @@
 """The loaders of a run: batches of training and of validation, read by so many processes."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from expkit.config.registry import datasets, samplers
-from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
 from expkit.core.user_folders import expanded
-from expkit.data import transforms as pixels
 from expkit.data.batches import Samples
 from expkit.data.cache import Cache, CachedImages, cached
-from expkit.data.dataset import Splits
 from expkit.data.datasets import DataOptions
 from expkit.data.limits import evaluation_order, training_order
 from expkit.data.loader import Loader
 from expkit.data.samplers import Order
-from expkit.devices import Device, Ranks
+from expkit.devices import Device
 from expkit.devices.device import available_cores
+from expkit.runs.setup import Setup
 
-Config = Mapping[str, Any]
 
-
-def build_orders(node: Config, splits: Splits, options: RunOptions) -> tuple[Order, Order]:
+def build_orders(setup: Setup) -> tuple[Order, Order]:
     """Return the orders of training and of validation. Raises ConfigError."""
-    data, val = splits.train, splits.val
+    data, val, options = setup.splits.train, setup.splits.val, setup.options
     assert val is not None
-    order: Order = samplers.build(node, targets=data.targets, class_names=data.class_names)
+    order: Order = samplers.build(setup.config["sampler"], targets=data.targets, class_names=data.class_names)
     size = options.eval_batch_size or options.batch_size
     return (
         training_order(order, data, options.seed, options.batch_size, options.limit_train_batches),
@@ -34,18 +29,11 @@ def build_orders(node: Config, splits: Splits, options: RunOptions) -> tuple[Ord
     )
 
 
-def build_loaders(
-    node: Config,
-    splits: Splits,
-    chains: Mapping[str, pixels.Chain],
-    orders: tuple[Order, Order],
-    options: RunOptions,
-    device: Device,
-    ranks: Ranks | None = None,
-) -> tuple[Loader, Loader]:
+def build_loaders(setup: Setup, orders: tuple[Order, Order]) -> tuple[Loader, Loader]:
     """Return the loaders of training and validation; of a rank, those of its part of each batch."""
+    options, splits, chains, ranks = setup.options, setup.splits, setup.basis.chains, setup.ranks
     order, evaluated = orders
-    data: DataOptions = datasets.shared(node)
+    data: DataOptions = datasets.shared(setup.config["dataset"])
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
         raise ConfigError(
@@ -60,16 +48,16 @@ def build_loaders(
     val_data, val_chain = cached(splits.val, chains["eval"], val_cache, "val")
     train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
-    eval_batch_size = options.eval_batch_size or options.batch_size
     own: dict[str, Any] = {"part": (ranks.rank, ranks.size)} if ranks else {}
-    own |= loading(data, train, device, ranks.local_size if ranks else 1)
+    sharing = ranks.local_size if ranks else 1
+    reading = [own | loading(data, samples, setup.device, sharing) for samples in (train, val)]
     return (
-        Loader(train, order, options.batch_size, drop_last=data.drop_last, **own),
-        Loader(val, evaluated, eval_batch_size, **own | loading(data, val, device, ranks.local_size if ranks else 1)),
+        Loader(train, order, options.batch_size, drop_last=data.drop_last, **reading[0]),
+        Loader(val, evaluated, options.eval_batch_size or options.batch_size, **reading[1]),
     )
 
 
-def loading(data: DataOptions, samples: Samples, device: Device, sharing: int = 1) -> dict[str, Any]:
+def loading(data: DataOptions, samples: Samples, device: Device, sharing: int) -> dict[str, Any]:
     """Return how a loader reads: by worker processes where that is worth it. sharing: ranks that share the cores."""
     workers = data.num_workers
     if workers == "auto":

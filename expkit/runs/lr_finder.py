@@ -7,11 +7,10 @@ from typing import Any
 
 from expkit.core.errors import ConfigError
 from expkit.core.progress import bar
-from expkit.runs.build import assemble
-from expkit.runs.job import Job
+from expkit.runs.build import build
 from expkit.runs.resume import Origin
 from expkit.training.non_finite import TrainingDiverged
-from expkit.training.schedules import WarmUp
+from expkit.training.trainer import Trainer
 
 Config = Mapping[str, Any]
 
@@ -76,16 +75,16 @@ def sweep_rates(config: Config, lowest: float, highest: float, steps: int) -> Sw
     """
     if not 0 < lowest < highest or steps < 10:
         raise ConfigError("find_lr: takes 0 < --lowest < --highest, and --steps from 10 up")
-    job = assemble(_bare(config), Origin())
-    found = Sweep()
-    try:
-        with bar("steps", steps) as advance:
-            _train(job, found, [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)], advance)
-    finally:
-        job.close()
-    if not found.rates:
+    with bar("steps", steps) as advance:
+        test = _RangeTest([lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)], advance)
+        job = build(_bare(config), Origin(), hooks=[test])
+        try:
+            _train(job.trainer, test)
+        finally:
+            job.close()
+    if not test.found.rates:
         raise ConfigError("find_lr: the very first loss is no finite number; look at the data and the model")
-    return found
+    return test.found
 
 
 def _bare(config: Config) -> Config:
@@ -96,56 +95,42 @@ def _bare(config: Config) -> Config:
     return {**config, **none, **rate, "on_nan": "stop"}
 
 
-def _train(job: Job, found: Sweep, rates: list[float], advance: Callable[[int], None]) -> None:
-    """Have the runner train, epoch after epoch, with a schedule that sets the next rate after each update."""
-    runner = job.runner
-    runner.last_step = len(rates) + 1
-    runner.parts.schedule = _Rising(job, found, rates, advance)
-    try:
-        while True:
-            runner.train_epoch()
-            runner.epoch, runner.batch = runner.epoch + 1, 0
-    except _Over:
-        pass
-    except TrainingDiverged:  # by a gradient that is no finite number, after a loss that is one
-        found.diverged = True
+class _RangeTest:
+    """Sets the next rate after each update and notes its loss, until all were tried or higher ones are not worth it."""
 
+    def __init__(self, rates: list[float], advance: Callable[[int], None]) -> None:
+        self.rates, self.advance, self.found = rates, advance, Sweep()
+        self.shares: list[float] = []  # of the parameter groups in the common rate
 
-class _Over(Exception):
-    """All rates have been tried, or higher ones are not worth a try."""
+    def start(self, trainer: Trainer) -> None:
+        """Set the first rate; groups of their own, and those of layer_decay, stay in proportion to optimizer.lr."""
+        groups = trainer.state.optimizer.param_groups
+        common = trainer.state.facts["config"]["optimizer"].get("lr", groups[0]["lr"])
+        self.shares = [group["lr"] / common for group in groups]
+        self._set_rate(trainer, 0)
 
-
-class _Rising:
-    """The schedule of a range test; it notes the loss of each update too."""
-
-    def __init__(self, job: Job, found: Sweep, rates: list[float], advance: Callable[[int], None]) -> None:
-        self.warmup, self.notes = WarmUp(), list[str]()
-        self.metrics, self.found, self.rates, self.advance = job.parts.train_metrics, found, rates, advance
-        self.groups = job.parts.optimizer.param_groups
-        # Groups of their own, and those of layer_decay, stay in proportion to optimizer.lr.
-        common = job.config["optimizer"].get("lr", self.groups[0]["lr"])
-        self.shares = [group["lr"] / common for group in self.groups]
-        self.step = 0
-        self._apply()
-
-    def after_step(self) -> None:
-        if self.metrics.count:  # else none of the update's files can be read
-            self.found.add(self.rates[self.step], self.metrics.interval()["loss"])
-        self.step += 1
+    def after_step(self, trainer: Trainer) -> None:
+        metrics, step = trainer.state.metrics, trainer.state.position.step
+        if metrics.count:  # else none of the update's files can be read
+            self.found.add(self.rates[step - 1], metrics.interval()["loss"])
         self.advance(1)
-        if self.found.diverged or self.step == len(self.rates):
-            raise _Over
-        self._apply()
+        if self.found.diverged:
+            trainer.stop_at(step)
+        elif step < len(self.rates):
+            self._set_rate(trainer, step)
 
-    def _apply(self) -> None:
-        for group, share in zip(self.groups, self.shares, strict=True):
-            group["lr"] = self.rates[self.step] * share
+    def _set_rate(self, trainer: Trainer, step: int) -> None:
+        for group, share in zip(trainer.state.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = self.rates[step] * share
 
-    def after_epoch(self, score: float) -> None:
-        """Nothing: the rate moves with the updates."""
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing: a range test is not resumed."""
+def _train(trainer: Trainer, test: _RangeTest) -> None:
+    """Train, epoch after epoch and without their evaluations, until the test is over."""
+    test.start(trainer)
+    trainer.stop_at(len(test.rates))
+    try:
+        while not trainer.is_over:
+            trainer.train_epoch()
+            trainer.state.position.next_epoch()
+    except TrainingDiverged:  # by a gradient that is no finite number, after a loss that is one
+        test.found.diverged = True

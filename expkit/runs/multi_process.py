@@ -99,9 +99,9 @@ def train_as_rank(
     origin = shared_origin(config, ranks)
     if origin.is_finished:
         return _nothing_left(origin.folder or Path(), ranks)
-    job = build.assemble(config, origin, ranks=ranks)
+    job = build.build(config, origin, ranks)
     job.end_at(last_step)
-    with job.parts.interruption.heard():
+    with job.trainer.observers.interruption.heard():
         run = RunSession(job, overrides, command, folder) if ranks.is_first else Follower(job)
         run.folder = Path(ranks.from_first(str(run.folder)))
         if isinstance(run, Follower):
@@ -134,18 +134,18 @@ class Follower:
 
     def follow(self) -> None:
         """Know the folder's checkpoints, once rank 0 has named it."""
-        self.job.parts.checkpoints = build.open_checkpoints(self.job, self.folder)
-        for loader in (self.job.parts.train, self.job.parts.val):
+        self.job.trainer.observers.open([], build.follow_checkpoints(self.job, self.folder))
+        for loader in self.job.loaders.values():
             loader.report = lambda bad: print(json.dumps({"cannot be read": bad.location, "reason": bad.reason}))
 
     def train(self, began: float) -> RunOutcome:
         """Run the job; returns how it ended, unless what ended it is not a user's to fix."""
-        with self.job.parts.interruption.heard():
+        with self.job.trainer.observers.interruption.heard():
             try:
-                self.job.runner.run()
+                self.job.trainer.run()
                 self.job.close()
                 self.job.bad_of_other_ranks()
-                self.job.parts.give_weights()
+                self.job.trainer.state.gather_weights()
             except BaseException as error:
                 ending = ending_of(error, self.job)
                 if not ending.is_told:

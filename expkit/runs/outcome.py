@@ -1,5 +1,6 @@
 """How a run ended: what the record says of it, the exit code, and what the user can do about a failure."""
 
+import math
 import signal
 import sys
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class RunOutcome:
 
 
 def ending_of(error: BaseException, job: Job) -> RunOutcome:
-    """Return what an exception that left the runner means for the user."""
+    """Return what an exception that left the trainer means for the user."""
     if isinstance(error, Interrupted):
         return RunOutcome("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
     if isinstance(error, KeyboardInterrupt):
@@ -55,8 +56,10 @@ def ending_of(error: BaseException, job: Job) -> RunOutcome:
 
 
 def _memory_advice(job: Job) -> str:
-    size, at_once = job.options.batch_size, job.parts.pieces.size or job.parts.own_size(job.options.batch_size)
-    device = job.parts.device.torch_device
+    size, step, position = job.options.batch_size, job.trainer.step, job.trainer.state.position
+    own = math.ceil(size / step.ranks.size) if step.ranks else size
+    at_once = (step.micro_batches and step.micro_batches.size) or own
+    device = step.device.torch_device
     if device.type == "cuda":
         peak, where = torch.cuda.max_memory_allocated(device), str(device)
     else:
@@ -64,10 +67,9 @@ def _memory_advice(job: Job) -> str:
     used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
     smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces (auto finds their size)"
     advice = smaller if at_once > 1 else "no batch is smaller than one image: use a smaller model or image_size"
-    step, epoch = job.runner.step + 1, job.runner.epoch + 1
     return (
-        f"memory ran out at step {step} (epoch {epoch}) with batch_size={size}{used}; {advice};"
-        " device.precision=bf16 takes less, and so do fewer dataset.num_workers"
+        f"memory ran out at step {position.step + 1} (epoch {position.epoch + 1}) with batch_size={size}{used};"
+        f" {advice}; device.precision=bf16 takes less, and so do fewer dataset.num_workers"
     )
 
 

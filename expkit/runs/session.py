@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from expkit.core.escaping import as_override, one_line, shortened
 from expkit.core.files import disk_fault, write_bytes, writing
 from expkit.core.formatting import count_noun, relative
 from expkit.core.run_folder import make_run_folder
-from expkit.loggers import ConsoleLogger, JsonlLogger, LoggerHub, RunFacts, TextLogger
+from expkit.loggers import ConsoleLogger, JsonlLogger, RunFacts, TextLogger
 from expkit.records import EventLog, Record
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import DataFacts, data_facts, weights_digest
@@ -39,7 +40,7 @@ class RunSession:
         data = data_facts(job.splits)
         changes = _data_changes(job, data)  # before anything is written
         self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
-        self.signals.enter_context(job.parts.interruption.heard())
+        self.signals.enter_context(job.trainer.observers.interruption.heard())
         self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
         try:
             self._begin(overrides, command, data, changes)
@@ -58,7 +59,7 @@ class RunSession:
         job, origin = self.job, self.job.origin
         self.lock = origin.lock or FolderLock(self.folder)
         self.record = (
-            Record.reopen(self.folder, job.config, command, step=job.runner.step)
+            Record.reopen(self.folder, job.config, command, step=job.trainer.state.position.step)
             if origin.folder
             else Record(self.folder, job.config, overrides, command)
         )
@@ -67,30 +68,31 @@ class RunSession:
             *self.record.notes,
             *(f"warning: the data differ from those of the start: {one}" for one in changes),
         ]
-        job.parts.checkpoints = open_checkpoints(job, self.folder)
+        self.checkpoints = open_checkpoints(
+            job, self.folder, lambda path: self.record.event("checkpoint", file=path.name)
+        )
         job.notes += keep_metrics(origin, self.folder / "metrics.jsonl")
-        if job.parts.checkpoints:
-            job.parts.checkpoints.written = lambda path: self.record.event("checkpoint", file=path.name)
         always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
         always.append(EventLog(self.record))
-        self.logger = job.parts.logger = LoggerHub([*always, *open_loggers(job.config, self.folder)])
-        job.parts.train.report = lambda bad: self.bad_file("train", bad)
-        job.parts.val.report = lambda bad: self.bad_file("val", bad)
+        job.trainer.observers.open([*always, *open_loggers(job.config, self.folder)], self.checkpoints)
+        self.logger = job.trainer.observers.logger
+        for split, loader in job.loaders.items():
+            loader.report = partial(self.bad_file, split)
 
     def train(self, began: float) -> RunOutcome:
         """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
         lines = {"run": self.folder.name, **self.job.lines}
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
-        self.logger.start(replace(facts, first_step=self.job.runner.step))
+        self.logger.start(replace(facts, first_step=self.job.trainer.state.position.step))
         self.ending = RunOutcome("failed", 1)
         self.digests: dict[str, str] = {}
         with self.signals:
             try:
-                self.job.runner.run()
+                self.job.trainer.run()
                 self.job.close()
                 for split, bad in self.job.bad_of_other_ranks():
                     self.bad_file(split, bad)
-                if self.job.parts.is_shared_out:
+                if self.job.trainer.state.is_sharded:
                     self.digests = digests_of(self.job)
                 self.ending = RunOutcome("finished", 0)
             except BaseException as error:
@@ -114,27 +116,28 @@ class RunSession:
         except OSError as error:  # the next one writes all of them
             self.logger.message(f"warning: {disk_fault(error) or error}")
         # In evaluation nothing stands in for another: the scores are those of fewer images.
-        done = "replaced" if split == "train" and self.job.parts.train.samples.on_bad == "replace" else "left out"
+        is_replaced = split == "train" and self.job.loaders["train"].samples.on_bad == "replace"
+        done = "replaced" if is_replaced else "left out"
         self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
 
     def close(self, seconds: float) -> None:
-        runner, kept = self.job.runner, self.job.parts.checkpoints
-        result = {"epochs": runner.epoch, "steps": runner.step, "scores": runner.scores, "seconds": seconds}
+        position, kept = self.job.trainer.state.position, self.checkpoints
+        result = {"epochs": position.epoch, "steps": position.step, "scores": position.scores, "seconds": seconds}
         # Once a rank has failed, the others do not answer.
-        result |= self.digests if self.job.parts.is_shared_out else digests_of(self.job)
-        if size := self.job.parts.pieces.size:
-            result["micro_batch"] = size
-        epochs, steps = count_noun(runner.epoch, "epoch"), count_noun(runner.step, "step")
+        result |= self.digests if self.job.trainer.state.is_sharded else digests_of(self.job)
+        if (micro_batches := self.job.trainer.step.micro_batches) and micro_batches.size:
+            result["micro_batch"] = micro_batches.size
+        epochs, steps = count_noun(position.epoch, "epoch"), count_noun(position.step, "step")
         summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
         if self.ending.reason:
             summary["reason"] = self.ending.reason
         of_subset = f"  (of {subset})" if (subset := self.job.subset) else ""
         summary |= {
-            name: f"{value:.4f}" + of_subset * name.startswith("val/") for name, value in runner.scores.items()
+            name: f"{value:.4f}" + of_subset * name.startswith("val/") for name, value in position.scores.items()
         } | self.job.data_lines()
         if kept and kept.best:
             result |= {"best": kept.best.name, "best_score": kept.best_score, "monitor": kept.monitor}
-            result["higher_is_better"] = self.job.higher_is_better
+            result["higher_is_better"] = self.job.trainer.observers.monitor.higher_is_better
             summary[f"best val/{kept.monitor}"] = f"{kept.best_score:.4f}{of_subset}  {relative(kept.best)}"
         if kept and kept.last:
             summary["last"] = relative(kept.last)
@@ -174,8 +177,9 @@ class RunSession:
 
 def digests_of(job: Job) -> dict[str, str]:
     """Return a digest of the weights, and of their average; where ranks have shares of them, all must ask."""
-    found = {"weights_sha256": weights_digest(job.parts.model)}
-    return found | ({"average_sha256": weights_digest(average.model)} if (average := job.parts.average) else {})
+    state = job.trainer.state
+    found = {"weights_sha256": weights_digest(state.model)}
+    return found | ({"average_sha256": weights_digest(state.average.model)} if state.average else {})
 
 
 def _data_changes(job: Job, data: DataFacts) -> list[str]:

@@ -53,7 +53,7 @@ def _train_with_others(config: Config, overrides: Sequence[str], command: str, l
 
 
 def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> RunSession | Path:
-    """Assemble a checked config and open its run folder, or return that of a finished run. Raises ConfigError."""
+    """Build a checked config and open its run folder, or return that of a finished run. Raises ConfigError."""
     origin = find_origin(config)
     if origin.is_finished:
         assert origin.lock is not None
@@ -61,7 +61,7 @@ def open_run(config: Config, overrides: Sequence[str], command: str, last_step: 
         origin.lock.release()
         return origin.folder
     try:
-        job = build.assemble(config, origin)
+        job = build.build(config, origin)
         job.end_at(last_step)
         return RunSession(job, overrides, command)
     except BaseException:

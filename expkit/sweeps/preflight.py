@@ -24,12 +24,13 @@ from expkit.core.formatting import count_noun
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.devices.device import share_cores
-from expkit.runs.build import Basis, assemble, build_basis
+from expkit.runs.build import build
 from expkit.runs.job import Job
+from expkit.runs.setup import Basis, build_basis, scalars
 from expkit.sweeps.pool import START_METHOD
 from expkit.sweeps.scales import images_of, scale_of
 from expkit.training.non_finite import TrainingDiverged
-from expkit.training.step import Parts
+from expkit.training.train_state import Position, RunLength
 from expkit.training.trainer import Trainer
 
 Config = Mapping[str, Any]
@@ -132,13 +133,16 @@ class _Stage:
 
     def assemble(self, config: Config) -> Facts:
         """Build all that a job is made of, as the job itself will. Raises ConfigError."""
-        job = assemble(config, load=self._load, build_basis=self._build_basis)
+        splits = self._load(config["dataset"])
+        job = build(config, splits=splits, basis=self._build_basis(config, splits))
         if job.origin.lock:
             job.origin.lock.release()
         seconds = self._estimate(job) if self.measure else None
-        parameters = sum(parameter.numel() for parameter in job.parts.model.parameters())
-        scale = scale_of(job.config, self._images(job), job.parts.monitor)
-        return Facts(job.parts.monitor, job.higher_is_better, parameters, job.runner.last_step, seconds, scale)
+        trainer, monitor = job.trainer, job.trainer.observers.monitor
+        parameters = sum(parameter.numel() for parameter in trainer.state.model.parameters())
+        scale = scale_of(job.config, self._images(job), monitor.name)
+        steps = trainer.length.last_step
+        return Facts(monitor.name, monitor.higher_is_better, parameters, steps, seconds, scale)
 
     def _images(self, job: Job) -> str:
         key = _key(job.config, "dataset")
@@ -158,43 +162,49 @@ class _Stage:
             raise splits
         return splits
 
-    def _build_basis(self, config: Config, splits: Splits, seed: int) -> Basis:
+    def _build_basis(self, config: Config, splits: Splits) -> Basis:
         """Return transforms and model, those of the job before where they are the same."""
         key = _key(config, "dataset", "transforms", "model")
         if self._basis is None or self._basis[0] != key:
             self._basis = None  # its memory goes first
-            self._basis = (key, build_basis(config, splits, seed))
+            self._basis = (key, build_basis(config, splits, RunOptions.of(scalars(config)).seed))
         return self._basis[1]
 
     def _estimate(self, job: Job) -> float:
         key = _key(job.config, *_COSTLY)
         if key not in self._times:
-            self._times[key] = _measure(job.parts, job.options)
+            self._times[key] = _measure(job.trainer)
         batch, evaluation = self._times[key]
-        epochs = job.runner.last_step / job.runner.steps_per_epoch
-        evaluated = min(len(job.parts.val), job.options.limit_eval_batches or len(job.parts.val))
-        return _STARTING + epochs * (job.runner.batches * batch + evaluated * evaluation)
+        trainer, loader = job.trainer, job.trainer.evaluator.loader
+        epochs = trainer.length.last_step / trainer.length.steps_per_epoch
+        evaluated = min(len(loader), job.options.limit_eval_batches or len(loader))
+        return _STARTING + epochs * (trainer.length.batches * batch + evaluated * evaluation)
 
 
-def _measure(parts: Parts, options: RunOptions) -> tuple[float, float]:
+def _measure(run: Trainer) -> tuple[float, float]:
     """Return the seconds of a batch of training, and of one of evaluation, from a few of each."""
-    parts.average = parts.buffers = None
-    short = replace(options, limit_train_batches=1, limit_eval_batches=2, on_nan="stop", log_every=10**6)
-    runner = Trainer(parts, short)
+    batches = min(1 + _STEPS, len(run.train_loader))
+    options = replace(run.options, limit_eval_batches=2, on_nan="stop", log_every=10**6)
+    state = replace(run.state, average=None, position=Position())
+
+    def shortened(batches: int) -> Trainer:
+        length = RunLength(batches, batches, 10**18)
+        return Trainer(state, run.step, run.train_loader, run.evaluator, run.observers, options, length)
+
+    trainer, began = shortened(batches), time.perf_counter()
     try:
-        runner.train_epoch()
-        runner.batches = min(1 + _STEPS, len(parts.train))
+        shortened(1).train_epoch()
         began = time.perf_counter()
-        if runner.batches > 1:
-            runner.train_epoch()
-        batch = (time.perf_counter() - began) / max(runner.batches - 1, 1)
+        if batches > 1:
+            trainer.train_epoch()
+        batch = (time.perf_counter() - began) / max(batches - 1, 1)
     except TrainingDiverged:
         batch = (time.perf_counter() - began) / _STEPS
     began = time.perf_counter()
-    runner.evaluate()
+    trainer.evaluate()
     evaluation = (time.perf_counter() - began) / 2
-    parts.train.close()
-    parts.val.close()
+    run.train_loader.close()
+    run.evaluator.loader.close()
     return batch, evaluation
 
 

@@ -1,4 +1,4 @@
-"""What a part of a batch counts for, so that the parts' losses add up to the mean over the whole batch."""
+"""The loss of a batch: whole, or the share of a part, so that the parts' losses add up to the mean over the batch."""
 
 from typing import Any
 
@@ -7,32 +7,72 @@ from torch import Tensor, nn
 
 from expkit.data.batches import Batch
 from expkit.devices import Ranks
+from expkit.training.distillation import Teacher
 
 
-class LossShare:
-    """The weight of this rank's part in the loss of a batch: its samples (or their class weights) over those of all.
+class BatchLoss:
+    """The mean loss of a batch that is computed in one piece, by one process.
 
-    ranks: None for one process that computes a batch in pieces. loss: whose mean is meant; may_lose: whether samples
-    may be left out on the way, so that the ranks have to ask each other how many there are. image_size: in pixels, of
-    the empty image batch that stands for an empty part.
+    loss: of the model's outputs and targets. teacher: a trained model whose logits the loss takes too.
     """
 
-    def __init__(self, ranks: Ranks | None, loss: nn.Module, may_lose: bool, image_size: int) -> None:
-        self.ranks, self.loss, self.may_lose, self.image_size = ranks, loss, may_lose, image_size
-        self.whole: float | Tensor = 1.0  # the weight of the batch at hand
+    def __init__(self, loss: nn.Module, teacher: Teacher | None = None) -> None:
+        self.loss, self.teacher = loss, teacher
+
+    def images(self, batch: Batch) -> Tensor:
+        """Return the images of a batch."""
+        return batch.images
+
+    def with_neighbour(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch with all that its mixing needs."""
+        return images, targets
+
+    def start_batch(self, targets: Tensor, total: int) -> None:
+        """Prepare for the losses of the next batch, or of its micro-batches. total: samples of all ranks' parts."""
+
+    def train(self, images: Tensor, outputs: Any, targets: Tensor) -> Tensor:
+        """Return the loss to minimise. images: (N, 3, H, W) as the model has seen them, for the teacher."""
+        taught = () if self.teacher is None else (self.teacher(images),)
+        loss: Tensor = self.loss(outputs, targets, *taught)
+        return loss
+
+    def evaluate(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
+        """Return the loss that counts for each sample of an evaluated batch."""
+        loss: Tensor = self.loss(logits, targets)
+        return loss
+
+
+class LossShare(BatchLoss):
+    """The share that a part of a batch has in its mean loss: a rank's part, or a micro-batch.
+
+    A part weighs as much as its samples (or their class weights) do among those of the whole batch. ranks: None for one
+    process that computes micro-batches. may_lose: whether samples may be left out on the way, so that the ranks have to
+    ask each other how many there are. image_size: in pixels, of the empty image batch that stands for an empty part.
+    """
+
+    def __init__(
+        self, loss: nn.Module, teacher: Teacher | None, ranks: Ranks | None, may_lose: bool, image_size: int
+    ) -> None:
+        super().__init__(loss, teacher)
+        self.ranks, self.may_lose, self.image_size = ranks, may_lose, image_size
+        self.total_weight: float | Tensor = 1.0  # of the current batch
         inner: Any = getattr(loss, "loss", loss)
         self.class_weights: Tensor | None = inner.weight if isinstance(inner, nn.CrossEntropyLoss) else None
 
     def images(self, batch: Batch) -> Tensor:
-        """Return the part's images; an empty part has an empty batch, which each rank takes through the model all the
-        same, since the others wait for its gradients."""
+        """Return the part's images; an empty part has an empty batch.
+
+        Each rank takes it through the model all the same, since the others wait for its gradients.
+        """
         if len(batch.indices):
             return batch.images
         return torch.empty(0, 3, self.image_size, self.image_size, dtype=torch.uint8)
 
     def with_neighbour(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a part with the image that stands before it in the whole batch (before the first, the last) as its
-        first, since mixing blends each with the one before it: so pairs are the same for any number of ranks."""
+        """Return a rank's part with the image before it in the whole batch (before the first, the last) as its first.
+
+        Mixing blends each image with the one before it: so the pairs are the same for any number of ranks.
+        """
         if self.ranks is None:
             return images, targets
         own = (images[-1:].clone(), targets[-1:].clone()) if len(targets) else None
@@ -43,36 +83,39 @@ class LossShare:
         image, target = before[-1]
         return (torch.cat([image, images]), torch.cat([target, targets])) if len(targets) else (image, target)
 
-    def begin(self, targets: Tensor, total: int) -> None:
-        """Take up a batch of `total` samples, of which this part has these targets; then come losses of its pieces."""
-        self.whole = self._weight(targets)
+    def start_batch(self, targets: Tensor, total: int) -> None:
+        """Find the weight of a batch of `total` samples, of which this part has these targets."""
+        self.total_weight = self._weight(targets)
         if self.ranks and not (self.may_lose or self._is_weighted(targets)):
-            self.whole = float(total)
+            self.total_weight = float(total)
         elif self.ranks:
-            self.whole = self.ranks.sum(torch.as_tensor(self.whole, device=targets.device))
+            self.total_weight = self.ranks.sum(torch.as_tensor(self.total_weight, device=targets.device))
 
-    def part_of_loss(self, outputs: Any, targets: Tensor, *taught: Any) -> Tensor:
-        """Return what this part, or a piece of it, adds to the mean loss of the batch."""
+    def train(self, images: Tensor, outputs: Any, targets: Tensor) -> Tensor:
+        """Return what this part, or a micro-batch of it, adds to the mean loss of the batch."""
         if len(targets):
-            share = self._weight(targets) / self.whole if float(self.whole) else 0.0
-            return self.loss(outputs, targets, *taught) * share  # type: ignore[no-any-return]
+            return super().train(images, outputs, targets) * self._share(targets)
         heads = [outputs] if isinstance(outputs, Tensor) else outputs
         return torch.stack([head.sum() for head in heads]).sum() * 0.0
 
-    def part_of_scores(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
+    def evaluate(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
         """Return the loss that, counted for each sample of this part, adds up to the batch's mean for each of all."""
-        if self.class_weights is None and len(targets):
-            return self.loss(logits, targets)  # type: ignore[no-any-return]
+        if self.ranks is None or (self.class_weights is None and len(targets)):
+            return super().evaluate(logits, targets, total)
         if self.class_weights is None:
             return logits.sum() * 0.0
-        assert self.ranks is not None
         count = int(self.ranks.sum(torch.tensor(len(targets)))) if self.may_lose else total
-        self.begin(targets, total)
-        return self.part_of_loss(logits, targets) * count / max(len(targets), 1)
+        self.start_batch(targets, total)
+        loss = self.loss(logits, targets) * self._share(targets) if len(targets) else logits.sum() * 0.0
+        return loss * count / max(len(targets), 1)
 
     def _is_weighted(self, targets: Tensor) -> bool:
         # For shares of classes, as mixing makes them, torch divides by the number of samples whatever the weights.
         return self.class_weights is not None and targets.ndim == 1
+
+    def _share(self, targets: Tensor) -> float | Tensor:
+        """Return the weight of samples as a share of the weight of the current batch."""
+        return self._weight(targets) / self.total_weight if float(self.total_weight) else 0.0
 
     def _weight(self, targets: Tensor) -> float | Tensor:
         """Return what samples count for together in a mean."""

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,13 +24,6 @@ def metric_names(task: str, num_classes: int) -> dict[str, bool]:
 def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Return the (N, C) logits of the main head; models with auxiliary heads give a tuple in training."""
     return outputs if isinstance(outputs, Tensor) else outputs[0]
-
-
-def joined(pieces: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return (loss, logits) of a batch of which each piece has given its part of the loss, and its logits."""
-    if len(pieces) == 1:
-        return pieces[0]
-    return torch.stack([loss for loss, _ in pieces]).sum(), torch.cat([logits for _, logits in pieces])
 
 
 def count_correct(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
-"""A batch in pieces that fit into memory, whose gradients add up to those of the batch in one."""
+"""Micro-batches that fit into memory, whose gradients add up to those of the whole batch."""
 
 import math
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,26 +10,23 @@ from torch import Tensor, nn
 
 from expkit.core.formatting import count_noun
 from expkit.devices import Ranks
-from expkit.devices.device import MicroBatch
 from expkit.devices.oom import give_back, may_be_out_of_memory
+
+Result = TypeVar("Result")
 
 
 class MicroBatches:
-    """Cuts a batch into pieces of at most `size` images; None: one piece.
+    """Cuts each batch into micro-batches of at most `size` images.
 
-    asked: a number, or "auto": pieces are halved whenever memory runs out, from the one on for which it did not do, and
-    stay so. Ranks have each the same number of pieces. tell: is given a sentence then.
+    asked: a number, or "auto": micro-batches are halved whenever memory runs out, from the one on that did not fit, and
+    stay so. Each rank has the same number of them. report: gets a sentence then.
     """
 
-    def __init__(self, asked: MicroBatch = None, ranks: Ranks | None = None) -> None:
+    def __init__(self, asked: int | Literal["auto"], ranks: Ranks | None, report: Callable[[str], object]) -> None:
         self.size = asked if isinstance(asked, int) else None
         self.is_auto = asked == "auto"
-        self.ranks = ranks
-        self.tell: Callable[[str], object] = lambda text: None
-        self.results: list[Any] = []  # of the pieces of the batch at hand: what the caller adds for each
-        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # of the piece at hand
-        self._largest = 0  # images of the piece at hand; of ranks the most that one of them has
-        self._failed = False
+        self.ranks, self.report = ranks, report
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # of the current micro-batch
 
     def describe(self) -> str:
         """Return what a run's heading says of it."""
@@ -38,62 +34,56 @@ class MicroBatches:
             return ", halves batches when memory runs out"
         return f", up to {count_noun(self.size, 'image')} at once" if self.size else ""
 
-    def of(self, images: Tensor, targets: Tensor, total: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield a batch in pieces, one again in smaller ones if it did not fit. total: images of all ranks' parts."""
-        self.results = []
-        if self.size is None and not self.is_auto:
-            yield images, targets
-            return
-        left = math.ceil(total / self.ranks.size) if self.ranks else len(images)
+    def run(
+        self, compute: Callable[[Tensor, Tensor], Result], images: Tensor, targets: Tensor, total: int
+    ) -> list[Result]:
+        """Return what `compute` returns for each micro-batch; one that did not fit is computed again in smaller ones.
+
+        total: images of all ranks' parts.
+        """
+        results: list[Result] = []
+        left = math.ceil(total / self.ranks.size) if self.ranks else len(images)  # of ranks the most that one has
         while True:
-            kept, self._gradients = len(self.results), []
             count = max(math.ceil(left / (self.size or left)), 1) if left else 1
-            self._largest, own = math.ceil(left / count), math.ceil(len(images) / count)
-            yield images[:own], targets[:own]
-            if self._did_not_fit():
-                del self.results[kept:]  # it fitted here, and not on another rank
-                self._halve()
+            largest, own = math.ceil(left / count), math.ceil(len(images) / count)
+            found = self._attempt(compute, images[:own], targets[:own], largest)
+            if self._did_not_fit(not found):
+                self._halve(largest)
                 continue
             self._add_gradients()
-            left, images, targets = left - self._largest, images[own:], targets[own:]
+            results += found
+            left, images, targets = left - largest, images[own:], targets[own:]
             if left <= 0:
-                return
+                return results
 
-    def outputs(self, forward: Callable[[Tensor], Any], images: Tensor, total: int = 0) -> Any:
-        """Return the outputs of an evaluation for a batch, computed in pieces. total: images of all ranks' parts."""
-        if self.size is None and not self.is_auto:
-            return forward(images)
-        for piece, _ in self.of(images, images, total):
-            with self:
-                self.results.append(forward(piece))
-        return torch.cat(self.results)
+    def _attempt(
+        self, compute: Callable[[Tensor, Tensor], Result], images: Tensor, targets: Tensor, largest: int
+    ) -> list[Result]:
+        """Return the result of a micro-batch; none where memory ran out and smaller ones may help."""
+        try:
+            return [compute(images, targets)]
+        except Exception as error:
+            if self.is_auto and largest > 1 and may_be_out_of_memory(error):
+                return []
+            raise
 
-    def __enter__(self) -> None:
-        self._failed = False
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        """Let memory that ran out pass, where smaller pieces may help."""
-        self._failed = self.is_auto and error is not None and may_be_out_of_memory(error) and self._largest > 1
-        return self._failed
-
-    def _did_not_fit(self) -> bool:
-        """Say whether the piece did not fit, on any of the ranks."""
+    def _did_not_fit(self, failed: bool) -> bool:
+        """Return True if the micro-batch did not fit, on any of the ranks."""
         if not self.is_auto or self.ranks is None:
-            return self._failed
-        return bool(self.ranks.sum(torch.tensor(int(self._failed))))
+            return failed
+        return bool(self.ranks.sum(torch.tensor(int(failed))))
 
-    def _halve(self) -> None:
+    def _halve(self, largest: int) -> None:
+        self._gradients = []  # it may have fitted here, and not on another rank
         give_back()
-        self.size = math.ceil(self._largest / 2)
-        self.tell(
-            f"warning: memory ran out with {count_noun(self._largest, 'image')} at once: continues with up to"
-            f" {self.size}{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
+        self.size = math.ceil(largest / 2)
+        self.report(
+            f"warning: memory ran out with {count_noun(largest, 'image')} at once: continues with up to {self.size}"
+            f"{' on each rank' if self.ranks else ''}, and the same batches (device.micro_batch=auto)"
         )
 
     def backward(self, loss: Tensor, model: nn.Module) -> None:
-        """Find the gradients of a piece's loss; they are added once it is known that the piece fitted, on all ranks."""
+        """Find the gradients of a micro-batch; they are added once it is known to have fitted, on all ranks."""
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         found = torch.autograd.grad(loss, weights, allow_unused=True)
         fresh = [_laid_out(new, weight) for new, weight in zip(found, weights, strict=True)]
@@ -107,8 +97,8 @@ class MicroBatches:
                 weight.grad.add_(new)
         self._gradients = []
 
-    def meet(self, model: nn.Module) -> None:
-        """Add up the ranks' gradients before an update, where they cannot do so on the way since a piece may fail."""
+    def all_reduce_gradients(self, model: nn.Module) -> None:
+        """Add up the ranks' gradients before an update, where DDP cannot do so since a micro-batch may fail."""
         if not self.is_auto or self.ranks is None:
             return
         weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -134,7 +124,7 @@ def _laid_out(gradient: Tensor | None, weight: Tensor) -> Tensor | None:
     return torch.empty_like(weight).copy_(gradient)
 
 
-def depends_on_pieces(model: nn.Module, image_size: int) -> str:
+def depends_on_micro_batches(model: nn.Module, image_size: int) -> str:
     """Return what in a model in training makes an image's output depend on which others are computed with it, or "".
 
     image_size: in pixels, of the images that it is tried on.
@@ -144,7 +134,7 @@ def depends_on_pieces(model: nn.Module, image_size: int) -> str:
             return f"batch normalisation ('{name}')"
         if _draws(layer):
             return f"random draws ('{name}', {type(layer).__name__})"
-    return "" if _is_same_in_pieces(model, image_size) else "the model"
+    return "" if _is_same_in_micro_batches(model, image_size) else "the model"
 
 
 def _draws(layer: nn.Module) -> bool:
@@ -155,15 +145,15 @@ def _draws(layer: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _is_same_in_pieces(model: nn.Module, image_size: int) -> bool:
+def _is_same_in_micro_batches(model: nn.Module, image_size: int) -> bool:
     """Try it: what layers do not tell, such as dropout in a forward function."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     device = next(model.parameters()).device
     images = torch.randn(4, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
 
-    def outputs(*pieces: Tensor) -> Tensor:
+    def outputs(*micro_batches: Tensor) -> Tensor:
         torch.manual_seed(0)
-        found = [model(piece) for piece in pieces]
+        found = [model(images) for images in micro_batches]
         return torch.cat([one if isinstance(one, Tensor) else one[0] for one in found])
 
     whole, cut = outputs(images), outputs(images[:2], images[2:])

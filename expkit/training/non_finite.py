@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from expkit.config.run_options import OnNan
+from expkit.config.run_options import OnNan, RunOptions
 from expkit.data.loader import Loader
-from expkit.training.metrics import BadBatch
+from expkit.training.metrics import BadBatch, TrainMetrics
 
 REMEDIES = (
     "lower optimizer.lr, set clip_grad_norm=1, add schedule.warmup_steps, or use device.precision=fp32;"
@@ -22,7 +22,7 @@ class TrainingDiverged(Exception):
 
 
 class RollBack(Exception):
-    """The runner is to go back to the last checkpoint, and to pass over this batch when it comes by again."""
+    """The trainer is to load the last checkpoint, and to pass over this batch when it comes by again."""
 
     def __init__(self, told: str, batch: int | None = None) -> None:
         super().__init__(told)
@@ -32,6 +32,50 @@ class RollBack(Exception):
 def not_finite(told: str, on_nan: OnNan) -> Exception:
     """Return what is raised for a state that has been found to hold numbers that are none."""
     return RollBack(told) if on_nan == "roll_back" else TrainingDiverged(f"{told}; {REMEDIES}")
+
+
+class NonFinite:
+    """Finds losses and gradients that are not finite, and answers as `on_nan` says.
+
+    metrics: those of training, which see each loss and norm. loader: whose samples are named.
+    """
+
+    def __init__(self, options: RunOptions, metrics: TrainMetrics, loader: Loader, model: nn.Module) -> None:
+        self.on_nan, self.accumulate_steps = options.on_nan, options.accumulate_steps
+        self.metrics, self.loader = metrics, loader
+        self.buffers = Buffers(model) if options.on_nan == "skip" else None
+        self.roll_backs = 0  # since the last checkpoint
+
+    def start_step(self) -> None:
+        """Keep what a step that is skipped must leave as it was."""
+        if self.buffers:
+            self.buffers.keep()
+
+    def check(self, epoch: int, steps_before: int) -> None:
+        """Check the losses since the last time. steps_before: of all earlier epochs. Raises TrainingDiverged, RollBack.
+
+        Reading them waits for the device.
+        """
+        if not (bad := self.metrics.read()):
+            return
+        found = describe(bad[0], epoch, steps_before + bad[0].batch // self.accumulate_steps + 1, self.loader)
+        if self.on_nan == "roll_back":
+            raise RollBack(found, bad[0].batch)
+        raise TrainingDiverged(f"{found}; {REMEDIES}")
+
+    def skip_warning(self, epoch: int, step: int) -> str:
+        """Return why the weights may not be updated, with the buffers restored; "" where they may."""
+        if self.on_nan != "skip" or not (bad := self.metrics.read()):
+            return ""
+        assert self.buffers is not None
+        self.buffers.restore()
+        return f"warning: {describe(bad[0], epoch, step + 1, self.loader)}; the step was passed over (on_nan=skip)"
+
+    def count_roll_back(self, asked: RollBack, is_possible: bool) -> None:
+        """Count a return to the last checkpoint. Raises TrainingDiverged where there is none, or no use in it."""
+        self.roll_backs += 1
+        if not is_possible or self.roll_backs > MOST_ROLL_BACKS:
+            raise TrainingDiverged(f"{asked}, after going back {self.roll_backs - 1}×; {REMEDIES}")
 
 
 def describe(bad: BadBatch, epoch: int, step: int, loader: Loader) -> str:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from expkit.checkpoints import CheckpointManager
+from expkit.checkpoints import CheckpointManager, CheckpointOptions
 
 SIZES = {"44 MB": 11, "300 MB": 75}  # in tensors of 4 MB
 WARM_UP = 3  # rounds; a virtual machine's memory is several times slower at its first touch
@@ -52,8 +52,8 @@ def measure(tensors: int, rounds: int, parent: Path | None) -> dict[str, list[fl
     state = state_of(tensors)
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
-        waits = CheckpointManager(folder / "waits", "accuracy", higher_is_better=True)
-        thread = CheckpointManager(folder / "thread", "accuracy", higher_is_better=True, background=True)
+        waits = CheckpointManager(folder / "waits", "accuracy", True, CheckpointOptions(background=False))
+        thread = CheckpointManager(folder / "thread", "accuracy", True, CheckpointOptions(background=True))
         ways: dict[str, Callable[[int], float]] = {
             "save": lambda number: ours(waits, number, state),
             "background save: held": lambda number: ours(thread, number, state),

@@ -21,7 +21,7 @@ from torch import nn
 
 from expkit.config.launch import compose_one, plain
 from expkit.devices.process_group import Ranks
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 STEPS, BATCH, SIZE = 8, 32, 32
 WAYS = ("one process, all cores", "one process, one core", "two ranks", "two ranks, DDP by hand")
@@ -40,24 +40,24 @@ def timed(step: Callable[[], object]) -> float:
 
 
 def ours(folder: Path, ranks: Ranks | None, *more: str) -> float:
-    job = assemble(plain(compose_one(recipe(folder, *more))), ranks=ranks)
-    job.runner.train_epoch()  # warms up
-    job.runner.batch = 0
-    return timed(job.runner.train_epoch)
+    job = build(plain(compose_one(recipe(folder, *more))), ranks=ranks)
+    job.trainer.train_epoch()  # warms up
+    job.trainer.state.position.batch = 0
+    return timed(job.trainer.train_epoch)
 
 
 def by_hand(folder: Path, ranks: Ranks) -> float:
     """The same data, model and optimizer in a loop of one's own: forward, backward, step, loss and accuracy."""
-    job = assemble(plain(compose_one(recipe(folder, "++device.sync_batchnorm=false"))), ranks=ranks)
-    parts, loss_of = job.parts, nn.CrossEntropyLoss()
-    model = nn.parallel.DistributedDataParallel(parts.model)
-    optimizer = torch.optim.AdamW(parts.model.parameters(), lr=1e-3)
+    job = build(plain(compose_one(recipe(folder, "++device.sync_batchnorm=false"))), ranks=ranks)
+    trainer, loss_of = job.trainer, nn.CrossEntropyLoss()
+    model = nn.parallel.DistributedDataParallel(trainer.state.model)
+    optimizer = torch.optim.AdamW(trainer.state.model.parameters(), lr=1e-3)
 
     def epoch() -> None:
         total, correct = torch.zeros(()), torch.zeros(())
-        for number, batch in enumerate(parts.train.epoch(0), start=1):
+        for number, batch in enumerate(trainer.train_loader.epoch(0), start=1):
             optimizer.zero_grad()
-            logits = model(parts.normalize(parts.device.images(batch.images)))
+            logits = model(trainer.step.images(batch))
             loss = loss_of(logits, batch.targets)
             loss.backward()
             optimizer.step()

@@ -59,17 +59,17 @@ def tutorial(root: str) -> float:
 def ours(root: str, overrides: list[str]) -> float:
     """Return seconds an epoch of our loop."""
     from expkit.config.launch import compose_one, plain
-    from expkit.runs.build import assemble
+    from expkit.runs.build import build
 
     recipe = ["dataset=image_folder", f"dataset.root={root}", "dataset.val_fraction=0.01", "dataset.num_workers=2"]
     recipe += ["transforms=imagenet", "model=squeezenet", "optimizer=sgd", "optimizer.lr=0.001", "schedule=constant"]
-    job = assemble(plain(compose_one([*recipe, "batch_size=32", f"epochs={EPOCHS + 1}", *overrides])))
+    job = build(plain(compose_one([*recipe, "batch_size=32", f"epochs={EPOCHS + 1}", *overrides])))
     seconds = []
     for _ in range(EPOCHS + 1):
         began = time.perf_counter()
-        job.runner.train_epoch()
+        job.trainer.train_epoch()
         seconds.append(time.perf_counter() - began)
-        job.runner.epoch, job.runner.batch = job.runner.epoch + 1, 0
+        job.trainer.state.position.next_epoch()
     job.close()
     return statistics.median(seconds[1:])
 

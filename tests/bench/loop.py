@@ -9,6 +9,7 @@ uv run --with lightning --with pytorch-ignite --with accelerate --with mmengine 
 import importlib.util
 import json
 import logging
+import math
 import statistics
 import sys
 import tempfile
@@ -29,10 +30,18 @@ from expkit.data.batches import Batch
 from expkit.devices import Device, DeviceOptions
 from expkit.loggers import JsonlLogger, LoggerHub, TensorBoardLogger
 from expkit.loggers.base import RunFacts
+from expkit.training.evaluation import Evaluator
+from expkit.training.loss_share import BatchLoss
+from expkit.training.losses import Guessing
 from expkit.training.metrics import EvalMetrics, TrainMetrics
+from expkit.training.observers import Monitor, Observers
 from expkit.training.optimizers import build_optimizer
 from expkit.training.schedules import build_schedule
-from expkit.training.trainer import Parts, Trainer
+from expkit.training.signals import Interruption
+from expkit.training.step import StepKeys, TrainStep
+from expkit.training.train_state import RunLength, TrainState
+from expkit.training.trainer import Trainer
+from expkit.training.watch import Watch
 from expkit.training.weight_averaging import ExponentialAverage
 
 STEPS, BATCH, CLASSES = 1000, 32, 10
@@ -125,17 +134,20 @@ def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) ->
     more = [TensorBoardLogger(folder / "events", 30)] if tensorboard else []
     guard = LoggerHub([JsonlLogger(folder / "ours.jsonl"), *more])
     guard.start(RunFacts("bench", str(folder), {}, {}))
-    parts = Parts(
-        model=model, normalize=nn.Identity(), loss=nn.CrossEntropyLoss(), optimizer=optimizer,
-        schedule=build_schedule({"name": "constant"}, optimizer, STEPS, STEPS), train=data, val=data,  # type: ignore[arg-type]
-        train_metrics=TrainMetrics(), device=DEVICE, logger=guard,
-        eval_metrics=EvalMetrics("single_label", CLASSES, DEVICE.torch_device),
-        average=ExponentialAverage(model, DECAY) if more_options else None,
-    )  # fmt: skip
+    length = RunLength(STEPS, STEPS, STEPS)
+    schedule = build_schedule({"name": "constant"}, optimizer, STEPS, STEPS)
+    average = ExponentialAverage(model, DECAY) if more_options else None
+    watch = Watch(guard, Interruption())
+    keys, loss = StepKeys(0), BatchLoss(nn.CrossEntropyLoss())
+    step = TrainStep(model, model, loss, nn.Identity(), DEVICE, keys, watch)
+    evaluator = Evaluator(step, model, data, EvalMetrics("single_label", CLASSES, DEVICE.torch_device))  # type: ignore[arg-type]
+    observers = Observers(guard, watch, Interruption(), Monitor("accuracy", True), Guessing(math.log(CLASSES)))
     windows = {"accumulate_steps": WINDOW, "clip_grad_norm": LARGEST_NORM} if more_options else {}
-    runner = Trainer(parts, RunOptions(epochs=1, log_every=50, **windows))  # type: ignore[arg-type]
+    options = RunOptions(epochs=1, log_every=50, **windows)  # type: ignore[arg-type]
+    state = TrainState(model, optimizer, schedule, TrainMetrics(), average=average)
+    trainer = Trainer(state, step, data, evaluator, observers, options, length)  # type: ignore[arg-type]
     began = time.perf_counter()
-    runner.train_epoch()
+    trainer.train_epoch()
     seconds = time.perf_counter() - began
     guard.close({})
     return seconds

@@ -64,22 +64,22 @@ def by_hand(model_name: str, task: str) -> Callable[[], object]:
 
 
 def ours(model_name: str, task: str, overrides: list[str]) -> Callable[[], object]:
-    """Return the runner's epoch of STEPS steps, from pixels in memory."""
+    """Return the trainer's epoch of STEPS steps, from pixels in memory."""
     from expkit.config.launch import compose_one, plain
-    from expkit.runs.build import assemble
+    from expkit.runs.build import build
 
     count = STEPS * BATCH
     data = [f"dataset.root={tempfile.gettempdir()}/expkit-bench-shapes", f"dataset.size={SIZE}"]
     data += [f"dataset.train_images={count}", f"dataset.val_images={count}", "dataset.cache=memory"]
     recipe = ["transforms=imagenet", "transforms.train=[]", "transforms.eval=[]", f"model={model_name}", "watch=none"]
     rest = ["optimizer.lr=0.0001", f"batch_size={BATCH}", "dataset.num_workers=0", "logger=none", "epochs=99"]
-    runner = assemble(plain(compose_one([*data, *recipe, *rest, *overrides]))).runner
+    trainer = build(plain(compose_one([*data, *recipe, *rest, *overrides]))).trainer
 
     def train() -> None:
-        runner.batch = 0
-        runner.train_epoch()
+        trainer.state.position.batch = 0
+        trainer.train_epoch()
 
-    return train if task == "training" else runner.evaluate
+    return train if task == "training" else trainer.evaluate
 
 
 def child(task: str, model_name: str, overrides: str) -> None:

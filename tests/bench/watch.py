@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from expkit.config.launch import compose_one, plain
-from expkit.loggers import JsonlLogger, LoggerHub, RunFacts
-from expkit.runs.build import assemble
+from expkit.loggers import JsonlLogger, RunFacts
+from expkit.runs.build import build
 from expkit.training.watch import Watch
 
 CALLS = ("begin", "trained_on", "before_update", "begin_evaluation", "judge", "end_evaluation")
@@ -43,16 +43,17 @@ def main() -> None:
 def measure(choice: str, epochs: int) -> list[str]:
     folder, spent = Path(tempfile.mkdtemp()), dict[str, float]()
     given = [f"watch={choice}", f"epochs={epochs}", "logger=none"]
-    job = assemble(plain(compose_one(given)))
+    job = build(plain(compose_one(given)))
     imported = time.perf_counter()
     from expkit.records.report import write_report
 
     imported = time.perf_counter() - imported  # near 0 after the first row
-    job.parts.logger = guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl")])
+    guard = job.trainer.observers.logger
+    guard.attach([JsonlLogger(folder / "metrics.jsonl")])
     guard.start(RunFacts("bench", str(folder), {}, {}))  # from now on it keeps pictures in the folder
-    timed(job.parts.watch, spent)
+    timed(job.trainer.observers.watch, spent)
     began = time.perf_counter()
-    job.runner.run()
+    job.trainer.run()
     whole = time.perf_counter() - began
     guard.close({})
     began = time.perf_counter()

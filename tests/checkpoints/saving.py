@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from expkit.checkpoints import CheckpointManager, newest_intact
+from expkit.checkpoints import CheckpointManager, CheckpointOptions, newest_intact
 from expkit.core import files
 
 SCORES = {1: 0.9, 2: 0.5, 3: 0.95}  # the third takes the places of both others
@@ -32,9 +32,9 @@ def score_of(step: int) -> float:
 
 def loop(folder: Path) -> None:
     found = newest_intact(folder)
-    kept = CheckpointManager(folder, "accuracy", higher_is_better=True, keep_last=2, keep_best=2, background=True)
+    kept = CheckpointManager(folder, "accuracy", True, CheckpointOptions(keep_last=2, keep_best=2, background=True))
     if found:
-        kept.go_on(found.facts)
+        kept.resume(found.facts)
     for step in itertools.count(found.facts["step"] + 1 if found else 1):
         kept.save(state_of(step, 1_000_000), {"epoch": step, "step": step}, {"accuracy": score_of(step)})
         print(step, flush=True)
@@ -43,7 +43,7 @@ def loop(folder: Path) -> None:
 def instants(parent: Path) -> None:
     for number in itertools.count(1):
         folder = parent / f"{number:03d}"
-        kept = CheckpointManager(folder, "accuracy", higher_is_better=True)
+        kept = CheckpointManager(folder, "accuracy", True, CheckpointOptions(background=False))
         for step in (1, 2):
             kept.save(state_of(step, 100), {"epoch": step, "step": step}, {"accuracy": SCORES[step]})
         if not (child := os.fork()):

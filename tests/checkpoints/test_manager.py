@@ -31,7 +31,7 @@ LONG = bool(os.environ.get("EXPKIT_LONG"))
 
 
 def opened(folder: Path, higher: bool = True, **options: Any) -> CheckpointManager:
-    return CheckpointManager(folder, "accuracy", higher_is_better=higher, **options)
+    return CheckpointManager(folder, "accuracy", higher, CheckpointOptions(**{"background": False, **options}))
 
 
 def save(kept: CheckpointManager, step: int, score: float | None = None) -> bool:
@@ -106,7 +106,7 @@ def test_another_score_to_watch_is_ranked_anew(tmp_path: Path) -> None:
     before = opened(tmp_path / "c", keep_best=9)
     for step, (accuracy, loss) in enumerate([(0.9, 3.0), (0.5, 1.0), (0.6, 2.0)], start=1):
         before.save(state_of(step, 10), {"epoch": step, "step": step}, {"accuracy": accuracy, "loss": loss})
-    after = CheckpointManager(tmp_path / "c", "loss", higher_is_better=False)
+    after = CheckpointManager(tmp_path / "c", "loss", False, CheckpointOptions(background=False))
     assert (after.best_score, after.best) == (1.0, tmp_path / "c/epoch_0002_step_00000002.safetensors")
 
 
@@ -116,14 +116,14 @@ def test_going_on_from_an_older_one_forgets_the_newer(tmp_path: Path) -> None:
     for step, score in enumerate([0.5, 0.6, 0.9], start=1):
         save(before, step, score)
         if step == 2:
-            before.keep_last = 2
+            before.options = CheckpointOptions(keep_last=2, background=False)
     assert before.last is not None
     before.last.write_bytes(b"rotten")
     found = newest_intact(tmp_path / "c")
     assert found is not None
     assert (found.facts["step"], len(found.problems)) == (2, 1)
     after = opened(tmp_path / "c")
-    after.go_on(found.facts)
+    after.resume(found.facts)
     assert (after.best_score, after.best, after.last) == (0.6, found.path, found.path)
     assert before.last.exists()  # until there is a newer one
     assert save(after, 3, 0.7)
@@ -137,7 +137,7 @@ def test_going_on_in_another_folder_keeps_the_best_score(tmp_path: Path) -> None
     save(before, 1, 0.9)
     save(before, 2, 0.3)
     after = opened(tmp_path / "b")
-    after.go_on(newest_intact(tmp_path / "a").facts)  # type: ignore[union-attr]
+    after.resume(newest_intact(tmp_path / "a").facts)  # type: ignore[union-attr]
     assert after.best_score == 0.9
     assert not save(after, 3, 0.8)
     assert save(after, 4, 0.95)
@@ -287,7 +287,7 @@ def test_kill_at_every_instant_of_a_save(tmp_path: Path) -> None:
         found_steps.add(step)
         assert all("was never finished" in problem for problem in found.problems)  # and none is damaged
         kept = opened(folder)
-        kept.go_on(found.facts)
+        kept.resume(found.facts)
         steps_in(folder)  # what was never finished is swept
         best = 1 if step == 2 else 3
         assert (kept.best_score, kept.last) == (SCORES[best], found.path)

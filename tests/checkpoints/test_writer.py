@@ -19,6 +19,7 @@ import torch
 from expkit.checkpoints import (
     CheckpointManager,
     CheckpointNotWritten,
+    CheckpointOptions,
     WeightsNotFinite,
     export_weights,
     newest_intact,
@@ -31,7 +32,7 @@ from tests.checkpoints.states import same, state_of, temporary_files
 
 
 def opened(folder: Path) -> CheckpointManager:
-    return CheckpointManager(folder, "accuracy", higher_is_better=True)
+    return CheckpointManager(folder, "accuracy", True, CheckpointOptions(background=False))
 
 
 def save(kept: CheckpointManager, step: int) -> None:
@@ -184,7 +185,7 @@ def test_a_full_disk(checked: bool, small_disk: Path, monkeypatch: pytest.Monkey
     if not checked:
         lie = shutil._ntuple_diskusage(10**12, 0, 10**12)  # type: ignore[attr-defined]
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: lie)
-    kept = CheckpointManager(small_disk / "c", "accuracy", higher_is_better=True, keep_last=9)
+    kept = CheckpointManager(small_disk / "c", "accuracy", True, CheckpointOptions(keep_last=9, background=False))
 
     def fill() -> None:
         for step in range(1, 9):
@@ -225,7 +226,7 @@ def test_exported_weights_keep_the_old_file_when_the_disk_is_full(
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("background", [False, True])
 def test_weights_that_are_no_numbers_never_replace_good_ones(value: float, background: bool, tmp_path: Path) -> None:
-    kept = CheckpointManager(tmp_path / "c", "accuracy", higher_is_better=True, background=background)
+    kept = CheckpointManager(tmp_path / "c", "accuracy", True, CheckpointOptions(background=background))
     save(kept, 1)
     bad = state_of(2)
     bad["model"]["half"][3, 3] = value

@@ -14,7 +14,7 @@ import pytest
 from expkit.config.launch import Config, compose_one, plain, plan
 from expkit.config.registry import GROUPS
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check_plan
 
 GLOBAL = "# @package _global_\n"
@@ -383,7 +383,7 @@ def test_a_checkpoint_that_is_none_is_not_read(folder: Path, small_config: Calla
     os.chdir(folder / "deep/er")  # pytest's monkeypatch takes us back
     config = small_config(f"hydra.searchpath=[file://{folder}/conf]", "experiment=x", "model.width=4")
     with pytest.raises(ConfigError, match="victim"):
-        assemble(config)
+        build(config)
     assert not (folder / "outputs").exists()
 
 

@@ -23,7 +23,7 @@ from expkit.data.decode import BadImage, Decoder
 from expkit.doctor.scan import Collection, scan
 from expkit.doctor.statistics import judge_depth
 from expkit.inference import load_trained, path_images
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 TWELVE_BITS = np.linspace(0, 4095, 64 * 48).round().reshape(48, 64).astype(np.uint16)
 SIXTEEN_BITS = np.linspace(0, 65535, 64 * 48).round().reshape(48, 64).astype(np.uint16)
@@ -196,9 +196,9 @@ def test_resuming_with_another_range_is_refused(trained_on_twelve_bits: tuple[Pa
     ]))  # fmt: skip
     Image.fromarray(np.full((40, 40), 60_000, np.uint16)).save(root / "ill/0.png")
     with pytest.raises(ConfigError, match=r"trained on the values 0 to 4095 .* add dataset\.deep_range=\[0,4095\]"):
-        assemble(own)
+        build(own)
     own["dataset"]["deep_range"] = [0, 4095]
-    job = assemble(own)
+    job = build(own)
     job.close()
     assert differences({"dataset": {"name": "x"}}, {"dataset": {"name": "x", "deep_range": "auto"}}) == []
 

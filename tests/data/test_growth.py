@@ -14,7 +14,7 @@ from expkit.config.launch import Config
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth, reason_against
 from expkit.inference import load_trained, path_images, score
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 THIN = (30_000, 1)  # width, height
 
@@ -73,23 +73,23 @@ def test_training_skips_a_thin_image_even_if_it_is_the_first(
         f"dataset.num_workers={workers}", "epochs=1", "transforms=tutorial", "transforms.image_size=32",
         "transforms.resize_size=256",
     )  # fmt: skip
-    job = assemble(config)
-    job.runner.run()
-    found = [*job.parts.train.bad.values(), *job.parts.val.bad.values()]
+    job = build(config)
+    job.trainer.run()
+    found = [*job.trainer.train_loader.bad.values(), *job.trainer.evaluator.loader.bad.values()]
     job.close()
     assert [Path(bad.location).name for bad in found] == ["00.png"] * 2
     assert all("30,000×1 pixels, and Resize would make 7,680,000×256" in bad.reason for bad in found)
 
 
 def test_it_is_named_where_a_bad_sample_ends_the_run(folder: Path, small_config: Callable[..., Config]) -> None:
-    job = assemble(
+    job = build(
         small_config(
             "dataset=image_folder", f"dataset.root={folder}", "dataset.num_workers=0", "transforms=tutorial",
             "transforms.image_size=32", "transforms.resize_size=256",
         )
     )  # fmt: skip
     with pytest.raises(BadImage, match=r"00\.png: is an image of 30,000×1 pixels"):
-        job.runner.run()
+        job.trainer.run()
     job.close()
 
 
@@ -103,9 +103,9 @@ def test_an_image_that_is_smaller_than_a_crop_is_a_bad_sample(
         "dataset.num_workers=0", "epochs=1", "transforms=tutorial", "transforms.image_size=32",
         "transforms.train=[{name:RandomCrop,size:32}]",
     )  # fmt: skip
-    job = assemble(config)
-    job.runner.run()
-    (bad,) = job.parts.train.bad.values()
+    job = build(config)
+    job.trainer.run()
+    (bad,) = job.trainer.train_loader.bad.values()
     job.close()
     assert "the transforms cannot be applied to its 12×12 pixels: ValueError: Required crop size" in bad.reason
 

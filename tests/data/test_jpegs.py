@@ -19,7 +19,7 @@ from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.decode import BadImage, Decoder
 from expkit.data.transforms import Chain
 from expkit.inference import load_trained, path_images, score
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from tests.data import jpegs
 from tests.data.jpegs import jpeg
 
@@ -120,7 +120,7 @@ def test_training_skips_what_cannot_be_read(way: str, tmp_path: Path, small_conf
         (tmp_path / "data" / name).mkdir(parents=True)
         for number, data in enumerate(KINDS.values()):
             (tmp_path / "data" / name / f"{number}.jpg").write_bytes(data)
-    job = assemble(
+    job = build(
         small_config(
             "dataset=image_folder",
             f"dataset.root={tmp_path}/data",
@@ -133,8 +133,8 @@ def test_training_skips_what_cannot_be_read(way: str, tmp_path: Path, small_conf
             way,
         )
     )
-    job.runner.run()
-    bad = len(job.parts.train.bad) + len(job.parts.val.bad)
+    job.trainer.run()
+    bad = len(job.trainer.train_loader.bad) + len(job.trainer.evaluator.loader.bad)
     job.close()
     assert bad == 2 * sum(pillows(data) is None for data in KINDS.values())
 

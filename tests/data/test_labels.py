@@ -154,11 +154,11 @@ def test_the_run_says_how(given: Any) -> None:
 def test_an_image_of_another_kind_is_refused(
     given: Any, small_config: Callable[..., Any], image: Any, kind: str
 ) -> None:
-    from expkit.runs.build import assemble
+    from expkit.runs.build import build
 
     splits = given(Splits(Drawn([0, 1] * 8, ["a", "b"], image=image)))
     with pytest.raises(ConfigError, match=rf"image\(\) must return \(3, height, width\) torch.uint8, it gives {kind}"):
-        assemble(small_config(), load=lambda node: splits)
+        build(small_config(), splits=splits)
 
 
 def test_a_checkpoint_with_equal_names_resumes_and_predicts_each_class(

@@ -11,7 +11,7 @@ from torch import nn
 
 from expkit.config.launch import Config
 from expkit.devices.compile import Compiled
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 
@@ -48,5 +48,5 @@ def test_a_mistake_of_the_model_is_raised_as_its_own() -> None:
 @pytest.mark.skipif(not IS_LONG or not shutil.which("g++"), reason="compiles: EXPKIT_LONG=1 and g++")
 def test_a_compiled_run_is_the_plain_one(small_config: Callable[..., Config]) -> None:
     more = ["max_steps=3", "device.channels_last=false"]
-    scores = [assemble(small_config(*more, f"++device.compile={asked}")).runner.run() for asked in ("false", "true")]
+    scores = [build(small_config(*more, f"++device.compile={asked}")).trainer.run() for asked in ("false", "true")]
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)

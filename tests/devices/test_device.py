@@ -10,7 +10,7 @@ from expkit.config.launch import Config
 from expkit.devices import Device, DeviceOptions
 from expkit.devices.device import Precision
 from expkit.models.small import small_resnet
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 
 @pytest.mark.parametrize(("width", "is_channels_last"), [(4, False), (16, True)])
@@ -37,26 +37,25 @@ Compose = Callable[..., Config]
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16", "auto"])
 def test_weights_stay_float32_in_every_precision(precision: Precision, small_config: Compose) -> None:
-    job = assemble(small_config(f"device.precision={precision}", "max_steps=3", "clip_grad_norm=1"))
-    assert job.runner.run()["train/loss"] == pytest.approx(1.6, abs=0.5)
-    assert {weight.dtype for weight in job.parts.model.parameters()} == {torch.float32}
+    job = build(small_config(f"device.precision={precision}", "max_steps=3", "clip_grad_norm=1"))
+    assert job.trainer.run()["train/loss"] == pytest.approx(1.6, abs=0.5)
+    assert {weight.dtype for weight in job.trainer.state.model.parameters()} == {torch.float32}
     if precision == "auto":
-        assert job.parts.device.describe().split(", ")[1] in ("bf16 (auto)", "fp32 (auto)")
+        assert job.trainer.step.device.describe().split(", ")[1] in ("bf16 (auto)", "fp32 (auto)")
 
 
 def test_fp16_passes_over_an_overflow_and_its_scale_goes_on(small_config: Compose) -> None:
-    job = assemble(small_config("device.precision=fp16", "clip_grad_norm=1", "ema_decay=0.9"))
-    scaler, model = job.parts.scaler, job.parts.model
+    job = build(small_config("device.precision=fp16", "clip_grad_norm=1", "ema_decay=0.9"))
+    scaler, model = job.trainer.state.scaler, job.trainer.state.model
     scaler._init_scale = 2.0**60  # float16 ends at 65,504
     before = [weight.detach().clone() for weight in model.parameters()]
-    job.runner.options = job.runner.options.__class__(**vars(job.runner.options) | {"max_steps": 1})
-    job.runner.last_step = 1
-    job.runner.run()
+    job.trainer.stop_at(1)
+    job.trainer.run()
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
     assert scaler.get_scale() == 2.0**59
-    again = assemble(small_config("device.precision=fp16", "clip_grad_norm=1", "ema_decay=0.9"))
-    again.runner.load_state_dict(job.runner.state_dict())
-    assert again.parts.scaler.get_scale() == 2.0**59
+    again = build(small_config("device.precision=fp16", "clip_grad_norm=1", "ema_decay=0.9"))
+    again.trainer.load_state_dict(job.trainer.state_dict())
+    assert again.trainer.state.scaler.get_scale() == 2.0**59
 
 
 def test_deterministic_is_the_process_s_only_while_it_is_asked_for() -> None:

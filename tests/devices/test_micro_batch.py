@@ -15,7 +15,7 @@ import expkit
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import DeviceOptions
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
 from expkit.training.micro_batches import MicroBatches
 from tests.devices.comparing import TWO, assert_same_run, last_checkpoint
@@ -101,7 +101,7 @@ def test_a_result_that_would_depend_on_free_memory_is_refused(
     more: list[str], told: str, small_config: Callable[..., Config]
 ) -> None:
     with pytest.raises(ConfigError, match=rf"device\.micro_batch: auto would have the result depend on .*{told}"):
-        assemble(small_config(AUTO, *more))
+        build(small_config(AUTO, *more))
 
 
 def test_a_batch_of_any_size_is_a_number(small_config: Callable[..., Config]) -> None:
@@ -111,10 +111,10 @@ def test_a_batch_of_any_size_is_a_number(small_config: Callable[..., Config]) ->
         DeviceOptions(micro_batch=0)
 
 
-@pytest.mark.parametrize(("count", "most", "sizes"), [(10, 4, [4, 3, 3]), (10, None, [10]), (3, 5, [3]), (0, 4, [0])])
-def test_pieces_are_alike_in_size(count: int, most: int | None, sizes: list[int]) -> None:
+@pytest.mark.parametrize(("count", "most", "sizes"), [(10, 4, [4, 3, 3]), (3, 5, [3]), (0, 4, [0])])
+def test_micro_batches_are_alike_in_size(count: int, most: int, sizes: list[int]) -> None:
     images = torch.arange(count)
-    found = [images for images, _ in MicroBatches(most).of(images, images)]
+    found = MicroBatches(most, None, print).run(lambda images, _: images, images, images, count)
     assert [len(one) for one in found] == sizes
     assert torch.equal(torch.cat(found), images)
 

@@ -10,7 +10,7 @@ from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import Split
 from expkit.devices.model_parallel import balanced, spread
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -41,6 +41,6 @@ def test_a_part_that_is_not_there_is_named() -> None:
 
 def test_a_split_run_is_the_run_of_one_device(small_config: Callable[..., Config]) -> None:
     more = ["model=squeezenet", "transforms.image_size=64", "model.dropout=0.0", "max_steps=2", "clip_grad_norm=1"]
-    one = assemble(small_config(*more, "ema_decay=0.9"))
-    two = assemble(small_config(*more, "ema_decay=0.9", "device=split", "device.devices=[cpu,cpu]"))
-    assert one.runner.run() == two.runner.run()
+    one = build(small_config(*more, "ema_decay=0.9"))
+    two = build(small_config(*more, "ema_decay=0.9", "device=split", "device.devices=[cpu,cpu]"))
+    assert one.trainer.run() == two.trainer.run()

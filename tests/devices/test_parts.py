@@ -8,7 +8,7 @@ import torch
 
 from expkit.config.launch import Config
 from expkit.data.loader import Loader
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 
 SAMPLERS = [
     ["sampler=shuffle"],
@@ -22,7 +22,7 @@ SAMPLERS = [
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_parts_are_the_whole(sampler: list[str], ranks: int, small_config: Callable[..., Config]) -> None:
     transforms = ["transforms=augment", "transforms.image_size=32", "dataset.train_images=45", "batch_size=14"]
-    whole = assemble(small_config(*sampler, *transforms)).parts.train
+    whole = build(small_config(*sampler, *transforms)).trainer.train_loader
     parts = [
         Loader(whole.samples, whole.batches.order, 14, part=(rank, ranks)) for rank in range(ranks)
     ]  # 45 is 3 batches of 14 and one of 3, of which the first of 4 ranks has none
@@ -34,7 +34,7 @@ def test_parts_are_the_whole(sampler: list[str], ranks: int, small_config: Calla
 
 
 def test_a_part_goes_on_from_any_step(small_config: Callable[..., Config]) -> None:
-    whole = assemble(small_config()).parts.train
+    whole = build(small_config()).trainer.train_loader
     part = Loader(whole.samples, whole.batches.order, 16, part=(1, 2))
     later: list[Any] = list(part.epoch(0))[2:]
     again = list(part.epoch(0, 2))

@@ -28,7 +28,7 @@ from expkit.loggers import (
 )
 from expkit.loggers.jsonl import read_points
 from expkit.loggers.visdom import VisdomLogger
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from tests.loggers.heard import Heard
 from tests.loggers.servers import bad_server, free_port, hung_server, panes_of, post, start_visdom, visdom_server
 
@@ -39,10 +39,10 @@ class Outcome:
     def __init__(self, config: dict[str, Any], folder: Path, *backends: Logger) -> None:
         self.folder = folder
         folder.mkdir()
-        self.runner = assemble(config).runner
+        self.trainer = build(config).trainer
         self.heard = Heard()
-        self.guard = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), self.heard, *backends])
-        self.runner.parts.logger = self.guard
+        self.guard = self.trainer.observers.logger
+        self.guard.attach([JsonlLogger(folder / "metrics.jsonl"), self.heard, *backends])
         self.spent: list[float] = []
         self.midway: Callable[[], None] = lambda: None
         self.away = 0.0  # seconds that `midway` took
@@ -62,7 +62,7 @@ class Outcome:
     def train(self) -> None:
         self.guard.start(RunFacts("r", str(self.folder), {}, {"run": "r"}))
         began = time.perf_counter()
-        self.runner.run()
+        self.trainer.run()
         self.seconds = time.perf_counter() - began - self.away
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ def expected(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     bare = Outcome(config, tmp_path_factory.mktemp("bare") / "r")
     bare.train()
     bare.close()
-    return list(bare.runner.parts.model.state_dict().values())
+    return list(bare.trainer.state.model.state_dict().values())
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def short_closing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(outcome: Outcome, expected: list[torch.Tensor], warnings: int = 1) -> None:
-    ours = outcome.runner.parts.model.state_dict().values()
+    ours = outcome.trainer.state.model.state_dict().values()
     assert all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
     points = [point for point, _ in read_points(outcome.folder / "metrics.jsonl")]
     assert [point.step for point in points if point.kind == "step"] == list(range(1, 21))

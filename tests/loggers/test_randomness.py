@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, background
-from expkit.runs.build import assemble
+from expkit.loggers import JsonlLogger, Logger, Point, RunFacts, background
+from expkit.runs.build import build
 
 Compose = Callable[..., Config]
 
@@ -40,8 +40,9 @@ class DrawsAtOnce(Draws):
 
 def weights(config: Config, folder: Path, *backends: Logger) -> list[torch.Tensor]:
     folder.mkdir()
-    runner = assemble(config).runner
-    guard = runner.parts.logger = LoggerHub([JsonlLogger(folder / "metrics.jsonl"), *backends])
+    trainer = build(config).trainer
+    guard = trainer.observers.logger
+    guard.attach([JsonlLogger(folder / "metrics.jsonl"), *backends])
     guard.start(RunFacts("r", str(folder), {}, {"run": "r"}))
     take = guard.point
 
@@ -51,9 +52,9 @@ def weights(config: Config, folder: Path, *backends: Logger) -> list[torch.Tenso
             time.sleep(0.001)
 
     guard.point = waits  # type: ignore[method-assign]
-    runner.run()
+    trainer.run()
     guard.close({})
-    return list(runner.parts.model.state_dict().values())
+    return list(trainer.state.model.state_dict().values())
 
 
 @pytest.mark.parametrize("logger", [DrawsAtOnce(), Draws()], ids=["in the run's thread", "in its own thread"])

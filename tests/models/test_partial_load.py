@@ -12,8 +12,8 @@ from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.models import take_weights
 from expkit.models.small import small_cnn
-from expkit.runs.build import assemble
-from tests.training.test_trainer import checkpoint_of, runner_of, weights
+from expkit.runs.build import build
+from tests.training.test_trainer import checkpoint_of, trainer_of, weights
 
 Compose = Callable[..., Config]
 
@@ -83,28 +83,28 @@ def test_names_that_fit_stay() -> None:
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
 def test_files_of_other_programs_begin_a_run(ending: str, small_config: Compose, tmp_path: Path) -> None:
-    first = runner_of(small_config("seed=1"))
+    first = trainer_of(small_config("seed=1"))
     path = tmp_path / f"weights{ending}"
-    state = {name: value.contiguous() for name, value in first.parts.model.state_dict().items()}
+    state = {name: value.contiguous() for name, value in first.state.model.state_dict().items()}
     save_file(state, path) if ending == ".safetensors" else torch.save({"state_dict": state}, path)
-    job = assemble(small_config("seed=2", f"checkpoint.init_from={path}"))
-    assert torch.equal(weights(job.runner), weights(first))
+    job = build(small_config("seed=2", f"checkpoint.init_from={path}"))
+    assert torch.equal(weights(job.trainer), weights(first))
     assert any(note.startswith(f"took {len(state)} of {len(state)} weights") for note in job.notes)
 
 
 def test_the_average_is_what_is_taken(small_config: Compose, tmp_path: Path) -> None:
-    first = runner_of(small_config("seed=1", "ema_decay=0.5", "epochs=1"))
+    first = trainer_of(small_config("seed=1", "ema_decay=0.5", "epochs=1"))
     first.run()
-    assert first.parts.average is not None
+    assert first.state.average is not None
     path = checkpoint_of(first, tmp_path / "c.safetensors")
-    second = runner_of(small_config("seed=2", f"checkpoint.init_from={path}"))
-    expected = torch.cat([value.flatten().float() for value in first.parts.average.model.state_dict().values()])
+    second = trainer_of(small_config("seed=2", f"checkpoint.init_from={path}"))
+    expected = torch.cat([value.flatten().float() for value in first.state.average.model.state_dict().values()])
     assert torch.equal(weights(second), expected)
     assert not torch.equal(weights(second), weights(first))
 
 
 def test_a_run_of_other_classes_gives_all_but_its_head(small_config: Compose, tmp_path: Path) -> None:
-    first = runner_of(small_config("seed=1"))
+    first = trainer_of(small_config("seed=1"))
     path = checkpoint_of(first, tmp_path / "c.safetensors", class_names=["a", "b", "c", "d", "e"])
-    job = assemble(small_config("seed=2", f"checkpoint.init_from={path}"))
+    job = build(small_config("seed=2", f"checkpoint.init_from={path}"))
     assert any("left out, for other classes: " in note for note in job.notes)

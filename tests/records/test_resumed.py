@@ -28,10 +28,10 @@ def at_step(step: int, act: Callable[[], object]) -> Callable[[], None]:
     """Return what makes this process act before an update."""
     update = Trainer.update
 
-    def updated(runner: Trainer) -> None:
-        if runner.step + 1 == step:
+    def updated(trainer: Trainer) -> None:
+        if trainer.state.position.step + 1 == step:
             act()
-        update(runner)
+        update(trainer)
 
     return lambda: setattr(Trainer, "update", updated)
 

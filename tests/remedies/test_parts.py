@@ -11,9 +11,9 @@ from expkit.config.registry import devices
 from expkit.core.errors import ConfigError
 from expkit.devices import Layout
 from expkit.devices.fsdp import check_shardable
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
-from expkit.runs.distribute import add_pieces
+from expkit.runs.distribute import check_auto_micro_batches
 from tests.inference.runs import coco_files
 from tests.remedies.told import fault_of, says, small, words_of
 
@@ -120,7 +120,7 @@ def test_a_note_is_gone_once_it_is_followed(
     monkeypatch.chdir(tmp_path)
     found = []
     for line in (typed, then):
-        job = assemble(plain(compose_one(small(words_of(line)))))
+        job = build(plain(compose_one(small(words_of(line)))))
         job.close()
         found.append("\n".join(job.notes))
     assert says(found[0], said)
@@ -146,14 +146,14 @@ def fault_of_shares(words: list[str]) -> str:
     check(node)
     layout, options = devices.build(node["device"]), devices.shared(node["device"])
     assert isinstance(layout, Layout)
-    job = assemble(node | {"device": {"name": "cpu"}})
+    job = build(node | {"device": {"name": "cpu"}})
+    model = job.trainer.state.model
     try:
         if layout.strategy == "fsdp":
             fused = bool(node["optimizer"].get("fused"))
-            check_shardable(job.parts.model, job.parts.optimizer, layout, bool(options.compile), fused)
-        job.parts.device.options = options
-        job.parts.is_shared_out = layout.strategy == "fsdp"
-        add_pieces(job.parts, 32)
+            check_shardable(model, job.trainer.state.optimizer, layout, bool(options.compile), fused)
+        if options.micro_batch == "auto":
+            check_auto_micro_batches(model, layout.strategy == "fsdp", 32)
     except ConfigError as error:
         return str(error)
     finally:

@@ -11,12 +11,12 @@ from torchvision.transforms import v2
 
 from expkit.config.registry import datasets, samplers
 from expkit.core.errors import ConfigError
-from expkit.data.advice import waiting_advice
 from expkit.data.batches import _Stack
 from expkit.data.growth import reason_against
 from expkit.data.mixing import build_mixing
 from expkit.data.transforms import build_chain
 from expkit.data.workers import failure
+from expkit.runs.job import waiting_advice
 from tests.remedies.followed import node_of
 
 ONE, SEVERAL, NAMES = np.array([0, 0, 1, 1]), np.eye(4, 2, dtype=np.float32), ("cat", "dog")

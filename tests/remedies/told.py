@@ -16,7 +16,7 @@ from expkit.config.texts import as_meant
 from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.records.environment import data_facts
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check, check_plan
 from expkit.runs.resume import find_origin
 from expkit.runs.session import _data_changes
@@ -50,7 +50,7 @@ def fault_of(words: Sequence[str], is_small: bool = True) -> str:
         check(config)
         origin = find_origin(config)
         try:
-            job = assemble(config, origin)
+            job = build(config, origin)
             job.close()
             _data_changes(job, data_facts(load(config["dataset"])))
         finally:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from expkit.core.errors import ConfigError
-from expkit.runs.batch_sizes import _pieces
-from expkit.runs.build import assemble
+from expkit.runs.batch_sizes import _micro_batches
+from expkit.runs.build import build
 from expkit.training.micro_batches import MicroBatches
 
 LAST_OF_ONE = ["dataset.train_images=33", "model=resnet18", "transforms.image_size=32"]  # which end as 1×1
@@ -38,14 +38,15 @@ def test_what_cannot_be_trained_on_is_refused_with_what_to_set(
     config = small_config(*LAST_OF_ONE, *more)
     config["model"].pop("width", None)
     if sentence is None:
-        assemble(config).close()
+        build(config).close()
         return
     with pytest.raises(ConfigError, match=sentence):
-        assemble(config)
+        build(config)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, None])
-def test_pieces_are_foretold(size: int | None) -> None:
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_micro_batches_are_foretold(size: int) -> None:
     for images in range(1, 40):
         batch = torch.zeros(images, 1)
-        assert _pieces(images, size) == {len(piece) for piece, _ in MicroBatches(size).of(batch, batch)}
+        cut = MicroBatches(size, None, print).run(lambda part, _: len(part), batch, batch, images)
+        assert _micro_batches(images, size) == {*cut}

@@ -10,8 +10,7 @@ import torch
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.loggers import LoggerHub
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.lr_finder import Sweep, sweep_rates
 from expkit.runs.train import train as train_run
 from expkit.training.schedules import FactorSchedule, WarmUp
@@ -126,16 +125,16 @@ def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) ->
     words = ["optimizer=sgd", "optimizer.lr=1.0", "schedule=constant", "log_every=1", "epochs=5", *more]
     config = small_config(*words)
     found = sweep_rates(config, 1e-3, 0.1, 10)
-    job = assemble({**config, "ema_decay": None, "watch": {}, "logger": {}})
+    job = build({**config, "ema_decay": None, "watch": {}, "logger": {}})
     shown = Shown()
-    job.parts.logger = LoggerHub([shown])
+    job.trainer.observers.logger.attach([shown])
 
     class Rising(FactorSchedule):
         def factor_at(self, step: int) -> float:
             return float(1e-3 * 100.0 ** (step / 9))
 
-    job.parts.schedule = Rising(job.parts.optimizer, lambda progress: 1.0, 12, WarmUp())
-    job.runner.run()
+    job.trainer.state.schedule = Rising(job.trainer.state.optimizer, lambda progress: 1.0, 12, WarmUp())
+    job.trainer.run()
     losses = [point.values["loss"] for point in shown.points if point.kind == "step"]
     assert found.losses == losses[:10]
 

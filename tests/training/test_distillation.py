@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.inference import load_trained
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.train import train as train_run
 from expkit.training.distillation import Teacher
 from expkit.training.losses import Distillation
@@ -67,19 +67,19 @@ def teacher_run(small_config: Compose, tmp_path: Path) -> Path:
 
 def test_a_run_learns_from_another_one(small_config: Compose, teacher_run: Path) -> None:
     config = small_config("loss=distill", f"loss.teacher={teacher_run}", "model.width=6", "epochs=1")
-    runner = assemble(config).runner
-    teacher = runner.parts.teacher
+    trainer = build(config).trainer
+    teacher = trainer.step.loss.teacher
     assert teacher is not None
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     trained = load_trained(teacher_run, device="cpu")
     torch.testing.assert_close(
-        teacher(runner.parts.normalize(images)).float(), trained.logits(images), rtol=1e-3, atol=1e-4
+        teacher(trainer.step.normalize(images)).float(), trained.logits(images), rtol=1e-3, atol=1e-4
     )
     before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
     asked: list[int] = []
     model = teacher.model
     handle = model.register_forward_hook(lambda module, inputs, outputs: asked.append(len(inputs[0])))
-    runner.run()
+    trainer.run()
     handle.remove()
     assert sum(asked) == 40  # each training image once, none of validation
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -98,4 +98,4 @@ def test_what_cannot_teach_is_refused(
     overrides: list[str], sentence: str, small_config: Compose, teacher_run: Path
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        assemble(small_config("loss=distill", f"loss.teacher={teacher_run}", *overrides))
+        build(small_config("loss=distill", f"loss.teacher={teacher_run}", *overrides))

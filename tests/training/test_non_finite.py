@@ -23,9 +23,9 @@ PLAIN = ["batch_size=8", "device.threads=1", "log_every=2", "checkpoint.every_st
 class Faulty(nn.Module):
     """A loss that is not finite in given batches of given epochs."""
 
-    def __init__(self, loss: nn.Module, runner: Trainer, places: set[tuple[int, int]]) -> None:
+    def __init__(self, loss: nn.Module, trainer: Trainer, places: set[tuple[int, int]]) -> None:
         super().__init__()
-        self.loss, self.places, self._place = loss, places, lambda: (runner.epoch, runner.batch)
+        self.loss, self.places, self._place = loss, places, lambda: trainer.state.position.place[:2]
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         loss: Tensor = self.loss(outputs, targets)
@@ -39,15 +39,16 @@ def train(small_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def training(*overrides: str, name: str, nan: Any = (), infinite: int = -1, passed: Any = ()) -> tuple[int, Path]:
         begin, update = Trainer.run, Trainer.update
 
-        def run_faulty(runner: Trainer) -> Any:
-            runner.parts.loss = Faulty(runner.parts.loss, runner, set(nan))
-            runner.passed_over |= set(passed)
-            return begin(runner)
+        def run_faulty(trainer: Trainer) -> Any:
+            trainer.step.loss.loss = Faulty(trainer.step.loss.loss, trainer, set(nan))
+            trainer.state.position.skipped |= set(passed)
+            return begin(trainer)
 
-        def update_faulty(runner: Trainer) -> None:
-            if runner.step == infinite and runner.passed_over == set(passed):
-                next(iter(runner.parts.model.parameters())).grad[0] = math.inf  # type: ignore[index]
-            update(runner)
+        def update_faulty(trainer: Trainer) -> None:
+            position = trainer.state.position
+            if position.step == infinite and position.skipped == set(passed):
+                next(iter(trainer.state.model.parameters())).grad[0] = math.inf  # type: ignore[index]
+            update(trainer)
 
         with monkeypatch.context() as patched:
             patched.setattr(loop.Trainer, "run", run_faulty)
@@ -125,7 +126,7 @@ def test_roll_back_ends_when_it_does_not_help(train: Any) -> None:
 
 def test_roll_back_needs_checkpoints(small_config: Compose) -> None:
     from expkit.core.errors import ConfigError
-    from expkit.runs.build import assemble
+    from expkit.runs.build import build
 
     with pytest.raises(ConfigError, match="on_nan: roll_back goes back to a checkpoint"):
-        assemble(small_config("on_nan=roll_back", "checkpoint=none"))
+        build(small_config("on_nan=roll_back", "checkpoint=none"))

@@ -13,7 +13,7 @@ from expkit.checkpoints.state_tree import join_tensors, split_tensors
 from expkit.config.launch import Config
 from expkit.config.registry import schedules
 from expkit.core.errors import ConfigError
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.train import train as train_run
 from expkit.training.schedules import Schedule, build_schedule
 
@@ -206,7 +206,7 @@ def test_a_plateau_of_the_wrong_kind_is_said(small_config: Callable[..., Config]
     words = ["schedule=torch", "schedule.name=ReduceLROnPlateau"]
 
     def notes(*more: str) -> list[str]:
-        job = assemble(small_config(*words, *more))
+        job = build(small_config(*words, *more))
         job.close()
         return [note for note in job.notes if "ReduceLROnPlateau" in note]
 

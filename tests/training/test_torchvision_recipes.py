@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from expkit.config.launch import compose_one, plain
 from expkit.core.seeding import derive_seed
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.training.trainer import Trainer
 
 EPOCHS, STEPS = 7, 3  # of which 5 epochs are the warm-up of the newer recipe
@@ -96,7 +96,7 @@ def average_of(model: nn.Module, arguments: Arguments) -> AveragedModel:
     return AveragedModel(model, avg_fn=lambda mean, new, count: decay * mean + (1 - decay) * new, use_buffers=True)
 
 
-def reference_losses(arguments: Arguments, model: nn.Module, runner: Trainer) -> tuple[list[float], AveragedModel]:
+def reference_losses(arguments: Arguments, model: nn.Module, trainer: Trainer) -> tuple[list[float], AveragedModel]:
     """Train as the script does; returns the loss of each step, and the averaged model."""
     criterion = nn.CrossEntropyLoss(label_smoothing=arguments.label_smoothing)
     optimizer = optimizer_of(model, arguments)
@@ -104,7 +104,7 @@ def reference_losses(arguments: Arguments, model: nn.Module, runner: Trainer) ->
     losses = []
     for epoch in range(arguments.epochs):
         model.train()
-        for i, (images, targets) in enumerate(batches(arguments, runner, epoch)):
+        for i, (images, targets) in enumerate(batches(arguments, trainer, epoch)):
             torch.manual_seed(derive_seed(0, "step", epoch, i))  # of dropout
             loss = criterion(model(images), targets)
             optimizer.zero_grad()
@@ -119,11 +119,11 @@ def reference_losses(arguments: Arguments, model: nn.Module, runner: Trainer) ->
     return losses, average
 
 
-def batches(arguments: Arguments, runner: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(arguments: Arguments, trainer: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     alphas = ((v2.MixUp, arguments.mixup_alpha), (v2.CutMix, arguments.cutmix_alpha))
     ways = [way(alpha=alpha, num_classes=3) for way, alpha in alphas if alpha > 0]
-    for number, batch in zip(range(STEPS), runner.parts.train.epoch(epoch), strict=False):
-        images, targets = runner.parts.normalize(batch.images).contiguous(), batch.targets
+    for number, batch in zip(range(STEPS), trainer.train_loader.epoch(epoch), strict=False):
+        images, targets = trainer.step.normalize(batch.images).contiguous(), batch.targets
         if ways:
             torch.manual_seed(derive_seed(0, "batch", epoch, number))
             images, targets = ways[int(torch.randint(len(ways), ()))](images, targets)
@@ -145,18 +145,18 @@ def config_of(tmp_path: Path, image_files: Callable[..., Path]) -> Callable[...,
     return compose
 
 
-def losses_of(runner: Trainer) -> list[float]:
+def losses_of(trainer: Trainer) -> list[float]:
     """Run a whole training, without its evaluations, and return the loss of each batch."""
     losses: list[float] = []
-    update = runner.parts.train_metrics.update
+    update = trainer.state.metrics.update
 
     def noting(batch: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         losses.append(float(loss))
         update(batch, loss, logits, targets)
 
-    runner.parts.train_metrics.update = noting  # type: ignore[method-assign]
-    runner.evaluate = lambda: {"loss": 0.0, "accuracy": 0.0}  # type: ignore[method-assign]
-    runner.run()
+    trainer.state.metrics.update = noting  # type: ignore[method-assign]
+    trainer.evaluate = lambda: {"loss": 0.0, "accuracy": 0.0}  # type: ignore[method-assign]
+    trainer.run()
     return losses
 
 
@@ -168,18 +168,18 @@ def test_the_losses_are_those_of_the_script(preset: str, config_of: Callable[...
         assert config["transforms"]["train"][0] == {"name": "RandomResizedCrop", "size": 176}
         config["transforms"]["train"][0]["size"] = 64
     config["optimizer"]["lr"] /= SLOWER
-    runner = assemble(config).runner
+    trainer = build(config).trainer
     model = models.get_model(arguments.model, num_classes=3)
-    model.load_state_dict(runner.parts.model.state_dict())
-    expected, average = reference_losses(arguments, model, runner)
-    ours = losses_of(runner)
+    model.load_state_dict(trainer.state.model.state_dict())
+    expected, average = reference_losses(arguments, model, trainer)
+    ours = losses_of(trainer)
     assert len(ours) == EPOCHS * STEPS
     differences = [abs(one - other) for one, other in zip(ours, expected, strict=True)]
     print(f"{preset}: {len(ours)} steps, largest difference {max(differences):.1e}, losses up to {max(expected):.2f}")
     assert max(differences) < 1e-5
     assert max(ours) - min(ours) > 0.1  # it has moved
     if arguments.model_ema:
-        assert runner.parts.average is not None
-        state = runner.parts.average.model.state_dict()
+        assert trainer.state.average is not None
+        state = trainer.state.average.model.state_dict()
         for name, value in average.module.state_dict().items():
             torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)

@@ -11,9 +11,10 @@ import torch
 from expkit.checkpoints import write_checkpoint
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.loggers import Logger, LoggerHub, Point
-from expkit.runs.build import assemble
-from expkit.training.trainer import Trainer, TrainingDiverged
+from expkit.loggers import Logger, Point
+from expkit.runs.build import build
+from expkit.training.non_finite import TrainingDiverged
+from expkit.training.trainer import Trainer
 
 Compose = Callable[..., Config]
 PLAIN = ["model=torchvision", "model.name=alexnet", "+model.dropout=0.0", "transforms.image_size=64"]
@@ -35,34 +36,34 @@ class Heard(Logger):
         self.messages.append(text)
 
 
-def runner_of(config: Config, *loggers: Logger) -> Trainer:
-    runner = assemble(config).runner
-    runner.parts.logger = LoggerHub(list(loggers))
-    return runner
+def trainer_of(config: Config, *loggers: Logger) -> Trainer:
+    trainer = build(config).trainer
+    trainer.observers.logger.attach(list(loggers))
+    return trainer
 
 
-def weights(runner: Trainer) -> torch.Tensor:
-    return torch.cat([value.flatten().float() for value in runner.parts.model.state_dict().values()])
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([value.flatten().float() for value in trainer.state.model.state_dict().values()])
 
 
 def test_a_step_is_what_a_loop_by_hand_does(small_config: Compose) -> None:
     config = small_config("optimizer=sgd", "optimizer.lr=0.1", "schedule=constant", "max_steps=2", "clip_grad_norm=0.5")
-    ours, hand = runner_of(config), runner_of(config)
-    parts = hand.parts
+    ours, hand = trainer_of(config), trainer_of(config)
+    model = hand.state.model
     optimizer = torch.optim.SGD(
         [
-            {"params": [p for p in parts.model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-            {"params": [p for p in parts.model.parameters() if p.ndim > 1], "weight_decay": 0.0001},
+            {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.0001},
         ],
         lr=0.1,
         momentum=0.9,
     )
-    parts.model.train()
-    for batch in list(parts.train.epoch(0))[:2]:
+    model.train()
+    for batch in list(hand.train_loader.epoch(0))[:2]:
         optimizer.zero_grad()
-        logits = parts.model(parts.normalize(batch.images))  # plain layout: see `_corrupts_memory` in placement.py
+        logits = model(hand.step.normalize(batch.images))  # plain layout: see `_corrupts_memory` in placement.py
         torch.nn.functional.cross_entropy(logits, batch.targets).backward()
-        torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 0.5)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
     ours.run()
     assert torch.allclose(weights(ours), weights(hand), atol=1e-6)
@@ -70,11 +71,11 @@ def test_a_step_is_what_a_loop_by_hand_does(small_config: Compose) -> None:
 
 def test_accumulated_batches_are_one_large_batch(small_config: Compose) -> None:
     small = [*PLAIN, "dataset.train_images=32", "optimizer=sgd", "optimizer.lr=0.01", "max_steps=2"]
-    large = runner_of(small_config(*small, "batch_size=16"))
-    split = runner_of(small_config(*small, "batch_size=8", "accumulate_steps=2"))
+    large = trainer_of(small_config(*small, "batch_size=16"))
+    split = trainer_of(small_config(*small, "batch_size=8", "accumulate_steps=2"))
     large.run()
     split.run()
-    assert large.step == split.step == 2
+    assert large.state.position.step == split.state.position.step == 2
     assert torch.allclose(weights(large), weights(split), atol=1e-6)
 
 
@@ -86,7 +87,7 @@ def test_a_logger_that_fails_is_named_once_and_changes_nothing(small_config: Com
             raise OSError("disk full")
 
     heard = Heard()
-    with_it, without = runner_of(small_config("log_every=1"), Broken(), heard), runner_of(small_config())
+    with_it, without = trainer_of(small_config("log_every=1"), Broken(), heard), trainer_of(small_config())
     with_it.run()
     without.run()
     assert torch.equal(weights(with_it), weights(without))
@@ -97,53 +98,53 @@ def test_a_logger_that_fails_is_named_once_and_changes_nothing(small_config: Com
 
 def test_a_run_at_chance_says_so_once(small_config: Compose) -> None:
     heard = Heard()
-    runner = runner_of(small_config("optimizer.lr=0.0", "epochs=3"), heard)
-    runner.parts.model[-1].weight.data.zero_()
-    runner.parts.model[-1].bias.data.zero_()
-    runner.run()
+    trainer = trainer_of(small_config("optimizer.lr=0.0", "epochs=3"), heard)
+    trainer.state.model[-1].weight.data.zero_()
+    trainer.state.model[-1].bias.data.zero_()
+    trainer.run()
     assert len([text for text in heard.messages if "nothing is learned" in text]) == 1
-    assert runner.scores["train/loss"] == pytest.approx(math.log(5))
+    assert trainer.state.position.scores["train/loss"] == pytest.approx(math.log(5))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(small_config: Compose) -> None:
     with pytest.raises(TrainingDiverged, match=r"the loss became (nan|inf).*lower optimizer.lr"):
-        runner_of(small_config("optimizer=sgd", "optimizer.lr=1e20", "schedule=constant", "log_every=1")).run()
+        trainer_of(small_config("optimizer=sgd", "optimizer.lr=1e20", "schedule=constant", "log_every=1")).run()
 
 
 def test_an_epoch_is_as_long_as_its_sampler_says(small_config: Compose) -> None:
     heard = Heard()
     weighted = ["sampler=weighted", "sampler.class_weights={star: 3}", "sampler.num_samples=24"]
-    runner = runner_of(small_config(*weighted, "batch_size=8", "log_every=1"), heard)
-    runner.run()
-    assert (runner.steps_per_epoch, runner.step) == (3, 6)
+    trainer = trainer_of(small_config(*weighted, "batch_size=8", "log_every=1"), heard)
+    trainer.run()
+    assert (trainer.length.steps_per_epoch, trainer.state.position.step) == (3, 6)
     assert [point.step for point in heard.points if point.kind == "step"] == [1, 2, 3, 4, 5, 6]
 
 
 def test_restored_fused_state_has_the_layout_of_its_weights(small_config: Compose) -> None:
     """A fused update walks through weight and state as they lie in memory; files hold plain layout."""
     config = small_config("epochs=1", "schedule=constant")
-    first, second = runner_of(config), runner_of(config)
-    assert first.parts.optimizer.defaults["fused"]
+    first, second = trainer_of(config), trainer_of(config)
+    assert first.state.optimizer.defaults["fused"]
     first.run()
     state = first.state_dict()
     for moments in state["optimizer"]["state"].values():
         moments["exp_avg"] = moments["exp_avg"].contiguous()
     second.load_state_dict(state)
-    for weight, moments in second.parts.optimizer.state.items():
+    for weight, moments in second.state.optimizer.state.items():
         assert moments["exp_avg"].stride() == weight.stride()
 
 
-def checkpoint_of(runner: Trainer, path: Path, **facts: Any) -> Path:
-    write_checkpoint(path, runner.state_dict(), runner.parts.facts | {"epoch": 1, "step": 1} | facts)
+def checkpoint_of(trainer: Trainer, path: Path, **facts: Any) -> Path:
+    write_checkpoint(path, trainer.state_dict(), trainer.state.facts | {"epoch": 1, "step": 1} | facts)
     return path
 
 
 def test_weights_are_taken_from_a_checkpoint(small_config: Compose, tmp_path: Path) -> None:
-    first = runner_of(small_config("seed=1"))
+    first = trainer_of(small_config("seed=1"))
     path = checkpoint_of(first, tmp_path / "c.safetensors")
-    second = runner_of(small_config("seed=2", f"checkpoint.init_from={path}"))
+    second = trainer_of(small_config("seed=2", f"checkpoint.init_from={path}"))
     assert torch.equal(weights(first), weights(second))
-    assert second.step == 0
+    assert second.state.position.step == 0
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_weights_are_taken_from_a_checkpoint(small_config: Compose, tmp_path: Pa
 def test_a_checkpoint_that_does_not_fit_is_refused(
     override: str, facts: dict[str, Any], sentence: str, small_config: Compose, tmp_path: Path
 ) -> None:
-    path = checkpoint_of(runner_of(small_config()), tmp_path / "c.safetensors", **facts)
+    path = checkpoint_of(trainer_of(small_config()), tmp_path / "c.safetensors", **facts)
     config = small_config(override, f"checkpoint.resume={path}", "checkpoint.force=true")
     with pytest.raises(ConfigError, match=sentence):
-        assemble(config)
+        build(config)

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from expkit.core.errors import ConfigError
-from expkit.loggers import LoggerHub
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.check import check
 from expkit.training.signals import Interrupted
 from expkit.training.watch import Watcher
@@ -45,9 +44,9 @@ def test_everything_on_or_off_ends_with_the_same_weights_and_random_streams(smal
         torch.manual_seed(5)
         random.seed(5)
         np.random.seed(5)
-        runner, shown = watched(small_config(f"watch={choice}", *drawing))
+        trainer, shown = watched(small_config(f"watch={choice}", *drawing))
         after = torch.get_rng_state(), random.random(), np.random.rand()
-        ends.append((weights(runner), after, runner.scores, len(shown.exhibits)))
+        ends.append((weights(trainer), after, trainer.state.position.scores, len(shown.exhibits)))
     (off, off_streams, off_scores, nothing), (on, on_streams, on_scores, much) = ends
     assert torch.equal(off, on)
     assert off_scores == on_scores
@@ -57,7 +56,7 @@ def test_everything_on_or_off_ends_with_the_same_weights_and_random_streams(smal
 
 
 def test_everything_shows_each_kind_in_each_epoch(small_config: Compose) -> None:
-    runner, shown = watched(small_config("watch=everything", "watch.gradient_norm.steps=2", "log_every=2"))
+    trainer, shown = watched(small_config("watch=everything", "watch.gradient_norm.steps=2", "log_every=2"))
     assert shown.messages == []
     for name, kind in KINDS.items():
         found = shown.of(name)
@@ -66,7 +65,7 @@ def test_everything_shows_each_kind_in_each_epoch(small_config: Compose) -> None
     histograms = [one for one in shown.exhibits if isinstance(one, Histogram)]
     assert {one.name.split("/")[0] for one in histograms} == {"weights", "gradients"}
     counts = {one.name: one.counts.sum() for one in histograms if one.name.startswith("weights/")}
-    sizes = {f"weights/{name}": value.numel() for name, value in runner.parts.model.named_parameters()}
+    sizes = {f"weights/{name}": value.numel() for name, value in trainer.state.model.named_parameters()}
     assert all(counts[name] == sizes[name] for name in counts)
     norms = [point.step for point in shown.points if "gradient_norm" in point.values]
     assert norms == [2, 4, 6]
@@ -81,8 +80,8 @@ def test_intervals_are_kept_and_the_last_epoch_is_always_seen(small_config: Comp
 
 
 def test_nothing_is_asked_of_steps_that_nobody_wants_to_see(small_config: Compose) -> None:
-    runner, _ = watched(small_config("watch=none"))
-    assert runner.parts.watch.next_step == -1
+    trainer, _ = watched(small_config("watch=none"))
+    assert trainer.observers.watch.next_step == -1
 
 
 def test_a_watcher_that_fails_is_named_once_and_the_run_is_not_affected(small_config: Compose) -> None:
@@ -91,12 +90,12 @@ def test_a_watcher_that_fails_is_named_once_and_the_run_is_not_affected(small_co
             torch.rand(3)
             raise ValueError("no such thing")
 
-    runner, shown = assemble(small_config("watch=none")).runner, Shown()
-    runner.parts.logger = LoggerHub([shown])
-    runner.parts.watch._chosen.append((Broken(), 1))
-    runner.run()
+    trainer, shown = build(small_config("watch=none")).trainer, Shown()
+    trainer.observers.logger.attach([shown])
+    trainer.observers.watch._chosen.append((Broken(), 1))
+    trainer.run()
     plain, _ = watched(small_config("watch=none"))
-    assert torch.equal(weights(runner), weights(plain))
+    assert torch.equal(weights(trainer), weights(plain))
     assert len([text for text in shown.messages if "watching Broken failed" in text and "no such thing" in text]) == 1
 
 
@@ -110,7 +109,7 @@ def test_a_watcher_that_fails_is_named_once_and_the_run_is_not_affected(small_co
 )
 def test_wrong_numbers_are_refused(override: str, sentence: str, small_config: Compose) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        assemble(small_config(override))
+        build(small_config(override))
 
 
 def test_a_misspelt_option_is_refused_with_its_path(small_config: Compose) -> None:
@@ -133,10 +132,10 @@ def test_a_signal_does_not_wait_for_a_watcher(moment: str, small_config: Compose
 
     setattr(Slow, moment, Slow.look)
     Slow.moment = "inputs" if moment == "inputs" else "evaluation"
-    runner, slow = assemble(small_config("watch=none")).runner, Slow()
-    runner.parts.watch._chosen.append((slow, 1))
-    with runner.parts.interruption.heard(), pytest.raises(Interrupted) as found:
-        runner.run()
+    trainer, slow = build(small_config("watch=none")).trainer, Slow()
+    trainer.observers.watch._chosen.append((slow, 1))
+    with trainer.observers.interruption.heard(), pytest.raises(Interrupted) as found:
+        trainer.run()
     assert found.value.is_whole
     assert not slow.went_on
 

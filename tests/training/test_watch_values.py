@@ -12,7 +12,7 @@ from expkit.config.launch import Config
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.loggers import Point
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.runs.train import train as train_run
 from expkit.training.watch import Watcher
 from expkit.training.watch.base import Shown, Where
@@ -121,4 +121,4 @@ def test_a_score_that_is_not_there_is_refused(
     config = small_config(*words)
     config["watch"] = {"own": watch}
     with pytest.raises(ConfigError, match=sentence):
-        assemble(config)
+        build(config)

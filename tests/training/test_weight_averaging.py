@@ -13,7 +13,7 @@ from expkit.core.errors import ConfigError
 from expkit.training.early_stopping import EarlyStopping
 from expkit.training.trainer import Trainer
 from expkit.training.weight_averaging import EqualAverage, ExponentialAverage, TorchvisionAverage
-from tests.training.test_trainer import runner_of
+from tests.training.test_trainer import trainer_of
 
 
 def test_the_average_follows_its_formula() -> None:
@@ -40,14 +40,14 @@ def test_buffers_are_averaged_and_some_steps_left_out() -> None:
 
 
 def test_the_average_is_what_is_evaluated(small_config: Callable[..., Config]) -> None:
-    runner = runner_of(small_config("epochs=1", "ema_decay=0.999", "optimizer.lr=0.1"))
-    runner.run()
-    assert runner.parts.average is not None
-    runner.parts.average, average = None, runner.parts.average
-    of_weights = runner.evaluate()
-    runner.parts.model.load_state_dict(average.model.state_dict())
-    assert runner.evaluate()["loss"] == pytest.approx(runner.scores["val/loss"], rel=1e-4)
-    assert of_weights != runner.evaluate()
+    trainer = trainer_of(small_config("epochs=1", "ema_decay=0.999", "optimizer.lr=0.1"))
+    trainer.run()
+    assert trainer.state.average is not None
+    trainer.state.average, average = None, trainer.state.average
+    of_weights = trainer.evaluate()
+    trainer.state.model.load_state_dict(average.model.state_dict())
+    assert trainer.evaluate()["loss"] == pytest.approx(trainer.state.position.scores["val/loss"], rel=1e-4)
+    assert of_weights != trainer.evaluate()
 
 
 def test_the_equal_average_is_that_of_the_last_epochs_ends() -> None:
@@ -85,15 +85,15 @@ def test_a_run_evaluates_its_equal_average(small_config: Callable[..., Config], 
     ends: list[dict[str, torch.Tensor]] = []
     finish = Trainer.finish_epoch
 
-    def finishing(runner: Trainer, *more: Any) -> None:
-        ends.append({name: value.clone() for name, value in runner.parts.model.named_parameters()})
-        finish(runner, *more)
+    def finishing(trainer: Trainer, *more: Any) -> None:
+        ends.append({name: value.clone() for name, value in trainer.state.model.named_parameters()})
+        finish(trainer, *more)
 
     monkeypatch.setattr(Trainer, "finish_epoch", finishing)
-    runner = runner_of(small_config("epochs=4", "swa_from=0.5", "checkpoint=none"))
-    runner.run()
-    assert runner.parts.average is not None
-    for name, value in runner.parts.average.model.named_parameters():
+    trainer = trainer_of(small_config("epochs=4", "swa_from=0.5", "checkpoint=none"))
+    trainer.run()
+    assert trainer.state.average is not None
+    for name, value in trainer.state.average.model.named_parameters():
         torch.testing.assert_close(value, torch.stack([end[name] for end in ends[1:]]).mean(0))  # ends 2, 3 and 4
 
 
@@ -113,7 +113,7 @@ def test_torchvision_s_average_starts_after_the_warm_up() -> None:
 
 def test_two_averages_are_refused(small_config: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match="swa_from: a run keeps one average"):
-        runner_of(small_config("swa_from=0.5", "ema_decay=0.9"))
+        trainer_of(small_config("swa_from=0.5", "ema_decay=0.9"))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import Logger, LoggerHub, Point
+from expkit.loggers import Logger, Point
 from expkit.loggers.figures import Figure
-from expkit.runs.build import assemble
+from expkit.runs.build import build
 from expkit.training.trainer import Trainer
 
 
@@ -35,15 +35,15 @@ class Shown(Logger):
 
 
 def watched(config: Config) -> tuple[Trainer, Shown]:
-    """Return a runner that has run, and what it showed."""
-    runner, shown = assemble(config).runner, Shown()
-    runner.parts.logger = LoggerHub([shown])
-    runner.run()
-    return runner, shown
+    """Return a trainer that has run, and what it showed."""
+    trainer, shown = build(config).trainer, Shown()
+    trainer.observers.logger.attach([shown])
+    trainer.run()
+    return trainer, shown
 
 
-def weights(runner: Trainer) -> torch.Tensor:
-    return torch.cat([value.flatten().double() for value in runner.parts.model.state_dict().values()])
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in trainer.state.model.state_dict().values()])
 
 
 Compose = Callable[..., Config]

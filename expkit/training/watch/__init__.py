@@ -1,7 +1,7 @@
 """Watching a run: pictures, tables and curves beside the scores, at intervals, and without any effect on the run."""
 
 from expkit.training.watch.base import Scene, Watcher
-from expkit.training.watch.dispatcher import Watch, build_watch
+from expkit.training.watch.dispatcher import Score, Watch, Watchers, build_watchers
 from expkit.training.watch.embeddings import Embeddings
 from expkit.training.watch.images import Inputs, Predictions
 from expkit.training.watch.model_summary import ModelGraph, Summary
@@ -21,9 +21,11 @@ __all__ = [
     "PrecisionRecall",
     "Predictions",
     "Scene",
+    "Score",
     "Summary",
     "Watch",
     "Watcher",
+    "Watchers",
     "Weights",
-    "build_watch",
+    "build_watchers",
 ]

@@ -26,30 +26,37 @@ class Score(NamedTuple):
     every: int
 
 
+class Watchers(NamedTuple):
+    """The watchers of a run, with the epochs between their looks.
+
+    scores: what they, those of other ranks too, say they measure. notes: on what is not watched.
+    """
+
+    chosen: Sequence[tuple[Watcher, int]]
+    scores: Mapping[str, Score]
+    notes: list[str]
+
+
 class Watch:
     """Asks the watchers when they are due; one that raises is named once and left out from then on."""
 
-    def __init__(self, chosen: Sequence[tuple[Watcher, int]] = (), scene: Scene | None = None) -> None:
+    def __init__(
+        self, logger: LoggerHub, interruption: Interruption, scene: Scene | None = None,
+        chosen: Sequence[tuple[Watcher, int]] = (),
+    ) -> None:  # fmt: skip
         """chosen: watchers with the epochs between their looks."""
-        self._chosen = list(chosen)
-        self._scene = scene
-        self._logger, self._interruption = LoggerHub(), Interruption()
+        self._logger, self._interruption, self._scene, self._chosen = logger, interruption, scene, list(chosen)
         self._steps_per_epoch = self._last_step = 1
         self._evaluating: list[Watcher] = []
         self._where = Where(0, 0)
         self.pending: dict[str, float] = {}  # values for the next point of steps
         self.measured: dict[str, float] = {}  # values of the last evaluation, for the point of its epoch
-        self.monitored: dict[str, Score] = {}  # those that watchers, of other ranks too, say they measure
-        self.notes: list[str] = []  # on what is not watched
         self.next_step = -1  # the update before which somebody wants to see gradients
 
     # ---- what the loop calls -------------------------------------------------------------------------------
 
-    def begin(
-        self, logger: LoggerHub, interruption: Interruption, step: int, steps_per_epoch: int, last_step: int
-    ) -> None:
+    def begin(self, step: int, steps_per_epoch: int, last_step: int) -> None:
         """Call before the first step: shows the model as it starts."""
-        self._logger, self._interruption = logger, interruption
         self._steps_per_epoch, self._last_step = steps_per_epoch, last_step
         for watcher, _ in self._chosen:
             assert self._scene is not None
@@ -179,26 +186,25 @@ def faults(node: object) -> list[str]:
     return [fault for name, one in node.items() for fault in watchers.faults(one, f"watch.{name}")]
 
 
-def build_watch(node: Config, scene: Scene, is_shared_out: bool = False, is_first: bool = True) -> Watch:
+def build_watchers(node: Config, is_sharded: bool, is_first: bool) -> Watchers:
     """Build the watchers that a config chooses; those with every=0 are left out. Raises ConfigError.
 
-    is_shared_out: whether no process has all weights; those that need them are left out then, with a note. is_first:
+    is_sharded: whether no process has all weights; those that need them are left out then, with a note. is_first:
     another rank has those watchers only that ask all ranks.
     """
-    chosen, left_out, monitored = [], [], dict[str, Score]()
+    chosen, left_out, scores = [], [], dict[str, Score]()
     for name, one in node.items():
         options: WatchOptions = watchers.shared(one)
         if not options.every:
             continue
         watcher: Watcher = watchers.build(one, f"watch.{name}")
-        if is_shared_out and watcher.needs_weights:
+        if is_sharded and watcher.needs_weights:
             left_out.append(name)
             continue
-        monitored |= {key: Score(higher, name, options.every) for key, higher in watcher.scores.items()}
-        if is_first or (is_shared_out and watcher.asks_all_ranks):
+        scores |= {
+            key.removeprefix("val/"): Score(higher, name, options.every) for key, higher in watcher.scores.items()
+        }
+        if is_first or (is_sharded and watcher.asks_all_ranks):
             chosen.append((watcher, options.every))
-    watch = Watch(chosen, scene)
-    watch.monitored = {key.removeprefix("val/"): score for key, score in monitored.items()}
-    if left_out:
-        watch.notes.append(f"watch: {', '.join(left_out)} left out: with device.strategy=fsdp no rank has all weights")
-    return watch
+    note = f"watch: {', '.join(left_out)} left out: with device.strategy=fsdp no rank has all weights"
+    return Watchers(chosen, scores, [note] if left_out else [])

@@ -49,9 +49,9 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> No
 
 
 def test_a_run_trains_on_a_fold(small_config: Callable[..., Any]) -> None:
-    from expkit.runs.build import assemble
+    from expkit.runs.build import build
 
-    job = assemble(small_config("dataset.fold=4", "dataset.label_noise=0.1"))
+    job = build(small_config("dataset.fold=4", "dataset.label_noise=0.1"))
     assert any(note.startswith("held out fold 4 of 5, 8 of 40") for note in job.notes)
 
 

@@ -1,0 +1,168 @@
+"""What all objects of a run are built from: options, device, data, transforms and the model as it is initialised."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from expkit.config.registry import GROUPS, devices, models
+from expkit.config.run_options import RunOptions
+from expkit.core.errors import ConfigError
+from expkit.core.seeding import derive_seed, seed_cpu
+from expkit.data import transforms as pixels
+from expkit.data.dataset import ImageDataset, Splits
+from expkit.data.datasets import load
+from expkit.data.decode import BadImage
+from expkit.data.growth import reason_against
+from expkit.data.labels import check_image
+from expkit.devices import Device, Layout, Ranks, Split
+from expkit.models import InputSpec, check_input, prepare, pretrained_input
+from expkit.models.planned import refuse_too_large
+from expkit.models.pretrained import without_pretrained
+
+Config = Mapping[str, Any]
+Placement = torch.device | Layout | Split  # what the config's device is
+_NOT_SCALARS = {*GROUPS, "experiment"}
+
+
+def scalars(config: Config) -> dict[str, Any]:
+    """Return the plain numbers of a config: all that is no group."""
+    return {name: value for name, value in config.items() if name not in _NOT_SCALARS}
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What of a job neither its seed nor its training options change: the transforms' chains, and the model."""
+
+    sizes: tuple[int, int]  # (image_size, resize_size)
+    normalize: pixels.Normalize
+    note: str
+    chains: Mapping[str, pixels.Chain]
+    model: nn.Module
+    seen: tuple[int, int]  # (height, width) of what the model sees in training
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all objects of a run are built from. ranks: the processes of the run, None for a single one."""
+
+    config: Config
+    options: RunOptions
+    placement: Placement
+    device: Device
+    splits: Splits
+    basis: Basis
+    ranks: Ranks | None = None
+
+    @property
+    def image_size(self) -> int:
+        """Of the model's input, in pixels."""
+        return self.basis.sizes[0]
+
+
+def set_up(config: Config, ranks: Ranks | None, splits: Splits | None, basis: Basis | None) -> Setup:
+    """Build what all other objects are built from. Raises ConfigError.
+
+    splits, basis: those of an earlier job, if it has the same.
+    """
+    options = RunOptions.of(scalars(config))
+    placement: Placement = devices.build(config["device"])
+    device = build_device(placement, config["device"], ranks)
+    if splits is None:  # a set that is drawn, or downloaded, is there once the first rank has it
+        splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
+    basis = basis or build_basis(config, splits, options.seed)
+    return Setup(config, options, placement, device, splits, basis, ranks)
+
+
+def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
+    """Build the transforms and the model, and try them on an image. Raises ConfigError."""
+    spec = pretrained_input(config["model"])
+    sizes, normalize, note = build_input(config["transforms"], spec, splits.train)
+    chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
+    model = build_model(config["model"], splits.train, seed)
+    seen = check_chains(chains, splits.train, model, config["model"]["name"], seed)
+    return Basis(sizes, normalize, note, chains, model, seen)
+
+
+def build_device(placement: Placement, node: Config, ranks: Ranks | None) -> Device:
+    """Build the device of this process, and set torch's threads and precision."""
+    if isinstance(placement, Layout):
+        found = placement.devices[ranks.local if ranks else 0]
+    elif isinstance(placement, Split):
+        found = placement.devices[0]
+    else:
+        found = torch.device("cuda", ranks.local) if ranks and placement.type == "cuda" else placement
+    device = Device(found, devices.shared(node), ranks.local_size if ranks else 1)
+    device.activate()
+    return device
+
+
+def build_input(
+    node: Config, spec: InputSpec | None, data: ImageDataset
+) -> tuple[tuple[int, int], pixels.Normalize, str]:
+    """Return ((image_size, resize_size), the normalisation, a sentence on where they come from)."""
+    image_size, resize_size = node.get("image_size", "auto"), node.get("resize_size", "auto")
+    if image_size == "native":
+        image_size = int(min(_first_image(data).shape[-2:]))
+    if image_size == "auto":
+        image_size = spec.image_size if spec else 224
+    if resize_size == "auto":
+        resize_size = spec.resize_size if spec and image_size == spec.image_size else round(image_size * 256 / 224)
+    wanted = {"mean": "auto", "std": "auto"} | node.get("normalize", {})
+    mean = (spec.mean if spec else pixels.IMAGENET_MEAN) if wanted["mean"] == "auto" else tuple(wanted["mean"])
+    std = (spec.std if spec else pixels.IMAGENET_STD) if wanted["std"] == "auto" else tuple(wanted["std"])
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ConfigError(f"transforms.normalize: takes 3 means and 3 stds above 0, got {mean} and {std}")
+    rounded = [f"({', '.join(f'{value:.3g}' for value in values)})" for values in (mean, std)]
+    source = f" (weights {spec.source})" if spec else ""
+    note = f"input {image_size}×{image_size}, mean {rounded[0]}, std {rounded[1]}{source}"
+    return (image_size, resize_size), pixels.Normalize(mean, std), note
+
+
+def _first_image(data: ImageDataset) -> torch.Tensor:
+    """Return the first image that can be read. Raises ConfigError when none of the first hundred can."""
+    reasons: list[str] = []
+    for image in _first_images(data, reasons):
+        return image
+    raise ConfigError(f"dataset: none of the first images ({len(reasons)}) can be read, e.g. {reasons[0]}")
+
+
+def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tensor]:
+    """Yield those of the first hundred images that can be read; reasons: grows by one for each of the others."""
+    for index in range(min(len(data), 100)):
+        try:
+            image = data.image(index)
+        except BadImage as error:
+            reasons.append(str(error))
+        else:
+            check_image(image, data.location(index))
+            yield image
+
+
+def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
+    """Build the model for the data's classes; its initial weights depend on the seed alone."""
+    refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=len(data.class_names)))
+    seed_cpu(derive_seed(seed, "init"))
+    model = models.build(node, num_classes=len(data.class_names))
+    return prepare(model, models.shared(node), pretrained=bool(node.get("weights")))
+
+
+def check_chains(
+    chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
+) -> tuple[int, int]:
+    """Try the transforms on the first image of a usual shape, and the model on what comes out. Raises ConfigError.
+
+    Returns (height, width) of what the model sees in training.
+    """
+    steps = [step for chain in chains.values() for step in chain.steps]
+    usual = (image for image in _first_images(data, []) if not reason_against(steps, *image.shape[-2:]))
+    image = next(usual, None)
+    image = _first_image(data) if image is None else image
+    sizes = {}
+    for split, chain in chains.items():
+        seed_cpu(derive_seed(seed, "trial", split))
+        sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
+        check_input(model, name, *sizes[split], len(data.class_names))
+    return sizes["train"]
