@@ -16,7 +16,7 @@ WRONG = [
     ("modle=small_cnn", "modle", "did you mean 'model'"),
     ("model.weights=DEFAULT", "model.weights", "in model=alexnet, model="),
     ("optimizer.momentum=0.9", "optimizer.momentum", "in optimizer=rmsprop, optimizer=sgd there is one"),
-    ("lr=0.1", "lr", "there is optimizer.lr"),
+    ("lr=0.1", "lr", "write optimizer.lr=0.1"),
     ("batch=16", "batch", "did you mean 'batch_size'"),
     ("transforms.train=[RandomHorizontalFlip]", "transforms.train[0]", "write {name: RandomHorizontalFlip}"),
     ("model=squeznet", "model", "did you mean 'squeezenet'"),
