@@ -52,7 +52,7 @@ from expkit.training.signals import AgreedInterruption, Interruption
 from expkit.training.step import StepKeys, TrainStep
 from expkit.training.train_state import RunLength, TrainState, run_length
 from expkit.training.trainer import Trainer
-from expkit.training.watch import Watch, build_watchers
+from expkit.training.watch import WatchDispatcher, build_watchers
 
 
 def build(
@@ -77,7 +77,7 @@ def build(
     placed = distribute(setup, logger.message)
     micro_batches = build_micro_batches(setup, placed, logger.message)
     watchers = build_watchers(config["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
-    watch = Watch(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
+    watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
     monitor = choose_monitor(setup, watchers.scores)
     state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
     step = TrainStep(
@@ -92,7 +92,7 @@ def build(
     splits = replace(setup.splits, notes=[*setup.splits.notes, *orders[1].notes])
     notes = [*splits.notes, setup.basis.note, *orders[0].notes, *watchers.notes, *state.schedule.notes]
     job = Job(config, setup.options, splits, trainer, origin, heading(setup, trainer), notes)
-    job.notes += begin(job)
+    job.notes += load_origin(job)
     return job
 
 
@@ -115,7 +115,7 @@ def build_state(
     )  # fmt: skip
 
 
-def begin(job: Job) -> list[str]:
+def load_origin(job: Job) -> list[str]:
     """Load a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
     options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
     origin, names = job.origin, job.splits.train.class_names
@@ -138,8 +138,8 @@ def _resume(job: Job, saved: dict[str, Any]) -> list[str]:
     state, model = trainer.state, job.config["model"]["name"]
     ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
     if not are_same(ours, theirs):
-        told = differ(theirs, str(path), ours, "the data")
-        raise ConfigError(f"checkpoint.resume: the classes differ: {told}")
+        difference = differ(theirs, str(path), ours, "the data")
+        raise ConfigError(f"checkpoint.resume: the classes differ: {difference}")
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{count_noun(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
         raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")

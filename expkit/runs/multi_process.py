@@ -21,7 +21,7 @@ from expkit.devices.device import available_cores
 from expkit.devices.rank_launcher import launch
 from expkit.runs import build
 from expkit.runs.job import Job
-from expkit.runs.outcome import RunOutcome, ending_of
+from expkit.runs.outcome import RunOutcome, outcome_of
 from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
 from expkit.runs.session import RunSession
 
@@ -47,8 +47,8 @@ def train_with_others(
 ) -> Ended:
     """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
     if ranks:
-        ending, folder = train_as_rank(config, overrides, command, ranks, last_step=last_step)
-        return Ended(ending.code, folder, ending.reason)
+        outcome, folder = train_as_rank(config, overrides, command, ranks, last_step=last_step)
+        return Ended(outcome.code, folder, outcome.reason)
     layout = layout_of(config)
     assert layout is not None
     return launch_ranks(config, overrides, command, layout, last_step)
@@ -107,10 +107,10 @@ def train_as_rank(
         if isinstance(run, Follower):
             run.follow()
         ready()
-        ending = run.train(began)
-        if ending.status != "failed":
+        outcome = run.train(began)
+        if outcome.status != "failed":
             ranks.wait()  # rank 0 has written all there is before another one ends, which the launcher would answer
-    return ending, run.folder
+    return outcome, run.folder
 
 
 def _after_restart(config: Config, folder: Path | None) -> Config:
@@ -147,10 +147,10 @@ class Follower:
                 self.job.bad_of_other_ranks()
                 self.job.trainer.state.gather_weights()
             except BaseException as error:
-                ending = ending_of(error, self.job)
-                if not ending.is_told:
+                outcome = outcome_of(error, self.job)
+                if not outcome.is_explained:
                     raise
-                return ending
+                return outcome
             finally:
                 with suppress(CheckpointNotWritten):
                     self.job.close()

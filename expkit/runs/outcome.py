@@ -21,15 +21,18 @@ from expkit.training.signals import EXIT_CODES, Interrupted
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """status: finished, interrupted or failed; code: of the process; is_told: the reason says all, no traceback."""
+    """How a run ended. status: finished, interrupted or failed. code: of the process.
+
+    is_explained: the reason says all, so that no traceback is needed.
+    """
 
     status: str
     code: int
     reason: str = ""
-    is_told: bool = True
+    is_explained: bool = True
 
 
-def ending_of(error: BaseException, job: Job) -> RunOutcome:
+def outcome_of(error: BaseException, job: Job) -> RunOutcome:
     """Return what an exception that left the trainer means for the user."""
     if isinstance(error, Interrupted):
         return RunOutcome("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
@@ -51,8 +54,8 @@ def ending_of(error: BaseException, job: Job) -> RunOutcome:
         remedy = "set dataset.drop_last=true, or dataset.on_bad=replace"
         return RunOutcome("failed", 1, f"a batch of one image reached batch normalisation, which needs more; {remedy}")
     if is_lost_peer(error):
-        return RunOutcome("failed", 1, "another rank was lost", is_told=False)
-    return RunOutcome("failed", 1, f"{type(error).__name__}: {error}", is_told=False)
+        return RunOutcome("failed", 1, "another rank was lost", is_explained=False)
+    return RunOutcome("failed", 1, f"{type(error).__name__}: {error}", is_explained=False)
 
 
 def _memory_advice(job: Job) -> str:

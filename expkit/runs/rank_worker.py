@@ -62,14 +62,14 @@ def _run(frozen: dict[str, Any], folder: Path, rank: int) -> tuple[int, str, str
     place = Path(frozen["folder"]) if frozen["folder"] else None
     try:
         told = (frozen["config"], frozen["overrides"], frozen["command"])
-        ending, _ = multi_process.train_as_rank(
+        outcome, _ = multi_process.train_as_rank(
             *told, ranks, place, lambda: announce(folder, rank), frozen["last_step"]
         )
     except ConfigError as error:
         for fault in error.faults:
             print(f"error: {one_line(fault)}", file=sys.stderr)
         return 2, "told", "; ".join(error.faults)
-    return ending.code, "told", ending.reason
+    return outcome.code, "told", outcome.reason
 
 
 def _explain(error: BaseException, folder: Path, rank: int) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from expkit.records.compatibility import data_changes
 from expkit.records.environment import DataFacts, data_facts, weights_digest
 from expkit.runs.build import open_checkpoints, open_loggers
 from expkit.runs.job import Job
-from expkit.runs.outcome import RunOutcome, ending_of
+from expkit.runs.outcome import RunOutcome, outcome_of
 from expkit.runs.resume import Origin
 
 
@@ -84,7 +84,7 @@ class RunSession:
         lines = {"run": self.folder.name, **self.job.lines}
         facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.trainer.state.position.step))
-        self.ending = RunOutcome("failed", 1)
+        self.outcome = RunOutcome("failed", 1)
         self.digests: dict[str, str] = {}
         with self.signals:
             try:
@@ -94,18 +94,18 @@ class RunSession:
                     self.bad_file(split, bad)
                 if self.job.trainer.state.is_sharded:
                     self.digests = digests_of(self.job)
-                self.ending = RunOutcome("finished", 0)
+                self.outcome = RunOutcome("finished", 0)
             except BaseException as error:
-                self.ending = ending_of(error, self.job)
-                if not self.ending.is_told:
+                self.outcome = outcome_of(error, self.job)
+                if not self.outcome.is_explained:
                     raise
             finally:
                 try:
-                    with suppress(CheckpointNotWritten):  # it has been told, or what ended the run is
+                    with suppress(CheckpointNotWritten):  # it was reported, or what ended the run is
                         self.job.close()
                 finally:  # also when a second Ctrl+C comes meanwhile
                     self.close(time.perf_counter() - began)
-        return self.ending
+        return self.outcome
 
     def bad_file(self, split: str, bad: Any) -> None:
         """Name a sample that cannot be read, once, in the log and in the record's list."""
@@ -128,9 +128,9 @@ class RunSession:
         if (micro_batches := self.job.trainer.step.micro_batches) and micro_batches.size:
             result["micro_batch"] = micro_batches.size
         epochs, steps = count_noun(position.epoch, "epoch"), count_noun(position.step, "step")
-        summary = {self.ending.status: f"{epochs}, {steps}, {seconds:.1f} s"}
-        if self.ending.reason:
-            summary["reason"] = self.ending.reason
+        summary = {self.outcome.status: f"{epochs}, {steps}, {seconds:.1f} s"}
+        if self.outcome.reason:
+            summary["reason"] = self.outcome.reason
         of_subset = f"  (of {subset})" if (subset := self.job.subset) else ""
         summary |= {
             name: f"{value:.4f}" + of_subset * name.startswith("val/") for name, value in position.scores.items()
@@ -142,13 +142,13 @@ class RunSession:
         if kept and kept.last:
             summary["last"] = relative(kept.last)
         summary |= {"record": relative(self.folder), "report": relative(self.folder / "report.html")}
-        if self.ending.status != "finished" and kept and kept.last:
+        if self.outcome.status != "finished" and kept and kept.last:
             plugins = [word for file in loaded_files() for word in ("--plugin", relative(Path(file)))]
             resume = as_override("checkpoint.resume", relative(self.folder))
             summary["go on"] = f"{shlex.join(['python', '-m', 'expkit.run', *plugins])} {resume}"
         self.logger.close(summary)
         try:
-            self.record.close(self.ending.status, result, self.ending.reason)
+            self.record.close(self.outcome.status, result, self.outcome.reason)
             self.report()
         except OSError as error:
             self._not_recorded(error)
@@ -161,11 +161,11 @@ class RunSession:
         resume = as_override("checkpoint.resume", relative(self.folder))
         remedy = f"python -m expkit.run {resume} writes the record again"
         print(f"error: {one_line(problem)}; {remedy}", file=sys.stderr)
-        if self.ending.status == "finished":
-            self.ending = RunOutcome("failed", 1, problem)
+        if self.outcome.status == "finished":
+            self.outcome = RunOutcome("failed", 1, problem)
 
     def report(self) -> None:
-        """Write report.html; whatever goes wrong in it is told and changes nothing of the run."""
+        """Write report.html; whatever goes wrong in it is reported and changes nothing of the run."""
         try:
             from expkit.records.report import write_report
 
@@ -223,7 +223,7 @@ def keep_metrics(origin: Origin, path: Path) -> list[str]:
 
 
 def _is_point(line: bytes, step: int) -> bool:
-    """Say whether a line holds a point of the steps up to `step`."""
+    """Return True if a line holds a point of the steps up to `step`."""
     try:
         point = json.loads(line)
     except (ValueError, RecursionError):

@@ -38,7 +38,7 @@ def _blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _is_trunk(module: nn.Module) -> bool:
-    """Say whether a module merely holds blocks: a plain container, or what has a row of equal ones in it."""
+    """Return True if a module merely holds blocks: a plain container, or what has a row of equal ones in it."""
     return type(module) in _CONTAINERS or any(_is_row(child) for child in module.children())
 
 

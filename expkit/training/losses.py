@@ -1,4 +1,4 @@
-"""Losses by word: what is minimised, on logits (N, C)."""
+"""Losses by name: what is minimised, on logits (N, C)."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
@@ -266,7 +266,7 @@ class Guessing:
     """
 
     def __init__(self, chance: float) -> None:
-        self.chance, self.epochs, self.told = chance, 0, False
+        self.chance, self.epochs, self.has_warned = chance, 0, False
 
     def warning(self, trained: float, evaluated: float, steps: int) -> str | None:
         """Return what is to be said after an epoch, once in a run.
@@ -276,9 +276,9 @@ class Guessing:
         """
         is_close = abs(trained - self.chance) < 0.01 * self.chance and not evaluated < 0.99 * self.chance
         self.epochs = self.epochs + 1 if is_close else 0
-        if self.told or not is_close or (self.epochs < _EPOCHS_OF_GUESSING and steps < _STEPS_OF_GUESSING):
+        if self.has_warned or not is_close or (self.epochs < _EPOCHS_OF_GUESSING and steps < _STEPS_OF_GUESSING):
             return None
-        self.told = True
+        self.has_warned = True
         return (
             f"warning: for {count_noun(self.epochs, 'epoch')} the loss has been {trained:.4f}, that of"
             f" guessing ({self.chance:.4f}): nothing is learned. Usual remedies: a lower optimizer.lr (try a tenth),"

@@ -24,14 +24,14 @@ class TrainingDiverged(Exception):
 class RollBack(Exception):
     """The trainer is to load the last checkpoint, and to pass over this batch when it comes by again."""
 
-    def __init__(self, told: str, batch: int | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, problem: str, batch: int | None = None) -> None:
+        super().__init__(problem)
         self.batch = batch
 
 
-def not_finite(told: str, on_nan: OnNan) -> Exception:
+def not_finite(problem: str, on_nan: OnNan) -> Exception:
     """Return what is raised for a state that has been found to hold numbers that are none."""
-    return RollBack(told) if on_nan == "roll_back" else TrainingDiverged(f"{told}; {REMEDIES}")
+    return RollBack(problem) if on_nan == "roll_back" else TrainingDiverged(f"{problem}; {REMEDIES}")
 
 
 class NonFinite:

@@ -10,7 +10,7 @@ from expkit.loggers import Logger, LoggerHub
 from expkit.training.losses import Guessing
 from expkit.training.metrics import Scores
 from expkit.training.signals import Interruption
-from expkit.training.watch import Watch
+from expkit.training.watch import WatchDispatcher
 
 if TYPE_CHECKING:
     from expkit.training.trainer import Trainer
@@ -25,7 +25,7 @@ class Monitor:
 
 
 class Hook(Protocol):
-    """What is called as a run goes on."""
+    """What is called while a run trains."""
 
     def after_step(self, trainer: "Trainer") -> None:
         """Called after each update of the weights."""
@@ -36,7 +36,7 @@ class Observers:
     """What looks on while a run trains. checkpoints: None where none are written, as before `open`."""
 
     logger: LoggerHub
-    watch: Watch
+    watch: WatchDispatcher
     interruption: Interruption
     monitor: Monitor
     guessing: Guessing

@@ -1,4 +1,4 @@
-"""Optimizers by word, over groups of parameters chosen by pattern."""
+"""Optimizers by name, over groups of parameters chosen by pattern."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

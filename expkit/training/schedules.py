@@ -1,4 +1,4 @@
-"""Learning-rate schedules by word: a factor on each group's rate, and a warm-up before it."""
+"""Learning-rate schedules by name: a factor on each group's rate, and a warm-up before it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def _anneal(first: float, last: float, progress: float) -> float:
 
 
 # torch's own by class name. Left out: LambdaLR and MultiplicativeLR take code, SequentialLR and ChainedScheduler take
-# objects; ReduceLROnPlateau is in, and is told the monitored score after each epoch.
+# objects; ReduceLROnPlateau is in, and gets the monitored score after each epoch.
 _TORCH = (
     "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "ReduceLROnPlateau",
@@ -103,7 +103,7 @@ class WarmUp(NamedTuple):
 
 
 class Schedule(Protocol):
-    """What the runner asks of a schedule; warmup: how the rate rises first; notes: what its user should know."""
+    """What the trainer asks of a schedule; warmup: how the rate rises first; notes: what its user should know."""
 
     warmup: WarmUp
     notes: list[str]

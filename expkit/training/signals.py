@@ -88,7 +88,7 @@ class Interruption:
 
 
 class Waiting:
-    """While a run waits for data, from whose step's edge it can go on: then a signal ends it at once.
+    """While a run waits for data between two steps, where it can be resumed: then a signal ends it at once.
 
     A class, since a step enters it each time: a generator takes three microseconds more.
     """
@@ -112,7 +112,7 @@ class Waiting:
 class AgreedInterruption(Interruption):
     """The same among ranks: all end at one step's edge, also where a signal came to one of them alone.
 
-    ranks: the processes of the run. Each `check` asks what the others had been told at the check before.
+    ranks: the processes of the run. Each `check` asks which signals the others had at the check before.
     """
 
     _may_raise = False

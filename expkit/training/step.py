@@ -16,7 +16,7 @@ from expkit.training.loss_share import BatchLoss
 from expkit.training.metrics import main_logits
 from expkit.training.micro_batches import MicroBatches
 from expkit.training.train_state import Position
-from expkit.training.watch import Watch
+from expkit.training.watch import WatchDispatcher
 
 
 class StepKeys:
@@ -63,7 +63,7 @@ class TrainStep:
     normalize: nn.Module
     device: Device
     keys: StepKeys
-    watch: Watch
+    watch: WatchDispatcher
     mixing: Mixing | None = None  # MixUp, CutMix
     scaler: torch.amp.GradScaler | None = None
     micro_batches: MicroBatches | None = None

@@ -8,8 +8,8 @@ from expkit.training.layer_groups import layers_of
 class GradualUnfreezing:
     """Frees the layers of a model from its head down, one every `every` epochs (Howard & Ruder 2018, section 3.3).
 
-    What is free depends on the epoch alone, so that a run may go on from any. Parameters that the config freezes for
-    good stay frozen.
+    What is free depends on the epoch alone, so that a run may be resumed from any. Parameters that the config freezes
+    for good stay frozen.
     """
 
     def __init__(self, model: nn.Module, every: float) -> None:

@@ -11,7 +11,7 @@ Images = Callable[[], Iterable[Tensor]]  # one pass over an epoch's training ima
 
 
 class Average(Protocol):
-    """What the runner asks of an average of the weights."""
+    """What the trainer asks of an average of the weights."""
 
     @property
     def model(self) -> nn.Module:

@@ -41,7 +41,7 @@ from expkit.training.signals import Interruption
 from expkit.training.step import StepKeys, TrainStep
 from expkit.training.train_state import RunLength, TrainState
 from expkit.training.trainer import Trainer
-from expkit.training.watch import Watch
+from expkit.training.watch import WatchDispatcher
 from expkit.training.weight_averaging import ExponentialAverage
 
 STEPS, BATCH, CLASSES = 1000, 32, 10
@@ -137,7 +137,7 @@ def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) ->
     length = RunLength(STEPS, STEPS, STEPS)
     schedule = build_schedule({"name": "constant"}, optimizer, STEPS, STEPS)
     average = ExponentialAverage(model, DECAY) if more_options else None
-    watch = Watch(guard, Interruption())
+    watch = WatchDispatcher(guard, Interruption())
     keys, loss = StepKeys(0), BatchLoss(nn.CrossEntropyLoss())
     step = TrainStep(model, model, loss, nn.Identity(), DEVICE, keys, watch)
     evaluator = Evaluator(step, model, data, EvalMetrics("single_label", CLASSES, DEVICE.torch_device))  # type: ignore[arg-type]

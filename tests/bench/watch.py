@@ -12,12 +12,12 @@ from rich.table import Table
 from expkit.config.launch import compose_one, plain
 from expkit.loggers import JsonlLogger, RunFacts
 from expkit.runs.build import build
-from expkit.training.watch import Watch
+from expkit.training.watch import WatchDispatcher
 
 CALLS = ("begin", "trained_on", "before_update", "begin_evaluation", "judge", "end_evaluation")
 
 
-def timed(watch: Watch, spent: dict[str, float]) -> None:
+def timed(watch: WatchDispatcher, spent: dict[str, float]) -> None:
     """Add the seconds that each of the loop's calls takes to `spent`."""
     for name in CALLS:
         call = getattr(watch, name)

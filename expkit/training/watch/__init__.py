@@ -1,7 +1,7 @@
 """Watching a run: pictures, tables and curves beside the scores, at intervals, and without any effect on the run."""
 
 from expkit.training.watch.base import Scene, Watcher
-from expkit.training.watch.dispatcher import Score, Watch, Watchers, build_watchers
+from expkit.training.watch.dispatcher import Score, WatchDispatcher, Watchers, build_watchers
 from expkit.training.watch.embeddings import Embeddings
 from expkit.training.watch.images import Inputs, Predictions
 from expkit.training.watch.model_summary import ModelGraph, Summary
@@ -23,7 +23,7 @@ __all__ = [
     "Scene",
     "Score",
     "Summary",
-    "Watch",
+    "WatchDispatcher",
     "Watcher",
     "Watchers",
     "Weights",

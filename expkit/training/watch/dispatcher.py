@@ -37,7 +37,7 @@ class Watchers(NamedTuple):
     notes: list[str]
 
 
-class Watch:
+class WatchDispatcher:
     """Asks the watchers when they are due; one that raises is named once and left out from then on."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Watch:
                             values |= {name: float(value) for name, value in shown.values.items()}
                         else:
                             self._logger.show(shown)
-                except Exception as error:  # whatever goes wrong in looking, the run goes on
+                except Exception as error:  # whatever goes wrong in looking, the run continues
                     self._leave_out(watcher, error)
 
     def _leave_out(self, watcher: Watcher, error: Exception) -> None:
