@@ -14,7 +14,8 @@ from typing import Any
 from expkit.config.plugins import loaded_files
 from expkit.config.registry import loggers
 from expkit.core.escaping import as_override, one_line
-from expkit.loggers.background import BackgroundLogger, Item, Journal
+from expkit.loggers.background import BackgroundLogger
+from expkit.loggers.backlog import Item, Journal
 from expkit.loggers.base import Held, Logger, Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 from expkit.loggers.figure_store import FigureStore
@@ -73,7 +74,7 @@ class LoggerHub:
             self._each(lambda logger: logger.point(point))
             item = Item(point, self._metrics.size if self._metrics else None)
             for courier in self.couriers:
-                courier.put(item)
+                courier.backlog.put(item)
                 if courier.hangs() and not courier.warned:
                     courier.warned = True
                     self._report(courier.slowness())
@@ -86,7 +87,7 @@ class LoggerHub:
             if self._store:
                 self._store.cut(step)
             for courier in self.couriers:
-                courier.cut(self.metrics_bytes(), self._store.end if self._store else 0)
+                courier.backlog.cut(self.metrics_bytes(), self._store.end if self._store else 0)
 
     def show(self, exhibit: Figure) -> None:
         """Keep an exhibit in the run folder and queue it."""
@@ -100,14 +101,14 @@ class LoggerHub:
                 except (Held, OSError) as error:
                     self._once("exhibits.jsonl", f"warning: {exhibit.name} cannot be kept: {error}; free some space")
             for courier in self.couriers:
-                courier.put(Item(exhibit, end))
+                courier.backlog.put(Item(exhibit, end))
 
     def message(self, text: str) -> None:
         text = one_line(text)
         with self._lock:
             self._each(lambda logger: logger.message(text))
             for courier in self.couriers:
-                courier.put(Item(text))
+                courier.backlog.put(Item(text))
 
     def flush(self) -> None:
         """Have the local files hold everything so far, as far as the disk lets them."""
@@ -130,7 +131,7 @@ class LoggerHub:
         for courier in self.couriers:
             if courier.ident is not None:
                 courier.join(max(deadline - time.monotonic(), 0.0))
-            if (courier.undelivered() or courier.lost) and courier.ident is not None:
+            if (courier.undelivered() or courier.backlog.lost) and courier.ident is not None:
                 self._each(lambda logger, name=courier.title: logger.message(self._left(name)))  # type: ignore[misc]
         with self._lock:
             self._each(lambda logger: logger.close(shown))

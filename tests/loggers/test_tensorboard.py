@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, background
+from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, backlog
 from expkit.loggers.figure_store import FigureStore, read_exhibits
 from expkit.loggers.figures import Embedding, Text
 from tests.loggers.shown import EXHIBITS, PICTURE
@@ -94,12 +94,12 @@ def test_an_exhibit_is_kept_exactly(tmp_path: Path, exhibit: Any) -> None:
 
 def test_many_points_wait_on_disk_not_in_memory(tmp_path: Path) -> None:
     guard = guard_of(tmp_path)
-    most = 3 * background.MOST_WAITING
+    most = 3 * backlog.MOST_WAITING
     (waiting,) = guard.couriers
     for step in range(most):  # before it is started: a backend that hangs from the first moment on
         guard.point(Point("step", 0, step, {"loss": float(step)}))
-    assert len(waiting._queue) <= background.MOST_WAITING
-    waiting.begin(RunFacts("r", str(tmp_path), {}, {}), background.Journal(tmp_path / "metrics.jsonl", tmp_path), 0, 0)
+    assert len(waiting.backlog.queue) <= backlog.MOST_WAITING
+    waiting.begin(RunFacts("r", str(tmp_path), {}, {}), backlog.Journal(tmp_path / "metrics.jsonl", tmp_path), 0, 0)
     waiting.finish({})
     waiting.join(30)
     assert [event.step for event in read(tmp_path).Scalars("step/loss")] == list(range(most))
@@ -161,9 +161,9 @@ def test_embeddings_that_wait_take_bounded_memory(tmp_path: Path, monkeypatch: p
     guard._store = FigureStore(tmp_path)
     (waiting,) = guard.couriers
     vectors = np.zeros((1000, 1024), np.float32)  # 4 MB
-    monkeypatch.setattr(background, "MOST_BYTES", 8 * 2**20)
+    monkeypatch.setattr(backlog, "MOST_BYTES", 8 * 2**20)
     for step in range(6):  # the backend does not even start
         guard.show(Embedding("val/embedding", 0, step, vectors + step, ["a"] * 1000))
-    held = sum(item.content.vectors.nbytes for item in waiting._queue)  # type: ignore[union-attr]
-    assert held <= background.MOST_BYTES + vectors.nbytes
+    held = sum(item.content.vectors.nbytes for item in waiting.backlog.queue)  # type: ignore[union-attr]
+    assert held <= backlog.MOST_BYTES + vectors.nbytes
     assert len(list(read_exhibits(tmp_path))) == 6
