@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
@@ -71,55 +72,59 @@ class KeyedBatches(Sampler[Places]):
         return Places(self.epoch, first, self._drawn[1][first : first + self.batch_size])
 
 
-class Loader:
-    """Batches of an epoch, from any step of it on.
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How batches are read.
 
     num_workers: processes that read and transform, 0 reads in the training process; prefetch: batches that each has
     ready. timeout: seconds after which a worker that gives nothing is an error. pin_memory: for asynchronous copies to
-    a CUDA device. start_method: how workers start; "auto" forks where that can be. max_bad: how many samples may be
-    unreadable before the run ends, a count or a share of the dataset, None for any number. part: see KeyedBatches.
+    a CUDA device. persistent: workers stay from one epoch to the next. start_method: how they start; "auto" forks where
+    that can be. max_bad: how many samples may be unreadable before the run ends, a count or a share of the dataset,
+    None for any number.
+    """
 
-    report: told of each bad sample once, the first time it is met.
+    num_workers: int = 0
+    prefetch: int = 2
+    timeout: float = 60.0
+    pin_memory: bool = False
+    persistent: bool = True
+    start_method: StartMethod = "auto"
+    max_bad: float | None = None
+
+
+class Loader:
+    """Batches of an epoch, from any step of it on.
+
+    part: see KeyedBatches. report: told of each bad sample once, the first time it is met.
     """
 
     def __init__(
-        self,
-        samples: Samples,
-        order: Order,
-        batch_size: int,
-        *,
-        num_workers: int = 0,
-        drop_last: bool = False,
-        timeout: float = 60.0,
-        pin_memory: bool = False,
-        prefetch: int = 2,
-        persistent: bool = True,
-        start_method: StartMethod = "auto",
-        max_bad: float | None = None,
-        part: tuple[int, int] | None = None,
-    ) -> None:
+        self, samples: Samples, order: Order, batch_size: int, options: LoaderOptions | None = None, *,
+        drop_last: bool = False, part: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        options = options or LoaderOptions()
         self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part or (0, 1))
-        self.samples, self.num_workers, self.timeout, self.pin_memory = samples, num_workers, timeout, pin_memory
-        self.max_bad, self.bad, self._is_of_rank = max_bad, dict[int, BadSample](), part is not None
+        self.samples, self.options = samples, options
+        self.bad, self._is_of_rank = dict[int, BadSample](), part is not None
         self.report: Callable[[BadSample], object] = lambda bad: None
         self._due = 0  # number of the batch that comes next, counted from the epoch's start
         self._waits = False  # whether it is waited for now
-        self._desks = workers.Desks(num_workers)
+        self._desks = workers.Desks(options.num_workers)
         self._running: Any = None  # torch's iterator, which has the worker processes
         self._loader: DataLoader[Any] | None = None
-        if num_workers:
+        if options.num_workers:
             with _any_number_of_workers():
                 self._loader = DataLoader(
                     samples,
                     batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
                     collate_fn=_packed,  # type: ignore[arg-type]
-                    num_workers=num_workers,
-                    pin_memory=pin_memory,
-                    prefetch_factor=prefetch,
-                    persistent_workers=persistent,
-                    timeout=timeout,
-                    worker_init_fn=functools.partial(_start_worker, self._desks, prefetch + 2),
-                    multiprocessing_context=_context(start_method),
+                    num_workers=options.num_workers,
+                    pin_memory=options.pin_memory,
+                    prefetch_factor=options.prefetch,
+                    persistent_workers=options.persistent,
+                    timeout=options.timeout,
+                    worker_init_fn=functools.partial(_start_worker, self._desks, options.prefetch + 2),
+                    multiprocessing_context=_context(options.start_method),
                     generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
                 )
 
@@ -170,14 +175,14 @@ class Loader:
     def _read_here(self) -> Iterator[Batch | Exception]:
         for places in self.batches:
             batch = self.samples.__getitems__(places)
-            if self.pin_memory and isinstance(batch, Batch):
+            if self.options.pin_memory and isinstance(batch, Batch):
                 batch = batch._replace(images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
             yield batch
 
     def _unpacked(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...]) -> Batch:
         """Return the batch that a worker packed: the targets are known here."""
         targets, numbers = torch.from_numpy(self.samples.dataset.targets[indices]), torch.from_numpy(indices)
-        return Batch(images, targets.pin_memory() if self.pin_memory else targets, numbers, bad)
+        return Batch(images, targets.pin_memory() if self.options.pin_memory else targets, numbers, bad)
 
     def _meet(self, bad: BadSample) -> None:
         if bad.sample in self.bad:
@@ -185,24 +190,26 @@ class Loader:
         self.bad[bad.sample] = bad
         self.report(bad)
         total = len(self.samples.dataset)
-        limit = self.max_bad * total if isinstance(self.max_bad, float) else self.max_bad
+        limit = self.options.max_bad * total if isinstance(self.options.max_bad, float) else self.options.max_bad
         if limit is not None and len(self.bad) > limit:
             named = "; ".join(str(BadImage(one.location, one.reason)) for one in list(self.bad.values())[:3])
             raise TooManyBad(
                 f"{len(self.bad)} of {count_noun(total, 'sample')} cannot be read,"
-                f" more than dataset.max_bad={self.max_bad}: {named};"
+                f" more than dataset.max_bad={self.options.max_bad}: {named};"
                 " clean the data (python -m expkit doctor lists all), or raise dataset.max_bad"
             )
 
     def failure(self, error: RuntimeError) -> workers.WorkerFailed | None:
         """Return what an error means if it is that of one of this loader's workers, with the samples it held."""
         running, reads = self.workers(), lambda worker: self._desks.sample(worker) is not None
-        return workers.failure(error, running, self._due if self._waits else None, reads, self._held, self.timeout)
+        return workers.failure(
+            error, running, self._due if self._waits else None, reads, self._held, self.options.timeout
+        )
 
     def _held(self, worker: int) -> Sequence[str]:
         """Return where the sample lies that a worker reads, or those of the batch that it owes next."""
         sample = self._desks.sample(worker)
-        number = self.batches.start + workers.next_batch(self._due, worker, self.num_workers)
+        number = self.batches.start + workers.next_batch(self._due, worker, self.options.num_workers)
         indices = self.batches.own_places(number).indices.tolist() if number < len(self) else []
         return [self.samples.dataset.location(index) for index in (indices if sample is None else [sample])]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expkit.data.batches import BadSample, Samples
 from expkit.data.dataset import ImageDataset
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.devices.device import available_cores
 from expkit.inference.trained_model import Trained
@@ -48,7 +48,8 @@ def score(
     samples = Samples(dataset, trained.chain, 0, "eval", "skip")
     every = Order(len(dataset), lambda generator: np.arange(len(dataset)))
     pin = trained.device.torch_device.type == "cuda"
-    loader = Loader(samples, every, batch_size, num_workers=num_workers, timeout=timeout, pin_memory=pin)
+    options = LoaderOptions(num_workers=num_workers, timeout=timeout, pin_memory=pin)
+    loader = Loader(samples, every, batch_size, options)
     try:
         for batch in loader.epoch(0):
             if len(batch.indices):

@@ -76,7 +76,7 @@ class Job:
         if share >= _WAITING_WORTH_A_NOTE:
             data, loader = datasets.shared(self.config["dataset"]), self.trainer.train_loader
             could_decode_region = loader.samples.crops_first and data.decoder == "auto"
-            advice = waiting_advice(loader.num_workers, available_cores(), data.cache, could_decode_region)
+            advice = waiting_advice(loader.options.num_workers, available_cores(), data.cache, could_decode_region)
             lines["data"] = f"{share:.0%} of the time was spent waiting for images; {advice}"
         return lines
 

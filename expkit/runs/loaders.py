@@ -1,7 +1,5 @@
 """The loaders of a run: batches of training and of validation, read by so many processes."""
 
-from typing import Any
-
 from expkit.config.registry import datasets, samplers
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
@@ -10,7 +8,7 @@ from expkit.data.batches import Samples
 from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.datasets import DataOptions
 from expkit.data.limits import evaluation_order, training_order
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.devices import Device
 from expkit.devices.device import available_cores
@@ -48,26 +46,23 @@ def build_loaders(setup: Setup, orders: tuple[Order, Order]) -> tuple[Loader, Lo
     val_data, val_chain = cached(splits.val, chains["eval"], val_cache, "val")
     train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
-    own: dict[str, Any] = {"part": (ranks.rank, ranks.size)} if ranks else {}
-    sharing = ranks.local_size if ranks else 1
-    reading = [own | loading(data, samples, setup.device, sharing) for samples in (train, val)]
+    part, sharing = ((ranks.rank, ranks.size), ranks.local_size) if ranks else (None, 1)
+    reading = [loading(data, samples, setup.device, sharing) for samples in (train, val)]
     return (
-        Loader(train, order, options.batch_size, drop_last=data.drop_last, **reading[0]),
-        Loader(val, evaluated, options.eval_batch_size or options.batch_size, **reading[1]),
+        Loader(train, order, options.batch_size, reading[0], drop_last=data.drop_last, part=part),
+        Loader(val, evaluated, options.eval_batch_size or options.batch_size, reading[1], part=part),
     )
 
 
-def loading(data: DataOptions, samples: Samples, device: Device, sharing: int) -> dict[str, Any]:
+def loading(data: DataOptions, samples: Samples, device: Device, sharing: int) -> LoaderOptions:
     """Return how a loader reads: by worker processes where that is worth it. sharing: ranks that share the cores."""
-    workers = data.num_workers
-    if workers == "auto":
-        is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
-        workers = 0 if is_quick else max(available_cores() // sharing, 1)
-    return {
-        "num_workers": workers,
-        "prefetch": data.prefetch,
-        "start_method": data.start_method,
-        "timeout": data.timeout,
-        "pin_memory": device.torch_device.type == "cuda",
-        "max_bad": data.max_bad,
-    }
+    is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
+    worthwhile = 0 if is_quick else max(available_cores() // sharing, 1)
+    return LoaderOptions(
+        num_workers=data.num_workers if isinstance(data.num_workers, int) else worthwhile,
+        prefetch=data.prefetch,
+        start_method=data.start_method,
+        timeout=data.timeout,
+        pin_memory=device.torch_device.type == "cuda",
+        max_bad=data.max_bad,
+    )

@@ -32,7 +32,7 @@ from expkit.data.dataset import ImageDataset
 from expkit.data.datasets.image_files import ImageFiles, image_paths
 from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import Decoder
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Chain, build_chain
 
@@ -87,7 +87,7 @@ def ours(
     samples = Samples(dataset, chain, 0, "sample")
     length = len(data)
     draw = (lambda generator: np.arange(length)) if in_turn else (lambda generator: shuffled(length, generator))
-    loader = Loader(samples, Order(length, draw), BATCH, num_workers=0 if samples.in_batches else WORKERS)
+    loader = Loader(samples, Order(length, draw), BATCH, LoaderOptions(0 if samples.in_batches else WORKERS))
     numbers = iter(range(1_000_000))
 
     def epoch() -> int:
@@ -187,7 +187,7 @@ def transfer() -> dict[str, Callable[[], int]]:
         theirs = DataLoader(Ready(dtype), BATCH, num_workers=WORKERS, persistent_workers=True)
         ways[name] = lambda loader=theirs: sum(len(batch) for batch in loader)
     samples = Samples(Ready(torch.uint8), Chain(()), 0, "sample")
-    ours = Loader(samples, Order(1024, lambda generator: np.arange(1024)), BATCH, num_workers=WORKERS)
+    ours = Loader(samples, Order(1024, lambda generator: np.arange(1024)), BATCH, LoaderOptions(WORKERS))
     return ways | {"expkit, uint8": lambda: sum(len(batch.images) for batch in ours.epoch(0))}
 
 

@@ -16,7 +16,7 @@ import torch
 
 import expkit
 from expkit.data.batches import Samples
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.devices.device import available_cores
 from expkit.inference import Trained, collect_images, path_images, score
@@ -37,7 +37,7 @@ def bare_loop(trained: Trained, paths: list[str]) -> None:
     data = path_images(paths, trained.classes)
     order = Order(len(data), lambda generator: np.arange(len(data)))
     samples = Samples(data, trained.chain, 0, "eval", "skip")
-    loader = Loader(samples, order, BATCH_SIZE, num_workers=available_cores())
+    loader = Loader(samples, order, BATCH_SIZE, LoaderOptions(available_cores()))
     for batch in loader.epoch(0):
         trained.logits(trained.device.images(batch.images))
     loader.close()

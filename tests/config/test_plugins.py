@@ -12,7 +12,7 @@ from expkit.config.plugins import load_plugins
 from expkit.config.registry import samplers
 from expkit.data.batches import Samples
 from expkit.data.cache import Cache, cached
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.transforms import Chain
 
 PLUGIN = """
@@ -53,7 +53,7 @@ def test_spawned_workers_know_plugins(plugin: str, image_files: Callable[..., Pa
     order = samplers.build({"name": "sequential"}, targets=files.targets)
     data, _ = cached(files, Chain((module.Dim(),)), Cache("memory", Path("unused")), "train")
     samples = Samples(data, Chain((module.Dim(),)), 0, "sample")  # the cache has the plugin's data set within
-    spawned = Loader(samples, order, 3, num_workers=1, start_method="spawn", timeout=300)
+    spawned = Loader(samples, order, 3, LoaderOptions(num_workers=1, start_method="spawn", timeout=300))
     (batch,) = spawned.epoch(0)
     spawned.close()
     assert torch.equal(batch.images, next(Loader(samples, order, 3).epoch(0)).images)

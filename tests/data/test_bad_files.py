@@ -15,7 +15,7 @@ from expkit.data.batches import BadSample, OnBad, Samples
 from expkit.data.datasets import load
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.decode import BadImage
-from expkit.data.loader import Loader, TooManyBad
+from expkit.data.loader import Loader, LoaderOptions, TooManyBad
 from expkit.data.samplers import Order
 from expkit.data.transforms import build_chain
 
@@ -34,7 +34,7 @@ def loader(folder: Path, on_bad: OnBad, num_workers: int = 0, batch_size: int = 
     data = read_folders(folder, "dataset.root")
     order = Order(len(data), lambda generator: np.arange(len(data)))
     samples = Samples(data, build_chain(RECIPE, 24, 24), 0, "sample", on_bad)
-    return Loader(samples, order, batch_size, num_workers=num_workers, **options)  # type: ignore[arg-type]
+    return Loader(samples, order, batch_size, LoaderOptions(num_workers, **options))  # type: ignore[arg-type]
 
 
 def test_fail_names_the_file(folder: Path) -> None:

@@ -15,7 +15,7 @@ from expkit.data.cache import Cache, CachedImages, cached
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import BadImage
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.data.transforms import Chain, build_chain
 
@@ -31,7 +31,7 @@ def folder(image_files: Callable[..., Path]) -> Path:
 def batches(folder: Path, recipe: list[dict[str, Any]], cache: Cache, workers: int = 0) -> list[torch.Tensor]:
     data, chain = cached(read_folders(folder, "root"), build_chain(recipe, 24, 28), cache, "train")
     order = Order(len(data), lambda generator: torch.randperm(len(data), generator=generator).numpy())
-    loader = Loader(Samples(data, chain, 0, "sample", "skip"), order, 4, num_workers=workers)
+    loader = Loader(Samples(data, chain, 0, "sample", "skip"), order, 4, LoaderOptions(num_workers=workers))
     found = [batch.images.clone() for batch in loader.epoch(0)]
     loader.close()
     return found

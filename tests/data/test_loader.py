@@ -16,7 +16,7 @@ from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data.batches import Samples
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.decode import Decoder
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.mixing import build_mixing
 from expkit.data.samplers import Order
 from expkit.data.transforms import Chain, build_chain
@@ -44,7 +44,7 @@ def loader(folder: Path, batch_size: int = 4, seed: int = 0, region: bool = Fals
     data.decode_with(Decoder(region=region))
     chain = Chain((*build_chain(RECIPE, 24, 24).steps, jitter))
     order: Order = samplers.build({"name": "shuffle"}, targets=data.targets)
-    return Loader(Samples(data, chain, seed, "sample"), order, batch_size, **options)
+    return Loader(Samples(data, chain, seed, "sample"), order, batch_size, LoaderOptions(**options))
 
 
 def hashes(batches: Loader, epoch: int = 0, start: int = 0) -> list[str]:

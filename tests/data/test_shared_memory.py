@@ -15,7 +15,7 @@ from expkit.config.registry import samplers
 from expkit.data import shared_memory
 from expkit.data.batches import Samples
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.transforms import build_chain
 
 RECIPE = [{"name": "RandomResizedCrop", "size": 24}, {"name": "RandomHorizontalFlip"}]
@@ -29,7 +29,7 @@ def folder(image_files: Callable[..., Path]) -> Path:
 def loader(folder: Path, **options: Any) -> Loader:
     data = read_folders(folder, "dataset.root")
     order = samplers.build({"name": "shuffle"}, targets=data.targets)
-    return Loader(Samples(data, build_chain(RECIPE, 24, 24), 0, "sample"), order, 2, **options)
+    return Loader(Samples(data, build_chain(RECIPE, 24, 24), 0, "sample"), order, 2, LoaderOptions(**options))
 
 
 def digest(images: Tensor) -> str:

@@ -15,7 +15,7 @@ from expkit.config.registry import samplers
 from expkit.data.batches import Samples
 from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.data.transforms import build_chain
 
@@ -50,7 +50,7 @@ def growth(folder: Path, kind: type[ImageFiles]) -> float:
     files = read_folders(folder, "dataset.root")
     files.__class__ = kind
     order: Order = samplers.build({"name": "shuffle"}, targets=files.targets)
-    loader = Loader(Samples(files, build_chain(RECIPE, 128, 128), 0, "sample"), order, 4, num_workers=2)
+    loader = Loader(Samples(files, build_chain(RECIPE, 128, 128), 0, "sample"), order, 4, LoaderOptions(num_workers=2))
     sizes = []
     for epoch in range(55):
         batches = sum(1 for _ in loader.epoch(epoch))
@@ -76,7 +76,7 @@ import multiprocessing, os, re, sys
 from pathlib import Path
 import torch
 from expkit.data.datasets.image_files import ImageFiles
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.batches import Samples
 from expkit.data.splits import hold_out
 from expkit.data.transforms import Chain
@@ -101,7 +101,7 @@ loaders = []
 for data, order in zip(splits, ("shuffle", "sequential"), strict=True):
     fingerprint(data)
     order = samplers.build({"name": order}, targets=data.targets)
-    loaders.append(Loader(Samples(data, Chain(()), 0, "sample"), order, 1, num_workers=2))
+    loaders.append(Loader(Samples(data, Chain(()), 0, "sample"), order, 1, LoaderOptions(num_workers=2)))
     batches = loaders[-1].epoch(0)
     assert next(batches).images.unique().tolist() == [41] and len(next(batches).images) == 1
 children = multiprocessing.active_children()

@@ -18,7 +18,7 @@ from expkit.config.registry import samplers
 from expkit.data.batches import Samples
 from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.samplers import Order
 from expkit.data.transforms import Chain
 from expkit.data.workers import failure
@@ -262,14 +262,14 @@ UNCLOSED = """
 import os, signal, sys
 from pathlib import Path
 from expkit.data.datasets.image_folder import read_folders
-from expkit.data.loader import Loader
+from expkit.data.loader import Loader, LoaderOptions
 from expkit.data.batches import Samples
 from expkit.data.transforms import Chain
 from expkit.config.registry import samplers
 
 files = read_folders(Path(sys.argv[1]), "root")
 order = samplers.build({"name": "sequential"}, targets=files.targets)
-loader = Loader(Samples(files, Chain(()), 0, "sample"), order, 1, num_workers=2)
+loader = Loader(Samples(files, Chain(()), 0, "sample"), order, 1, LoaderOptions(num_workers=2))
 next(loader.epoch(0))
 pids = [worker.pid for worker in loader.workers()]
 os.kill(pids[1], signal.SIGSTOP)
@@ -295,7 +295,7 @@ def idle(image_files: Callable[..., Path]) -> Iterator[Loader]:
     """A loader of batches of two in the order of the files, with three workers."""
     data = read_folders(image_files("files", *(f"{name}/{number}.jpg" for name in "ab" for number in range(8))), "root")
     order: Order = samplers.build({"name": "sequential"}, targets=data.targets)
-    loader = Loader(Samples(data, Chain(()), 0, "sample"), order, 2, num_workers=3, prefetch=1)
+    loader = Loader(Samples(data, Chain(()), 0, "sample"), order, 2, LoaderOptions(num_workers=3, prefetch=1))
     yield loader
     loader.close()
 
@@ -347,7 +347,7 @@ def test_a_hang_is_named_however_workers_start(way: str, timeout: float, image_f
     order: Order = samplers.build({"name": "sequential"}, targets=files.targets)
     samples = Samples(files, Chain(()), 0, "sample")
     loader, other = (
-        Loader(samples, order, 4, num_workers=1, timeout=timeout, start_method=way)  # type: ignore[arg-type]
+        Loader(samples, order, 4, LoaderOptions(1, timeout=timeout, start_method=way))  # type: ignore[arg-type]
         for _ in range(2)
     )
     with pytest.raises(RuntimeError) as caught:
