@@ -36,22 +36,21 @@ def draw_matrix(counts: NDArray[np.int64], names: Sequence[str], title: str) -> 
         gap = 2 if with_numbers else 0
         draw.rectangle((x, y, x + cell - 1 - gap, y + cell - 1 - gap), fill=shade(share))
         if with_numbers and counts[row, column]:
-            _centre(draw, f"{counts[row, column]}", x, y, cell - gap, "#ffffff" if share > 0.45 else INK)
+            box = (x, y, cell - gap, cell - gap)
+            _centre(draw, f"{counts[row, column]}", box, font_of(14), "#ffffff" if share > 0.45 else INK)
     if with_numbers:
         for place, name in enumerate(names):
             draw.text(
                 (_MARGIN, top + place * cell + 19), shorten(name, _LABEL, font_of(13)), fill=INK, font=font_of(13)
             )
             short = shorten(name, cell - 4, font_of(12))
-            _centre(draw, short, left + place * cell, top + side, cell, INK, height=20, font=font_of(12))
+            _centre(draw, short, (left + place * cell, top + side, cell, 20), font_of(12), INK)
     return picture
 
 
-def _centre(
-    draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, colour: str, height: int | None = None,
-    font: Font | None = None,
-) -> None:  # fmt: skip
-    font = font or font_of(14)
+def _centre(draw: ImageDraw.ImageDraw, text: str, box: tuple[int, int, int, int], font: Font, colour: str) -> None:
+    """Write a text in the middle of a box. box: x, y, width, height."""
+    x, y, width, height = box
     left, upper, right, lower = font.getbbox(text)
-    place = (x + (width - right - left) / 2, y + ((height or width) - lower - upper) / 2)
+    place = (x + (width - right - left) / 2, y + (height - lower - upper) / 2)
     draw.text(place, text, fill=colour, font=font)
