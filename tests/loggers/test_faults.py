@@ -143,7 +143,7 @@ def test_visdom_is_down_from_the_start(
     outcome.close()
     check(outcome, expected)
     assert "python -m expkit visdom" in outcome.warnings[0]
-    assert any("expkit.cli.replay" in text for text in outcome.heard.texts)
+    assert any("python -m expkit replay" in text for text in outcome.heard.texts)
 
 
 def test_visdom_dies_midway_and_comes_back(

@@ -52,7 +52,7 @@ def test_what_is_missing_is_filled_in(tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert not has_loss()
     with pytest.raises(SystemExit) as end:
-        replay(words[3:])
+        replay(words[4:])
     assert end.value.code == 0
     assert has_loss()
 
@@ -72,7 +72,7 @@ def test_the_command_names_the_place_that_was_given(given: dict[str, Any], words
     node = {**node_of(["logger=visdom"], "logger")["visdom"], **given}
     ours.start(RunFacts("r", "", {"logger": {"visdom": node}}, {}))
     typed = shlex.split(ours._left("visdom").split("; ")[1].removesuffix(" fills it"))
-    assert typed[5:] == words
+    assert typed[6:] == words
 
 
 # A logger, its options, the variables, what is said, and the options or variables that are then right.
