@@ -25,7 +25,7 @@ from expkit.sweeps.preflight import Facts
 from expkit.sweeps.resources import threads_of
 from expkit.sweeps.results import take_result
 from expkit.sweeps.scales import is_measured
-from expkit.sweeps.tracker import Watch
+from expkit.sweeps.tracker import Tracker
 from expkit.sweeps.worker import Share
 
 _LOOK = 0.2  # seconds between two looks at the scores of the running trials
@@ -147,7 +147,7 @@ class Search:
         self.study.tell(job.trial, end, outcome.score)
 
 
-class SearchWatch(Watch):
+class SearchTracker(Tracker):
     """Follows the trials as they run: bad ones are stopped, and the study hears how each ended."""
 
     def __init__(self, search: Search, pool: Pool, display: Display) -> None:

@@ -25,8 +25,8 @@ from expkit.sweeps.pool import Pool
 from expkit.sweeps.preflight import Facts, rehearse
 from expkit.sweeps.resources import share_out, threads_of
 from expkit.sweeps.results import take_result, write_results
-from expkit.sweeps.search import Search, SearchWatch, draw_search, refuse_scales
-from expkit.sweeps.tracker import Watch
+from expkit.sweeps.search import Search, SearchTracker, draw_search, refuse_scales
+from expkit.sweeps.tracker import Tracker
 from expkit.sweeps.worker import Share
 
 
@@ -195,11 +195,11 @@ class SweepRun:
         if plan.submit:
             pool = Cluster(plan.submit, self.folder.path, self.flags.plugins)
         display = Display(self.console, self.folder.jobs, self.outcomes)
-        watch = Watch(self.folder, self.outcomes, pool, display)
+        tracker = Tracker(self.folder, self.outcomes, pool, display)
         if tasks:
             display.start()
             try:
-                pool.run(tasks, watch.started, watch.ended, watch.tick)
+                pool.run(tasks, tracker.started, tracker.ended, tracker.tick)
             finally:
                 display.stop()
         write_results(self.folder.path, self.folder.jobs, self.outcomes)
@@ -242,9 +242,9 @@ class SweepRun:
             return
         display = Display(self.console, search.folder.jobs, self.outcomes)
         display.most = search.study.most
-        watch = SearchWatch(search, pool, display)
+        tracker = SearchTracker(search, pool, display)
         display.start()
         try:
-            pool.run(search.tasks(), watch.started, watch.ended, watch.tick)
+            pool.run(search.tasks(), tracker.started, tracker.ended, tracker.tick)
         finally:
             display.stop()

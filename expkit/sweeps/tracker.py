@@ -17,7 +17,7 @@ _LOOK_EVERY = 0.5  # seconds, on a terminal
 _LINE_EVERY = 60.0  # seconds, where lines are written
 
 
-class Watch:
+class Tracker:
     """What a pool calls when a job starts, ends, and in between."""
 
     def __init__(
