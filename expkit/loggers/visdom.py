@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -33,8 +34,9 @@ class VisdomLogger(Logger):
         self, server: str, port: int, env: str, login: tuple[str, str] | None, save_seconds: int, shared: bool = False
     ) -> None:
         """shared: whether the environment holds more than this run; then titles name the run."""
-        self.server, self.port, self.env, self.login = server, port, env, login
-        self.save_seconds, self.shared = save_seconds, shared
+        self.address = f"{server if '://' in server else f'http://{server}'}:{port}"
+        self.env, self.save_seconds, self.shared = env, save_seconds, shared
+        self.connect = partial(connect, server, port, env, login)
         self._run = ""
         self._client: Any = None
         self._points: dict[tuple[str, str], list[tuple[int, float]]] = {}
@@ -47,8 +49,7 @@ class VisdomLogger(Logger):
         return "visdom"
 
     def where(self) -> str:
-        address = self.server if "://" in self.server else f"http://{self.server}"
-        return f"{address}:{self.port}/env/{quote(self.env)}"
+        return f"{self.address}/env/{quote(self.env)}"
 
     def start(self, facts: RunFacts) -> None:
         """Connect, and begin the run's panes anew. Raises whatever the server's absence raises."""
@@ -56,7 +57,7 @@ class VisdomLogger(Logger):
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
         try:
-            self._client = connect(self.server, self.port, self.env, self.login)
+            self._client = self.connect()
             self._text("run", _table(facts.lines.items()), facts.name)
             self._client.close(win=self._pane("result"), env=self.env)  # of the start before
         except PermissionError:

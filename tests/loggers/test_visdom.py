@@ -180,7 +180,7 @@ def test_the_environment_variables_stand_in_for_the_config(monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="VISDOM_PASSWORD; set it"):
         build()
     monkeypatch.setenv("VISDOM_PASSWORD", "engine")
-    assert build().login == ("ada", "engine")
+    assert build().connect.args[-1] == ("ada", "engine")
 
 
 @pytest.mark.parametrize("port", [0, 70_000, "eight"])
