@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.config_safety import guard_job
 from expkit.config.hydra_loader import Config, apply_values, conf_folder, guarded, nearest_setting, to_plain, top_keys
-from expkit.config.registry import GROUPS, meant
+from expkit.config.registry import GROUPS
 from expkit.config.resumed_config import config_of_resumed
 from expkit.config.texts import as_meant, may_be_text, takes_text
-from expkit.config.torch_names import instead, instead_of_option
+from expkit.config.torch_names import instead, instead_of_option, meant
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.escaping import as_override, quoted
 from expkit.core.user_folders import expanded

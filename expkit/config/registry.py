@@ -4,14 +4,15 @@ import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from expkit.config.docstrings import about, first_sentence
+from expkit.config.checked import CheckedNode
+from expkit.config.docstrings import about
+from expkit.config.entry import Entry
 from expkit.config.signature import (
     OUTPUT,
     PLACE,
@@ -25,44 +26,10 @@ from expkit.config.signature import (
     options_of,
     subject_of,
 )  # fmt: skip
-from expkit.config.torch_names import instead, instead_of_option
+from expkit.config.torch_names import instead, meant
 from expkit.core.errors import ConfigError, nearest
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
-
-
-def meant(key: str, keys: Collection[str], value: object = None) -> str:
-    """Return what to type in place of a key that is unknown: what takes its place, and the nearest key, or nothing."""
-    told = instead_of_option(key, value)
-    name = told.removeprefix("; write ").partition("=")[0]
-    if name in keys and (near := nearest(key, [name])):
-        return f"{near[:-1]}, e.g. {told.removeprefix('; write ')}?"
-    return told or nearest(key, keys)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One word of a registry: its factory, where it comes from, and whose signatures say what it accepts."""
-
-    name: str
-    factory: Callable[..., Any]
-    source: str
-    signatures: tuple[Callable[..., Any], ...]
-    subject: str = ""  # of a plain function, the parameter that takes what it works on
-
-    def options(self) -> dict[str, Option]:
-        """Return every option of the factory, runtime facts among them."""
-        found = [options_of(signature) for signature in reversed(self.signatures)]
-        return {name: option for options in found for name, option in options.items() if name != self.subject}
-
-    @property
-    def doc(self) -> str:
-        """Return the first sentence of the factory's docstring."""
-        return first_sentence(self.factory.__doc__ or "")
-
-    def about(self, option: str) -> str:
-        """Return what the docstrings of the factory and of its signatures say of an option, or nothing."""
-        return next(filter(None, (about(one.__doc__ or "", option) for one in self.signatures)), "")
 
 
 _NOUNS = {"transforms": "transform", "transforms.batch": "batch transform", "watch": "watcher"}  # of a group's members
@@ -75,15 +42,15 @@ class Registry:
     runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set;
     subjects: names of the first parameter of a plain function that is an object itself, and does not make one;
     affects: what its options affect that do not say so themselves; known: the same for options of certain names, which
-    mean the same for every word (`name`: which word it is).
+    mean the same for every word (`name`: which word it is); builds_once: a checked node is built once and then known.
     """
 
     def __init__(
         self, group: str, home: str, runtime: Iterable[str] = (), subjects: Iterable[str] = (),
-        affects: Affects = RESULT, known: Mapping[str, Affects] | None = None,
+        affects: Affects = RESULT, known: Mapping[str, Affects] | None = None, builds_once: bool = False,
     ) -> None:  # fmt: skip
         self.group, self._subjects = group, frozenset(subjects)
-        self.affects, self.known = affects, known or {}
+        self.affects, self.known, self._builds_once = affects, known or {}, builds_once
         self.runtime = frozenset(runtime)
         self._home = home
         self._entries: dict[str, Entry] = {}
@@ -175,64 +142,93 @@ class Registry:
 
     # ---- checking a node of the config ---------------------------------------------------------------------
 
-    def faults(self, node: object, path: str = "") -> list[str]:
-        """Return what is wrong with a node of the config (`name:` and options), one sentence each."""
+    def check(self, node: object, path: str = "") -> CheckedNode:
+        """Check a node of the config (`name:` and options). Raises ConfigError with all that is wrong with it."""
         path = path or self.group
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
             remedy = f"write {{name: {node}}}" if isinstance(node, str) else self._see()
             if isinstance(node, str) and (call := re.match(r"\W*(?:name:\s*)?([\w.]+)\((.*)\)", node)):
                 remedy = f"write {{name: {call[1].rpartition('.')[2]}}}, with its options as name: value beside it"
-            return [f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}"]
+            raise ConfigError(f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}")
         try:
             options = self.options(node["name"])
         except ConfigError as error:
-            return [fault.replace(f"{self.group}.name", f"{path}.name", 1) for fault in error.faults]
-        given = {key: value for key, value in node.items() if key != "name"}
-        faults = [self._fault(path, node["name"], options, key, value) for key, value in given.items()]
+            faults = (fault.replace(f"{self.group}.name", f"{path}.name", 1) for fault in error.faults)
+            raise ConfigError(*faults) from error
+        return self._checked(node, path, options)
+
+    def _checked(self, node: Mapping[str, Any], path: str, options: dict[str, Option]) -> CheckedNode:
+        given, fitted, faults = {key: value for key, value in node.items() if key != "name"}, {}, list[str]()
+        for key, value in given.items():
+            try:
+                fitted[key] = self._fitted(path, node["name"], options, key, value)
+            except ConfigError as error:
+                faults += error.faults
         for option in options.values():
             if option.required and option.name not in given:
                 faults.append(f"{path}.{option.name}: {node['name']} needs it ({describe(option.annotation)})")
-        return [fault for fault in faults if fault] + self._refused(node)
-
-    def _refused(self, node: Mapping[str, Any]) -> list[str]:
-        """Return what the shared options refuse of the values that are of the right kind."""
-        options, given = self._shared_options(), {}
-        for key in options.keys() & node.keys():
-            with suppress(Misfit):  # told already
-                given[key] = fit(options[key].annotation, node[key])
+        shared = None
         try:
-            if self._shared is not None:
-                self._shared(**given)
+            shared = self._filled(given)
+        except ConfigError as error:
+            faults += error.faults
+        if faults:
+            raise ConfigError(*faults)
+        own = self._own_options(node["name"])
+        return CheckedNode(node, {key: value for key, value in fitted.items() if key in own}, shared)
+
+    def _fitted(self, path: str, name: str, options: dict[str, Option], key: str, value: object) -> Any:
+        if key in self.runtime:
+            raise ConfigError(f"{path}.{key}: is found out when the run starts; remove it")
+        if key not in options:
+            told = f"{path}.{key}: {name} has no option '{key}'"
+            raise ConfigError(told + meant(str(key), options, value))
+        try:
+            return fit(options[key].annotation, value)
+        except Misfit as misfit:
+            raise ConfigError(f"{path}.{key}: {misfit}, got {value!r}") from misfit
+
+    def _filled(self, given: Mapping[str, Any]) -> Any:
+        """Return the dataclass of the shared options, None where there is none; what does not fit is left out."""
+        options, fitted = self._shared_options(), {}
+        for key in options.keys() & given.keys():
+            with suppress(Misfit):  # reported already
+                fitted[key] = fit(options[key].annotation, given[key])
+        return self._shared(**fitted) if self._shared is not None else None
+
+    def faults(self, node: object, path: str = "") -> list[str]:
+        """Return what is wrong with a node of the config, one sentence each."""
+        try:
+            self.check(node, path)
         except ConfigError as error:
             return list(error.faults)
         return []
 
-    def _fault(self, path: str, name: str, options: dict[str, Option], key: object, value: object) -> str:
-        if key in self.runtime:
-            return f"{path}.{key}: is found out when the run starts; remove it"
-        if key not in options:
-            told = f"{path}.{key}: {name} has no option '{key}'"
-            return told + meant(str(key), options, value)
-        try:
-            fit(options[str(key)].annotation, value)
-        except Misfit as misfit:
-            return f"{path}.{key}: {misfit}, got {value!r}"
-        return ""
+    def replaced(self, node: CheckedNode, values: Mapping[str, Any]) -> CheckedNode:
+        """Return a checked node with other values for options of its own. Raises ConfigError."""
+        own = self._own_options(node["name"])
+        arguments = {key: self._fitted(self.group, node["name"], own, key, value) for key, value in values.items()}
+        return CheckedNode({**node, **values}, node.arguments | arguments, node.options)
 
     # ---- building ------------------------------------------------------------------------------------------
 
     def build(self, node: Mapping[str, Any], path: str = "", **runtime: Any) -> Any:
-        """Call the factory of a checked node with its own options and the runtime facts that it asks for.
+        """Call the factory of a node with its own options and the runtime facts that it asks for.
 
-        Raises ConfigError for a node that does not check, or when the factory refuses the values.
+        A node that was checked is not checked again. Raises ConfigError for one that does not check, or when the
+        factory refuses the values.
         """
-        if faults := self.faults(node, path):
-            raise ConfigError(*faults)
+        checked = node if isinstance(node, CheckedNode) else self.check(node, path)
+        if not self._builds_once:
+            return self._build(checked, path, runtime)
+        if checked.built is None:
+            checked.built = self._build(checked, path, runtime)
+        return checked.built
+
+    def _build(self, node: CheckedNode, path: str, runtime: Mapping[str, Any]) -> Any:
         entry = self.entry(node["name"])
-        own = self._own_options(entry.name)
-        arguments = {key: fit(own[key].annotation, value) for key, value in node.items() if key in own}
         wanted = set().union(*(_parameters(signature) for signature in entry.signatures))
-        arguments |= {key: value for key, value in runtime.items() if key in wanted}
+        arguments = node.arguments | {key: value for key, value in runtime.items() if key in wanted}
         if entry.subject:
             return partial(entry.factory, **arguments)
         try:
@@ -245,9 +241,7 @@ class Registry:
     def shared(self, node: Mapping[str, Any]) -> Any:
         """Return the dataclass of the group's shared options, filled from a checked node."""
         assert self._shared is not None, f"{self.group} shares no options"
-        options = self._shared_options()
-        given = {key: value for key, value in node.items() if key in options}
-        return self._shared(**{key: fit(options[key].annotation, value) for key, value in given.items()})
+        return node.options if isinstance(node, CheckedNode) else self._filled(node)
 
 
 def _parameters(factory: Callable[..., Any]) -> set[str]:
@@ -272,10 +266,10 @@ schedules = Registry(
     "schedule", "expkit.training.schedules", runtime=("optimizer", "total_steps", "epochs", "steps_per_epoch")
 )
 # Ranks have each a part of the same batches: the sums' order differs, and their draws of dropout.
-devices = Registry("device", "expkit.devices", affects=SPEED)
+devices = Registry("device", "expkit.devices", affects=SPEED, builds_once=True)
 loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"), affects=OUTPUT)
 watchers = Registry("watch", "expkit.training.watch", affects=OUTPUT)
-checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT)
+checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT, builds_once=True)
 
 GROUPS = {
     registry.group: registry

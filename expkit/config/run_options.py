@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from expkit.config.registry import meant
 from expkit.config.signature import FROM_NOW_ON, OUTPUT, Affects, Misfit, fit, options_of
+from expkit.config.torch_names import meant
 
 OnNan = Literal["stop", "skip", "roll_back"]
 _EPOCH_END = Affects("result", "epoch_end")  # a position within an epoch counts batches

@@ -1,7 +1,9 @@
 """Names that PyTorch's users know and that have no entry of their own here: what takes their place."""
 
 import re
+from collections.abc import Collection
 
+from expkit.core.errors import nearest
 from expkit.core.escaping import as_override
 
 _TENSORS = "images are uint8 tensors until the batch is normalised, on the device; leave it out"
@@ -223,3 +225,12 @@ def _told(text: str) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
+
+
+def meant(key: str, keys: Collection[str], value: object = None) -> str:
+    """Return what to type in place of a key that is unknown: what takes its place, and the nearest key, or nothing."""
+    told = instead_of_option(key, value)
+    name = told.removeprefix("; write ").partition("=")[0]
+    if name in keys and (near := nearest(key, [name])):
+        return f"{near[:-1]}, e.g. {told.removeprefix('; write ')}?"
+    return told or nearest(key, keys)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from expkit.config.checked import Checked, CheckedNode
 from expkit.config.registry import mixings, transforms
 from expkit.config.signature import Misfit, fit, options_of
 from expkit.core.errors import ConfigError
@@ -112,25 +113,36 @@ class TransformOptions:
 _LONGEST_SIDE = math.isqrt(MOST_PIXELS)
 
 
-def faults(node: object) -> list[str]:
-    """Return what is wrong with the `transforms` node of a config, one sentence each."""
+def check(node: object) -> Checked:
+    """Check the `transforms` node of a config. Raises ConfigError with all that is wrong with it."""
     if not isinstance(node, Mapping):
-        return [f"transforms: takes a mapping with `train`, `eval` and `normalize`, got {node!r}"]
-    found = _faults_of_options("transforms", TransformOptions, node)
-    if found:
-        return found
-    found += _faults_of_options("transforms.normalize", Normalization, node.get("normalize", {}))
-    for split in ("train", "eval"):
-        for path, one in _walk(node[split], f"transforms.{split}"):
-            found += transforms.faults(_with_sizes(one, 224, 256), path)
+        raise ConfigError(f"transforms: takes a mapping with `train`, `eval` and `normalize`, got {node!r}")
+    if found := _faults_of_options("transforms", TransformOptions, node):
+        raise ConfigError(*found)
+    found = _faults_of_options("transforms.normalize", Normalization, node.get("normalize", {}))
+    lists = {split: _check_steps(node[split], f"transforms.{split}", found) for split in ("train", "eval")}
     for place, one in enumerate(node.get("batch", [])):
-        found += mixings.faults(one, f"transforms.batch[{place}]")
+        try:
+            lists.setdefault("batch", []).append(mixings.check(one, f"transforms.batch[{place}]"))
+        except ConfigError as error:
+            found += error.faults
     for size in ("image_size", "resize_size"):
         if isinstance(value := node.get(size), int) and not 1 <= value <= _LONGEST_SIDE:
             found.append(
                 f"transforms.{size}: takes a whole number of pixels from 1 up to {_LONGEST_SIDE:,}, got {value}"
             )
-    return found
+    if found:
+        raise ConfigError(*found)
+    return Checked({**node, **lists})
+
+
+def faults(node: object) -> list[str]:
+    """Return what is wrong with the `transforms` node of a config, one sentence each."""
+    try:
+        check(node)
+    except ConfigError as error:
+        return list(error.faults)
+    return []
 
 
 def _faults_of_options(path: str, options_class: type, node: Mapping[str, Any]) -> list[str]:
@@ -151,12 +163,19 @@ def resolved(node: Mapping[str, Any], sizes: tuple[int, int], normalize: "Normal
     return {**node, "image_size": sizes[0], "resize_size": sizes[1], "normalize": found}
 
 
-def _walk(nodes: list[Any], path: str) -> Iterator[tuple[str, Any]]:
-    """Yield every transform of a list with its config path, those inside RandomApply and the like too."""
+def _check_steps(nodes: list[Any], path: str, faults: list[str]) -> list[Any]:
+    """Check a list of transforms, and those within RandomApply and the like; what is wrong is added to faults."""
+    checked: list[Any] = []
     for position, node in enumerate(nodes):
-        yield f"{path}[{position}]", node
+        place = f"{path}[{position}]"
+        try:
+            tried = transforms.check(_with_sizes(node, 224, 256), place)
+            checked.append(CheckedNode(node, tried.arguments, tried.options))
+        except ConfigError as error:
+            faults += error.faults
         if isinstance(node, Mapping) and isinstance(node.get("transforms"), list):
-            yield from _walk(node["transforms"], f"{path}[{position}].transforms")
+            _check_steps(node["transforms"], f"{place}.transforms", faults)
+    return checked
 
 
 def _with_sizes(node: Any, image_size: int, resize_size: int) -> Any:
@@ -166,6 +185,14 @@ def _with_sizes(node: Any, image_size: int, resize_size: int) -> Any:
     if isinstance(node, list):
         return [_with_sizes(value, image_size, resize_size) for value in node]
     return {"image_size": image_size, "resize_size": resize_size}.get(node, node) if isinstance(node, str) else node
+
+
+def _sized(node: Any, image_size: int, resize_size: int) -> Any:
+    """Return a transform with its sizes in pixels, and as checked as it was."""
+    sized = _with_sizes(node, image_size, resize_size)
+    if not isinstance(node, CheckedNode):
+        return sized
+    return transforms.replaced(node, {key: value for key, value in sized.items() if value != node[key]})
 
 
 # What these make of an image is the same each time, and the same for a batch as for each image of it.
@@ -225,7 +252,7 @@ def _is_torchvision(step: Transform) -> bool:
 
 def build_chain(nodes: list[Any], image_size: int, resize_size: int) -> Chain:
     """Build a checked list of transforms; the words `image_size` and `resize_size` become these pixels."""
-    steps = _build_all(_with_sizes(nodes, image_size, resize_size))
+    steps = _build_all([_sized(node, image_size, resize_size) for node in nodes])
     for step in steps:
         limit_growth(step)
     return Chain(steps)

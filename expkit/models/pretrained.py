@@ -106,7 +106,7 @@ def _first_line(error: Exception) -> str:
     return shortened(first.partition(" This is an internal miniz error")[0].rstrip("."))
 
 
-def without_pretrained(node: Mapping[str, Any]) -> dict[str, Any]:
+def without_pretrained(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a model node that builds the same layers from scratch: nothing is downloaded. Raises ConfigError.
 
     torchvision's builders change some options when weights are given (their `_ovewrite_named_param`): the image size
@@ -114,7 +114,7 @@ def without_pretrained(node: Mapping[str, Any]) -> dict[str, Any]:
     """
     name, word = str(node["name"]), node.get("weights")
     if not word:
-        return dict(node)
+        return node
     bare = {key: value for key, value in node.items() if key != "weights"}
     if name not in zoo.list_models(module=zoo):
         return bare

@@ -23,6 +23,7 @@ from expkit.devices import Ranks
 from expkit.loggers import LazyLogger, LoggerHub
 from expkit.models import take_weights
 from expkit.runs.batch_sizes import check_single_images
+from expkit.runs.check import check
 from expkit.runs.components import (
     build_batch_loss,
     build_batch_mixing,
@@ -64,8 +65,9 @@ def build(
     origin: what the run resumes from; None: what checkpoint.resume names. ranks: the processes of the run. splits,
     basis: those of an earlier job, if it has the same.
     """
-    origin = origin or find_origin(config)
-    setup = set_up(config, ranks, splits, basis)
+    checked = check(config)
+    origin = origin or find_origin(checked)
+    setup = set_up(checked, ranks, splits, basis)
     loss = build_loss(setup)
     mixing = build_batch_mixing(setup, loss)
     orders = build_orders(setup)
@@ -76,7 +78,7 @@ def build(
     logger, interruption = LoggerHub(), AgreedInterruption(ranks) if ranks else Interruption()
     placed = distribute(setup, logger.message)
     micro_batches = build_micro_batches(setup, placed, logger.message)
-    watchers = build_watchers(config["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
+    watchers = build_watchers(checked["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
     watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
     monitor = choose_monitor(setup, watchers.scores)
     state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
@@ -91,7 +93,7 @@ def build(
     trainer = Trainer(state, step, train_loader, evaluator, observers, setup.options, length)
     splits = replace(setup.splits, notes=[*setup.splits.notes, *orders[1].notes])
     notes = [*splits.notes, setup.basis.note, *orders[0].notes, *watchers.notes, *state.schedule.notes]
-    job = Job(config, setup.options, splits, trainer, origin, heading(setup, trainer), notes)
+    job = Job(checked, setup.options, splits, trainer, origin, heading(setup, trainer), notes)
     job.notes += load_origin(job)
     return job
 

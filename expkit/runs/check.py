@@ -1,18 +1,18 @@
-"""Everything of a config is checked here, before any of it is built: all groups and jobs, and all faults together."""
+"""Everything of a config is checked here, once, before any of it is built: all groups and jobs, all faults together."""
 
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
+from expkit.config.checked import Checked, CheckedConfig
 from expkit.config.launch import Config, JobConfig, Plan, fault_of_jobs
-from expkit.config.registry import GROUPS, loggers
+from expkit.config.registry import GROUPS
 from expkit.config.run_options import RunOptions
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
 from expkit.data import transforms as pixels
-from expkit.runs.setup import scalars
-from expkit.training.watch.dispatcher import faults as watch_faults
 
 
 def check_plan(plan: Plan) -> Plan:
@@ -48,26 +48,55 @@ def _of_whole_numbers(fault: str, config: Config, space: Space) -> str:
     return f"{axis.path}: takes whole numbers, and interval() gives others; write {typed}"
 
 
-def check(config: Config) -> Config:
-    """Check every group of a config against the registry, and the scalars. Raises ConfigError with all faults."""
-    faults = RunOptions.faults(scalars(config))
-    for group, registry in GROUPS.items():
-        if group not in config:
-            faults.append(f"{group}: is needed; choose one with {group}=…")
-        elif group == "transforms":
-            faults += pixels.faults(config[group])
-        elif group == "logger":
-            faults += _logger_faults(config[group])
-        elif group == "watch":
-            faults += watch_faults(config[group])
-        else:
-            faults += registry.faults(config[group])
+def check(config: Mapping[str, Any]) -> CheckedConfig:
+    """Check every group of a config against the registry, and the scalars. Raises ConfigError with all faults.
+
+    What was checked before is not checked again: a whole config, or the nodes of one of which others are new.
+    """
+    if isinstance(config, CheckedConfig):
+        return config
+    scalars = {name: value for name, value in config.items() if name not in (*GROUPS, "experiment")}
+    faults = RunOptions.faults(scalars)
+    nodes = {}
+    for group in GROUPS:
+        try:
+            nodes[group] = _checked(group, config)
+        except ConfigError as error:
+            faults += error.faults
     if faults:
         raise ConfigError(*faults)
-    return config
+    return CheckedConfig({**config, **nodes}, RunOptions.of(scalars))
 
 
-def _logger_faults(node: object) -> list[str]:
+def _checked(group: str, config: Mapping[str, Any]) -> Checked:
+    if group not in config:
+        raise ConfigError(f"{group}: is needed; choose one with {group}=…")
+    node = config[group]
+    if isinstance(node, Checked):
+        return node
+    if group == "transforms":
+        return pixels.check(node)
+    if group in _EXAMPLES:
+        return _each(group, node)
+    return GROUPS[group].check(node)
+
+
+_EXAMPLES = {"logger": ("loggers", "tensorboard"), "watch": ("watchers", "default")}  # of groups of several nodes
+
+
+def _each(group: str, node: object) -> Checked:
+    """Check a mapping of nodes. Raises ConfigError with the faults of all."""
     if not isinstance(node, Mapping):
-        return [f"logger: takes a mapping of loggers, got {node!r}; e.g. logger=tensorboard or logger=none"]
-    return [fault for name, one in node.items() for fault in loggers.faults(one, f"logger.{name}")]
+        members, example = _EXAMPLES[group]
+        raise ConfigError(
+            f"{group}: takes a mapping of {members}, got {node!r}; e.g. {group}={example} or {group}=none"
+        )
+    found, faults = {}, list[str]()
+    for name, one in node.items():
+        try:
+            found[name] = GROUPS[group].check(one, f"{group}.{name}")
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
+    return Checked(found)

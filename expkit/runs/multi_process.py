@@ -1,5 +1,6 @@
 """A run by several processes: the one that starts them, and what each of them does."""
 
+import copy
 import json
 import shutil
 import socket
@@ -20,6 +21,7 @@ from expkit.devices import Layout, Ranks, Split
 from expkit.devices.device import available_cores
 from expkit.devices.rank_launcher import launch
 from expkit.runs import build
+from expkit.runs.check import check
 from expkit.runs.job import Job
 from expkit.runs.outcome import RunOutcome, outcome_of
 from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
@@ -84,7 +86,7 @@ def train_as_rank(
     ready: called once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and
     what is not a user's to fix.
     """
-    began = time.perf_counter()
+    began, config = time.perf_counter(), check(config)
     layout = layout_of(config)
     ranks.timeout = layout.timeout if layout else ranks.timeout
     device = devices.build(config["device"])
@@ -93,9 +95,10 @@ def train_as_rank(
     kind = device.devices[0].type if isinstance(device, Layout) else device.type
     ranks.join("nccl" if kind == "cuda" else "gloo")
     place = str(folder) if folder else None
-    config, overrides, command, place = ranks.from_first((config, list(overrides), command, place))
+    own = (copy.deepcopy(config), list(overrides), command, place)
+    config, overrides, command, place = ranks.from_first(own)
     folder = Path(place) if place else None
-    config = _after_restart(config, folder)
+    config = check(_after_restart(config, folder))
     origin = shared_origin(config, ranks)
     if origin.is_finished:
         return _nothing_left(origin.folder or Path(), ranks)

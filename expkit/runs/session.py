@@ -1,5 +1,6 @@
 """A run that is open: its folder, record, loggers and checkpoints, until how it ended is written down."""
 
+import copy
 import json
 import shlex
 import shutil
@@ -82,7 +83,8 @@ class RunSession:
     def train(self, began: float) -> RunOutcome:
         """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
         lines = {"run": self.folder.name, **self.job.lines}
-        facts = RunFacts(self.folder.name, str(self.folder), self.job.config, lines, [*map(shortened, self.job.notes)])
+        config = copy.deepcopy(self.job.config)  # a plain one: a plugin's logger may change it
+        facts = RunFacts(self.folder.name, str(self.folder), config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.trainer.state.position.step))
         self.outcome = RunOutcome("failed", 1)
         self.digests: dict[str, str] = {}

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from expkit.config.registry import GROUPS, devices, models
+from expkit.config.checked import CheckedConfig
+from expkit.config.registry import devices, models
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.core.seeding import derive_seed, seed_cpu
@@ -24,12 +25,6 @@ from expkit.models.pretrained import without_pretrained
 
 Config = Mapping[str, Any]
 Placement = torch.device | Layout | Split  # what the config's device is
-_NOT_SCALARS = {*GROUPS, "experiment"}
-
-
-def scalars(config: Config) -> dict[str, Any]:
-    """Return the plain numbers of a config: all that is no group."""
-    return {name: value for name, value in config.items() if name not in _NOT_SCALARS}
 
 
 @dataclass(frozen=True)
@@ -62,18 +57,17 @@ class Setup:
         return self.basis.sizes[0]
 
 
-def set_up(config: Config, ranks: Ranks | None, splits: Splits | None, basis: Basis | None) -> Setup:
+def set_up(config: CheckedConfig, ranks: Ranks | None, splits: Splits | None, basis: Basis | None) -> Setup:
     """Build what all other objects are built from. Raises ConfigError.
 
     splits, basis: those of an earlier job, if it has the same.
     """
-    options = RunOptions.of(scalars(config))
     placement: Placement = devices.build(config["device"])
     device = build_device(placement, config["device"], ranks)
     if splits is None:  # a set that is drawn, or downloaded, is there once the first rank has it
         splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
-    basis = basis or build_basis(config, splits, options.seed)
-    return Setup(config, options, placement, device, splits, basis, ranks)
+    basis = basis or build_basis(config, splits, config.options.seed)
+    return Setup(config, config.options, placement, device, splits, basis, ranks)
 
 
 def build_basis(config: Config, splits: Splits, seed: int) -> Basis:

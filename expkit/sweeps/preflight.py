@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from expkit.config.checked import CheckedConfig
 from expkit.config.launch import fault_of_jobs
-from expkit.config.run_options import RunOptions
 from expkit.core.child_process import signals_wait
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
@@ -25,8 +25,9 @@ from expkit.data.dataset import Splits
 from expkit.data.datasets import load
 from expkit.devices.device import share_cores
 from expkit.runs.build import build
+from expkit.runs.check import check
 from expkit.runs.job import Job
-from expkit.runs.setup import Basis, build_basis, scalars
+from expkit.runs.setup import Basis, build_basis
 from expkit.sweeps.pool import START_METHOD
 from expkit.sweeps.scales import images_of, scale_of
 from expkit.training.non_finite import TrainingDiverged
@@ -133,8 +134,9 @@ class _Stage:
 
     def assemble(self, config: Config) -> Facts:
         """Build all that a job is made of, as the job itself will. Raises ConfigError."""
-        splits = self._load(config["dataset"])
-        job = build(config, splits=splits, basis=self._build_basis(config, splits))
+        checked = check(config)
+        splits = self._load(checked["dataset"])
+        job = build(checked, splits=splits, basis=self._build_basis(checked, splits))
         if job.origin.lock:
             job.origin.lock.release()
         seconds = self._estimate(job) if self.measure else None
@@ -162,12 +164,12 @@ class _Stage:
             raise splits
         return splits
 
-    def _build_basis(self, config: Config, splits: Splits) -> Basis:
+    def _build_basis(self, config: CheckedConfig, splits: Splits) -> Basis:
         """Return transforms and model, those of the job before where they are the same."""
         key = _key(config, "dataset", "transforms", "model")
         if self._basis is None or self._basis[0] != key:
             self._basis = None  # its memory goes first
-            self._basis = (key, build_basis(config, splits, RunOptions.of(scalars(config)).seed))
+            self._basis = (key, build_basis(config, splits, config.options.seed))
         return self._basis[1]
 
     def _estimate(self, job: Job) -> float:

@@ -1,10 +1,11 @@
 """A sweep from its plan to its table: check, freeze or take up again, run what is missing, rank."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from expkit.config.launch import Plan
+from expkit.config.launch import JobConfig, Plan
 from expkit.config.redaction.redactor import config_hash
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError
@@ -61,10 +62,7 @@ class SweepRun:
 
     def __call__(self, plan: Plan) -> int:
         """Run a plan's jobs; returns what the process should end with. Raises ConfigError."""
-        jobs = [
-            SweepJob(number, one.overrides, one.config, config_hash(one.config), differing(one.overrides, plan.varied))
-            for number, one in enumerate(plan.jobs)
-        ]
+        jobs = [self._job(number, one, plan.varied) for number, one in enumerate(plan.jobs)]
         settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
         for note in [*plan.notes, *(fewer_trials(settings, plan.space.axes) if plan.space and settings else [])]:
             self.console.print(note, soft_wrap=True, markup=False)
@@ -83,6 +81,12 @@ class SweepRun:
             if self.folder:
                 self.folder.lock.release()
         return self.code
+
+    @staticmethod
+    def _job(number: int, one: JobConfig, varied: Sequence[str]) -> SweepJob:
+        """Return a job with a plain config: it is written to a file, and each attempt has a changed one."""
+        config = copy.deepcopy(one.config)
+        return SweepJob(number, one.overrides, config, config_hash(config), differing(one.overrides, varied))
 
     def _show(self, charts: Sequence[str] = (), left: int | None = None) -> None:
         assert self.folder is not None

@@ -79,8 +79,8 @@ def build_optimizer(node: Mapping[str, Any], model: nn.Module) -> torch.optim.Op
     ]
     if node.get("fused") and node.get("foreach"):
         raise ConfigError("optimizer.foreach: is another way than optimizer.fused; take one of the two out")
-    fused = {"fused": True} if _can_be_fused(node, parameters) else {}
-    optimizer: torch.optim.Optimizer = optimizers.build({**node, **fused}, params=groups)
+    fused: dict[str, Any] = {"fused": True} if _can_be_fused(node, parameters) else {}
+    optimizer: torch.optim.Optimizer = optimizers.build(node, params=groups, **fused)
     if isinstance(optimizer, torch.optim.SGD):
         optimizer.register_step_pre_hook(_complete_momentum)
     return optimizer

@@ -179,13 +179,6 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             torch.cuda.set_rng_state(state, number)
 
 
-def faults(node: object) -> list[str]:
-    """Return what is wrong with the node `watch` of a config, one sentence each."""
-    if not isinstance(node, Mapping):
-        return [f"watch: takes a mapping of watchers, got {node!r}; e.g. watch=default or watch=none"]
-    return [fault for name, one in node.items() for fault in watchers.faults(one, f"watch.{name}")]
-
-
 def build_watchers(node: Config, is_sharded: bool, is_first: bool) -> Watchers:
     """Build the watchers that a config chooses; those with every=0 are left out. Raises ConfigError.
 
