@@ -28,7 +28,9 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch
     """Return what differs, key by key; within_epoch: whether the checkpoint stands in the midst of an epoch."""
     old, new = flatten(theirs), flatten(ours)
     for key in old.keys() ^ new.keys():
-        if (option := _option(key, ours, theirs)) and not option.required and key.endswith(option.name):
+        option = _option(key, ours, theirs)
+        is_whole = option is not None and not option.required and key.endswith(option.name)
+        if option and is_whole and affects(key, ours, theirs).what == "result":
             old.setdefault(key, option.default)  # a config that does not list it computes like this
             new.setdefault(key, option.default)
     found = []

@@ -66,6 +66,12 @@ def test_a_config_that_does_not_list_an_option_computes_like_its_default(key: st
     assert [change.key for change in differences(CONFIG, changed(key, "other"))] == [key]
 
 
+def test_the_number_of_ranks_is_told_where_the_other_device_has_none() -> None:
+    ranks = {**CONFIG, "device": {"name": "multi_cpu", "count": 2, "timeout": 5.0, "sync_batchnorm": True}}
+    found = differences(ranks, {**CONFIG, "device": {"name": "cpu"}})
+    assert [str(one) for one in found] == ["device.count: 2 -> None", "device.name: 'multi_cpu' -> 'cpu'"]
+
+
 def test_options_of_a_plugin_that_is_not_loaded() -> None:
     assert "mine" not in datasets.names()
     config = {"dataset": {"name": "mine"}}
