@@ -132,10 +132,13 @@ def test_memory_stays_and_a_job_costs_little(tmp_path: Path) -> None:
     def job(config: dict[str, Any], overrides: list[str]) -> None:
         bytearray(50_000_000)
 
+    def work() -> float:
+        return sum(os.times()[:4])  # of the processors, by this process and those that it has waited for
+
     sizes: list[int] = []
-    began = time.perf_counter()
+    before = work()
     run(job, tmp_path, 30, started=lambda task: sizes.append(resident()))
-    assert (time.perf_counter() - began) / 30 < 0.5  # 0.04 s on an idle machine
+    assert (work() - before) / 30 < 0.5  # 0.04 s on an idle machine
     assert sizes[-1] - sizes[5] < 5_000_000
 
 
