@@ -1,4 +1,4 @@
-"""A cache of decoded images, or of final pixels: read once, in parallel, then served from memory or one mapped file."""
+"""A cache of decoded or fully transformed images: read once in parallel, then served from memory or a mapped file."""
 
 import json
 import mmap
@@ -36,7 +36,7 @@ _ELSEWHERE = "give one on another disk, or dataset.cache=none"
 
 @dataclass(frozen=True)
 class Cache:
-    """Where images are kept. kind: "memory" for this run, "disk" for later ones too, in `folder`, one file a split."""
+    """Where images are cached. kind: "memory" (this run only) or "disk" (later runs too, in `folder`)."""
 
     kind: Kind
     folder: Path
@@ -44,10 +44,10 @@ class Cache:
 
 
 def cached(data: ImageDataset, chain: Chain, cache: Cache, split: str) -> tuple[ImageDataset, Chain]:
-    """Return the dataset from the cache, and what is left of its transforms.
+    """Return the cached dataset and the transforms that remain to be applied.
 
-    Transforms that do not draw at random are applied once, before; else the decoded images are kept. Raises ConfigError
-    when there is no room.
+    If no transform is random, they are applied once, before caching; otherwise the decoded images are cached. Raises
+    ConfigError if there is not enough space.
     """
     if cache.kind == "none" or (data.in_memory and not chain.is_fixed):
         return data, chain
@@ -58,7 +58,7 @@ def cached(data: ImageDataset, chain: Chain, cache: Cache, split: str) -> tuple[
 
 
 class CachedImages(ImageDataset):
-    """A dataset whose images lie in a store; its names and targets are those of the one that was read."""
+    """A dataset whose images are in a store; names and targets are those of the original dataset."""
 
     in_memory = True
 
@@ -66,7 +66,7 @@ class CachedImages(ImageDataset):
         self.data, self.store = data, store
         self.class_names, self.targets, self.task = data.class_names, data.targets, data.task
         same = len(store) > 0 and not store.reasons and bool((store.sizes == store.sizes[0]).all())
-        self._whole = store.pixels.view(len(store), *store.sizes[0].tolist(), 3) if same else None
+        self._stacked = store.pixels.view(len(store), *store.sizes[0].tolist(), 3) if same else None
 
     def sample_name(self, index: int) -> str:
         return self.data.sample_name(index)
@@ -75,7 +75,7 @@ class CachedImages(ImageDataset):
         return self.data.location(index)
 
     def image(self, index: int) -> Tensor:
-        """Return (3, H, W) uint8 that is not to be written into."""
+        """Return (3, H, W) uint8, read-only."""
         if index in self.store.reasons:
             raise BadImage(self.location(index), self.store.reasons[index])
         height, width = self.store.sizes[index].tolist()
@@ -83,29 +83,29 @@ class CachedImages(ImageDataset):
         return self.store.pixels[end - height * width * 3 : end].view(height, width, 3).permute(2, 0, 1)
 
     def images(self, indices: NDArray[np.int64]) -> Tensor | None:
-        """Return (N, 3, H, W) uint8, which are not to be written into: neighbours, as evaluation wants, are no copy."""
-        if self._whole is None:
+        """Return (N, 3, H, W) uint8, read-only; consecutive images, as in evaluation, are not copied."""
+        if self._stacked is None:
             return None
         first = int(indices[0]) if len(indices) else 0
         if len(indices) and np.array_equal(indices, np.arange(first, first + len(indices))):
-            return self._whole[first : first + len(indices)].permute(0, 3, 1, 2)
-        return self._whole[torch.from_numpy(indices)].permute(0, 3, 1, 2)
+            return self._stacked[first : first + len(indices)].permute(0, 3, 1, 2)
+        return self._stacked[torch.from_numpy(indices)].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class Store:
-    """Pixels in a row. pixels: bytes of all images, (h, w, 3) each; sizes: (N, 2); ends: (N,) where each ends."""
+    """Concatenated images. pixels: bytes of all images, (h, w, 3) each; sizes: (N, 2); ends: (N,) end offsets."""
 
     pixels: Tensor
     sizes: NDArray[np.int64]
-    reasons: Mapping[int, str]  # index -> why this one cannot be read
+    reasons: Mapping[int, str]  # index -> why the image cannot be read
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @property
     def ends(self) -> NDArray[np.int64]:
-        """(N,) int64, the byte after each image's last."""
+        """(N,) int64, the offset after each image's last byte."""
         if "_ends" not in self.__dict__:
             self.__dict__["_ends"] = np.cumsum(self.sizes.prod(axis=1) * 3)
         ends: NDArray[np.int64] = self.__dict__["_ends"]
@@ -113,7 +113,7 @@ class Store:
 
 
 class _Reader(BringsPlugins, Dataset[Tensor | str]):
-    """Every image, with the fixed part of its transforms; the reason where it cannot be read."""
+    """Every image after its fixed transforms; the reason if it cannot be read."""
 
     def __init__(self, data: ImageDataset, chain: Chain) -> None:
         self.data, self.chain = data, chain
@@ -123,20 +123,20 @@ class _Reader(BringsPlugins, Dataset[Tensor | str]):
 
     def __getitem__(self, index: int) -> Tensor | str:
         try:
-            image = self.chain.of_sample(self.data.image(index), partial(self.data.location, index))
+            image = self.chain.apply_to_sample(self.data.image(index), partial(self.data.location, index))
             return image.movedim(0, -1).contiguous()
         except BadImage as error:
             return error.reason
 
     def digest(self) -> str:
-        """Return what names this content: the samples, their files' sizes and times, the decoder, the transforms."""
+        """Return a digest of the samples, their files' sizes and times, the decoder and the transforms."""
         content = sha256(repr((self.data.decoder, self.chain.steps)).encode())
         for index in range(len(self.data)):
             content.update(name_bytes(self.data.sample_name(index)) + b"\0")
             try:
-                found = os.stat(self.data.location(index))
-                content.update(b"%d %d\0" % (found.st_size, found.st_mtime_ns))
-            except OSError:  # not a file of its own
+                status = os.stat(self.data.location(index))
+                content.update(b"%d %d\0" % (status.st_size, status.st_mtime_ns))
+            except OSError:  # not a file
                 continue
         return content.hexdigest()[:24]
 
@@ -150,14 +150,14 @@ def _in_memory(reader: _Reader, cache: Cache, split: str) -> Store:
 
 
 def _anonymous_file() -> BinaryIO:
-    """Return a file without a name, that is gone with the last process that has it."""
+    """Return an unnamed file, which disappears with the last process that has it open."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("expkit-cache"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _free_memory() -> int:
-    """Return how many bytes a cache in memory may take: four fifths of what is free."""
+    """Return the bytes that a cache in memory may use: four fifths of free memory."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -170,7 +170,7 @@ def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
     folder = expanded(cache.folder) / reader.digest()
     if found := _read(folder, len(reader)):
         return found
-    with suppress(OSError):  # a damaged one, which another run may be removing too
+    with suppress(OSError):  # a damaged cache, which another run may be removing too
         shutil.rmtree(folder)
     _write(reader, cache, split, folder)
     if found := _read(folder, len(reader)):
@@ -179,7 +179,7 @@ def _on_disk(reader: _Reader, cache: Cache, split: str) -> Store:
 
 
 def _read(folder: Path, count: int) -> Store | None:
-    """Return the images of a cache; None where there is none, or it is not as it was written."""
+    """Return the images of a cache; None if there is none or it is damaged."""
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
         reasons = {int(number): str(reason) for number, reason in index["reasons"].items()}
@@ -195,7 +195,7 @@ def _read(folder: Path, count: int) -> Store | None:
 
 
 def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
-    """Write into a folder beside and rename it: a run that is killed, or two at once, leave no half cache."""
+    """Write into a temporary folder and rename it, so that killed or concurrent runs leave no partial cache."""
     try:
         expanded(cache.folder).mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
@@ -210,7 +210,7 @@ def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
         (temporary / "index.json").write_text(json.dumps({"sizes": sizes.tolist(), "reasons": reasons}))
         os.rename(temporary, folder)
     except OSError as error:
-        if not (folder / "index.json").is_file():  # else another run was faster: its cache is the same
+        if not (folder / "index.json").is_file():  # otherwise another run was faster, and its cache is identical
             problem = f"cannot write to '{cache.folder}': {error.strerror}"
             raise ConfigError(f"dataset.cache_dir: {problem}; {_ELSEWHERE}") from error
     finally:
@@ -220,11 +220,11 @@ def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
 def _fill(
     file: BinaryIO, reader: _Reader, cache: Cache, split: str, room: int, full: str
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Append the pixels of every image; returns (N, 2) sizes and the reasons of those that cannot be read."""
+    """Append the pixels of every image; return (N, 2) sizes and the reasons for unreadable images."""
     sizes, reasons = np.zeros((len(reader), 2), dtype=np.int64), {}
     written = 0
-    shown = tracked(_read_all(reader, cache.num_workers), f"caching {split} images", len(reader))
-    for index, image in enumerate(shown):
+    images = tracked(_read_all(reader, cache.num_workers), f"caching {split} images", len(reader))
+    for index, image in enumerate(images):
         if isinstance(image, str):
             reasons[index] = image
             continue
@@ -243,15 +243,20 @@ def _read_all(reader: _Reader, num_workers: int) -> Iterator[Tensor | str]:
     options: dict[str, Any] = {}
     if num_workers:
         options = {"worker_init_fn": start_worker, "prefetch_factor": 16}
-    as_is: Callable[[Any], Any] = _as_is
+    identity: Callable[[Any], Any] = _identity
     return iter(
         DataLoader(
-            reader, batch_size=None, collate_fn=as_is, num_workers=num_workers, generator=torch.Generator(), **options
+            reader,
+            batch_size=None,
+            collate_fn=identity,
+            num_workers=num_workers,
+            generator=torch.Generator(),
+            **options,
         )
     )
 
 
-def _as_is(image: Any) -> Any:
+def _identity(image: Any) -> Any:
     return image
 
 
@@ -259,5 +264,5 @@ def _mapped(file: BinaryIO) -> Tensor:
     """Return the bytes of a file as a tensor, shared by all processes that are forked from this one."""
     if not (length := os.fstat(file.fileno()).st_size):
         return torch.empty(0, dtype=torch.uint8)
-    # Copy on write: whoever writes into an image by mistake has changed only his own copy of the page.
+    # Copy on write: an accidental write into an image changes only this process's copy of the page.
     return torch.frombuffer(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY), dtype=torch.uint8)

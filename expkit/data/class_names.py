@@ -1,4 +1,4 @@
-"""Names of classes, compared as people read them: é is one letter, whether a file system keeps it as one or as two."""
+"""Class names, compared in Unicode normal form: file systems may store é as one code point or as two."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,8 +9,8 @@ _MOST_SHOWN = 5
 
 
 def composed(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC), in which names that look the same are equal."""
-    return unicodedata.normalize("NFC", str(name))  # a stranger's record may hold anything
+    """Return a name in Unicode's composed form (NFC), in which names that look alike are equal."""
+    return unicodedata.normalize("NFC", str(name))  # an untrusted record may contain anything
 
 
 def are_same(names: Iterable[str], others: Iterable[str]) -> bool:
@@ -19,40 +19,42 @@ def are_same(names: Iterable[str], others: Iterable[str]) -> bool:
 
 
 def by_known(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return for each name the known one that it is, or the name itself: of a file system's spelling the training's."""
+    """Return {name: equal known name, or the name itself}: maps a file system's spelling to the training spelling."""
     spelling = {composed(name): name for name in known}
     return {name: spelling.get(composed(name), name) for name in names}
 
 
 def merged(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name what all spellings of it are called: its only spelling, or the composed one of several."""
+    """Return {name: common spelling}: the only spelling, or the composed form if there are several."""
     spelled: dict[str, list[str]] = {}
     for name in names:
         spelled.setdefault(composed(name), []).append(name)
-    return {name: some[0] if len(some) == 1 else key for key, some in spelled.items() for name in some}
+    return {
+        name: spellings[0] if len(spellings) == 1 else key for key, spellings in spelled.items() for name in spellings
+    }
 
 
 def merged_notes(names: Mapping[str, str]) -> list[str]:
-    """Return what to say of names that were merged. names: as `merged` returns them."""
-    found: dict[str, list[str]] = {}
-    for name, called in names.items():
-        found.setdefault(called, []).append(name)
+    """Return a message for each group of merged names. names: as returned by `merged`."""
+    groups: dict[str, list[str]] = {}
+    for name, label in names.items():
+        groups.setdefault(label, []).append(name)
     return [
-        f"{' and '.join(map(ascii, some))} differ in their Unicode normalisation only: one class, {called}"
-        for called, some in found.items()
-        if len(some) > 1
+        f"{' and '.join(map(ascii, spellings))} differ in their Unicode normalisation only: one class, {label}"
+        for label, spellings in groups.items()
+        if len(spellings) > 1
     ]
 
 
 def differ(names: Sequence[str], its: str, others: Sequence[str], others_are: str) -> str:
-    """Return how two lists of classes differ, and nothing of what they share.
+    """Describe how two lists of classes differ.
 
-    its, others_are: what each list is called, e.g. train and val.
+    its, others_are: the name of each list, e.g. train and val.
     """
     first, second = list(map(composed, names)), list(map(composed, others))
     parts = [
-        f"only {called} has {_listed([name for name in own if name not in known])}"
-        for called, own, known in ((its, first, set(second)), (others_are, second, set(first)))
+        f"only {label} has {_listed([name for name in own if name not in known])}"
+        for label, own, known in ((its, first, set(second)), (others_are, second, set(first)))
         if set(own) - known
     ]
     if parts:
@@ -61,7 +63,7 @@ def differ(names: Sequence[str], its: str, others: Sequence[str], others_are: st
         return (
             f"{its} has {count_noun(len(first), 'class')}, {others_are} {len(second):,}: names are there more than once"
         )
-    place = next((n for n, (one, other) in enumerate(zip(first, second, strict=True)) if one != other), None)
+    place = next((n for n, (mine, other) in enumerate(zip(first, second, strict=True)) if mine != other), None)
     if place is None:
         return "they are the same"
     return (

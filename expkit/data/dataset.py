@@ -1,4 +1,4 @@
-"""What a dataset is here: images that can be read by index, whose names and targets are known without reading them."""
+"""The dataset interface: images read by index; names and targets are known without reading images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ Task = Literal["single_label", "multilabel"]
 
 
 class ImageDataset:
-    """A set of labelled images, read by index: override `encoded` for files, else `image`.
+    """Labelled images, read by index: override `encoded` for files, otherwise `image`.
 
-    It holds read-only state only, in arrays, so that forked workers share it.
+    Keep only read-only state, in arrays, so that forked workers share it.
 
-    class_names: the word of each class; targets: (N,) int64 class indices, or (N, C) float32 of 0 and 1 for the
-    task "multilabel"; task: "single_label" or "multilabel".
+    class_names: name of each class; targets: (N,) int64 class indices, or (N, C) float32 of 0 and 1 if task is
+    "multilabel"; task: "single_label" or "multilabel".
     """
 
     class_names: tuple[str, ...]
     targets: NDArray[np.int64] | NDArray[np.float32]
     task: Task = "single_label"
-    in_memory: bool = False  # whether reading an image costs so little that worker processes would only slow it
+    in_memory: bool = False  # True if images are read so quickly that workers would slow them down
     decoder: Decoder = Decoder()  # how encoded images become pixels; `decode_with` sets another
 
     def __len__(self) -> int:
@@ -36,26 +36,26 @@ class ImageDataset:
         self.decoder = decoder
 
     def encoded(self, index: int) -> bytes | None:
-        """Return the image as it lies in its file, None for a set without files. Raises BadImage."""
+        """Return the bytes of the image file, None for a dataset without files. Raises BadImage."""
         return None
 
     def image(self, index: int) -> Tensor:
-        """Return the image as (3, H, W) uint8, values 0 to 255. Raises BadImage when it cannot be read."""
+        """Return the image as (3, H, W) uint8, values 0 to 255. Raises BadImage if it cannot be read."""
         data = self.encoded(index)
         if data is None:
             raise NotImplementedError(f"{type(self).__name__} gives neither encoded() nor image()")
         return self.decoder.decode(data, self.location(index))
 
     def images(self, indices: NDArray[np.int64]) -> Tensor | None:
-        """Return many images at once, (N, 3, H, W) uint8, from a set in memory whose images are of one size."""
+        """Return several images, (N, 3, H, W) uint8, if the dataset is in memory with images of one size, else None."""
         return None
 
     def sample_name(self, index: int) -> str:
-        """Return what identifies the sample on every machine: its path below the root, or `train/17`."""
+        """Return a name that identifies the sample on any machine: its path relative to the root, or `train/17`."""
         raise NotImplementedError
 
     def location(self, index: int) -> str:
-        """Return where to look for the sample on this machine, for messages."""
+        """Return the sample's location on this machine, for messages."""
         return self.sample_name(index)
 
 
@@ -91,10 +91,10 @@ class Subset(ImageDataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """What a dataset factory returns: the training images and, where the data has them, those held out.
+    """What a dataset factory returns: the training images and, if there are any, validation and test images.
 
-    notes: what the run should tell its user. held_out: whether validation is a share of the training data's files.
-    test: images that a run neither trains nor validates on.
+    notes: messages for the user. held_out: True if the validation images were split off the training files.
+    test: images used for neither training nor validation.
     """
 
     train: ImageDataset
@@ -104,5 +104,5 @@ class Splits:
     test: ImageDataset | None = None
 
     def listed_name(self, split: str, name: str) -> str:
-        """Return a sample's name in a list of bad files, where names of both splits stand together."""
+        """Return a sample's name in a list of bad files, which contains names of both splits."""
         return name if split == "train" or self.held_out else f"{split}/{name}"

@@ -1,4 +1,4 @@
-"""From a file's bytes to uint8 pixels: libjpeg-turbo (simplejpeg) for JPEG, Pillow for all else."""
+"""Decode a file's bytes to uint8 pixels: libjpeg-turbo (simplejpeg) for JPEG, Pillow for everything else."""
 
 import io
 import re
@@ -22,10 +22,10 @@ MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a gigabyte in RGB
 
 
 class BadImage(Exception):
-    """An image that cannot be used: where it is, and why."""
+    """An image that cannot be used: its location and the reason."""
 
     def __init__(self, location: str, reason: str) -> None:
-        super().__init__(location, reason)  # both, so that it survives the way out of a worker process
+        super().__init__(location, reason)  # both arguments, so that it can be unpickled from a worker
         self.location, self.reason = location, shortened(reason)
 
     def __str__(self) -> str:
@@ -36,15 +36,15 @@ class BadImage(Exception):
 class Decoder:
     """How encoded images become pixels.
 
-    max_pixels: a larger image is refused by its header. region: decode only what RandomResizedCrop keeps of a JPEG.
+    max_pixels: larger images are refused by their header. region: decode only the region of a JPEG that
+    RandomResizedCrop keeps.
 
-    What becomes of a file is what Pillow's convert("RGB") gives, to the pixel, with these words: grey and palette
-    images become three channels; transparency is dropped; CMYK is converted; of an animation the first frame is taken;
-    the EXIF orientation is not applied, as in torchvision's ImageFolder. 16 bits are scaled to 8 (Pillow would clip
-    them).
+    Pixels equal those of Pillow's convert("RGB"): grey and palette images become three channels; transparency is
+    dropped; CMYK is converted; the first frame of an animation is used; EXIF orientation is not applied, as in
+    torchvision's ImageFolder. 16-bit values are scaled to 8 bits (Pillow would clip them).
 
-    deep_range: which values of images with more than 8 bits become 0 and 255; None: 0 and 65535, and 32-bit whole or
-    floating numbers are refused, since they have no agreed range.
+    deep_range: the values of images with more than 8 bits that become 0 and 255; None: 0 and 65535, and 32-bit integer
+    or floating-point images are refused, since they have no standard range.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -52,9 +52,9 @@ class Decoder:
     deep_range: deep.Range | None = None
 
     def decode(self, data: bytes, location: str) -> Tensor:
-        """Return an encoded image as (3, H, W) uint8, whose channels lie together in memory.
+        """Return an encoded image as (3, H, W) uint8 in channels-last memory layout.
 
-        location: named in the error. Raises BadImage.
+        location: for the error message. Raises BadImage.
         """
         pixels = self._jpeg(data, location) if data.startswith(JPEG_MAGIC) else None
         if pixels is None:
@@ -62,23 +62,23 @@ class Decoder:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def jpeg_size(self, data: bytes, location: str) -> tuple[int, int] | None:
-        """Return (height, width) of a whole JPEG that libjpeg-turbo reads, None for anything else. Raises BadImage."""
+        """Return (height, width) of a complete JPEG that libjpeg-turbo can read, else None. Raises BadImage."""
         if not data.startswith(JPEG_MAGIC) or not data.rstrip(b"\0").endswith(JPEG_END):
             return None
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        except Exception:  # not every sampling is known to it (4:4:1 is a KeyError): Pillow is to judge
+        except Exception:  # it lacks some samplings (4:4:1 is a KeyError): fall back to Pillow
             return None
         self._refuse_large(width, height, location)
         return None if colours in ("CMYK", "YCCK") else (height, width)
 
     def _jpeg(self, data: bytes, location: str) -> NDArray[np.uint8] | None:
-        """Return (H, W, 3) pixels, None for what Pillow shall judge: other colours, any sign of damage."""
+        """Return (H, W, 3) pixels; None to fall back to Pillow: other colour spaces, or any sign of damage."""
         if self.jpeg_size(data, location) is None:
             return None
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
-        except Exception:  # damage that may be harmless (bytes between two parts), or a kind that Pillow alone reads
+        except Exception:  # possibly harmless damage (bytes between segments), or a kind that only Pillow reads
             return None
         return pixels
 
@@ -87,19 +87,19 @@ class Decoder:
             raise BadImage(location, "the file is empty")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of metadata, and of size, which is judged here
+                warnings.simplefilter("ignore")  # about metadata, and about size, which is checked here
                 with Image.open(io.BytesIO(data)) as image:
-                    if image.format == "EPS":  # Pillow would start Ghostscript on it, whatever its name ends with
+                    if image.format == "EPS":  # Pillow would start Ghostscript, whatever the extension
                         raise BadImage(location, "is PostScript, a program and no image; save it as a PNG")
                     self._refuse_large(*image.size, location)
                     return self.pixels(image, data)
         except BadImage:
             raise
-        except Exception as error:  # readers of damaged files throw whatever they stumble over, not only OSError
+        except Exception as error:  # readers of damaged files raise many types, not only OSError
             raise BadImage(location, _reason(error, data)) from error
 
     def pixels(self, image: Image.Image, data: bytes = b"") -> NDArray[np.uint8]:
-        """Return an opened image as (H, W, 3); data: its file. Raises ValueError for values without a known range."""
+        """Return an opened image as (H, W, 3). data: bytes of its file. Raises ValueError if the range is unknown."""
         if not deep.is_deep(image, data):
             return np.array(image.convert("RGB"))
         if self.deep_range is None and not deep.is_plain(image):
@@ -127,17 +127,17 @@ def _reason(error: Exception, data: bytes) -> str:
 
 
 def _jpeg_bits(data: bytes) -> int:
-    """Return the bits of each value that the header of a JPEG tells, 0 for what is none."""
+    """Return the bits per value in a JPEG's header, 0 if it is not a JPEG."""
     frame = re.search(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]\x00.(.)", data, re.DOTALL)
     return frame[1][0] if frame and data.startswith(JPEG_MAGIC) else 0
 
 
 def read_file(path: str | Path) -> bytes:
-    """Return the bytes of a file. Raises BadImage for what is not there, a folder, a broken link, no permission."""
+    """Return the bytes of a file. Raises BadImage if it is missing, a folder, a broken link or not readable."""
     try:
         with open(path, "rb") as file:
             return file.read()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, out of a foreign list
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte, from an untrusted list
         raise BadImage(str(path), getattr(error, "strerror", None) or str(error)) from error
 
 

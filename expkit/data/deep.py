@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a value: their numbers as they lie in the file, and the range that becomes 0 to 255."""
+"""Images with more than 8 bits per value: their raw values, and the range that is mapped to 0..255."""
 
 import os
 import warnings
@@ -21,17 +21,17 @@ Range = tuple[float, float]
 Values = NDArray[np.generic]
 
 SIXTEEN_BITS: Range = (0, 65535)
-LOOKED_AT = 1000  # samples whose first bytes "auto" looks at, spread over the data
-_READ = 64  # of those that may be deep, so many are read whole
-_HEAD = 32  # bytes of a file that say whether it can be deep at all
+MOST_HEADERS = 1000  # samples whose first bytes "auto" checks, evenly spread over the data
+_MOST_READ = 64  # of those that may be deep, how many are decoded
+_HEADER_BYTES = 32  # enough to tell whether a file can be deep
 _NEVER_DEEP = (b"\xff\xd8\xff", b"GIF8", b"BM")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH, _PNG_KIND = 24, 25  # places of its header's bytes
-_WITH_COLOUR = (2, 4, 6)  # kinds of PNG of several channels, of which Pillow keeps the upper 8 bits alone
+_PNG_DEPTH, _PNG_KIND = 24, 25  # byte offsets in its header
+_WITH_COLOUR = (2, 4, 6)  # PNG colour types of several channels, of which Pillow keeps only the upper 8 bits
 
 
 class Span(NamedTuple):
-    """The least and the largest value, and whether the values are whole numbers without a sign, of 16 bits at most."""
+    """The smallest and largest value. is_plain: whether values are unsigned integers of at most 16 bits."""
 
     low: float
     high: float
@@ -39,15 +39,15 @@ class Span(NamedTuple):
 
 
 def may_be_deep(head: bytes) -> bool:
-    """Return True if a file that begins so can hold more than 8 bits a value."""
+    """Return True if a file with this header can hold more than 8 bits per value."""
     if head.startswith(_PNG):
         return head[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10"
     return not head.startswith(_NEVER_DEEP) and not (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def is_deep(image: Image.Image, data: bytes = b"") -> bool:
-    """Return True if an opened image holds more than 8 bits a value. data: the file, for what Pillow does not tell."""
-    return image.mode.startswith(("I", "F")) or _is_coloured_png(data) or deep_colours.is_one(image, data)
+    """Return True if an opened image has more than 8 bits per value. data: bytes of its file."""
+    return image.mode.startswith(("I", "F")) or _is_coloured_png(data) or deep_colours.is_deep_colour(image, data)
 
 
 def _is_coloured_png(data: bytes) -> bool:
@@ -55,19 +55,19 @@ def _is_coloured_png(data: bytes) -> bool:
 
 
 def values_of(image: Image.Image, data: bytes = b"") -> Values:
-    """Return the numbers of a deep image, (H, W) or (H, W, 3), as they lie in its file."""
+    """Return the raw values of a deep image, (H, W) or (H, W, 3)."""
     if _is_coloured_png(data):
         from torchvision.io import ImageReadMode, decode_png
 
         pixels = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
         channels = pixels.permute(1, 2, 0).numpy()
         return np.repeat(channels[..., :1], 3, axis=2) if channels.shape[2] == 2 else channels[..., :3]
-    if deep_colours.is_one(image, data):
+    if deep_colours.is_deep_colour(image, data):
         return deep_colours.values_of(image, data)
-    most = _maxval(image)
+    maxval = _maxval(image)
     values: Values = np.asarray(image)
-    if most is not None and most != SIXTEEN_BITS[1]:  # Pillow stretches those of a PGM to 16 bits
-        values = np.rint(values.astype(np.float64) * most / SIXTEEN_BITS[1]).astype(np.uint16)
+    if maxval is not None and maxval != SIXTEEN_BITS[1]:  # Pillow scales a PGM to 16 bits
+        values = np.rint(values.astype(np.float64) * maxval / SIXTEEN_BITS[1]).astype(np.uint16)
     return values
 
 
@@ -81,17 +81,17 @@ def _maxval(image: Image.Image) -> int | None:
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Return True for whole numbers without a sign of 16 bits at most, whose range is known without looking."""
+    """Return True for unsigned integers of at most 16 bits, whose range is known without reading."""
     return image.mode.startswith("I;16") or image.format == "PPM" or not image.mode.startswith(("I", "F"))
 
 
 def to_eight_bits(values: Values, span: Range) -> NDArray[np.uint8]:
-    """Return values as uint8: those of the range in 256 equal steps, what lies outside clipped, NaN as 0."""
+    """Return values as uint8: 256 equal steps over the range, values outside clipped, NaN as 0."""
     low, high = span
     if span == SIXTEEN_BITS and values.dtype.kind == "u":
         return (values.astype(np.uint16) >> 8).astype(np.uint8)
     numbers = values.astype(np.float64) - low
-    if values.dtype.kind in "iu":  # 0..4095 as 12 bits do: 16 values for each step
+    if values.dtype.kind in "iu":  # e.g. 12 bits, 0..4095: 16 values per step
         steps = np.floor(numbers * 256 / (high - low + 1))
     else:
         steps = np.rint(np.nan_to_num(numbers, nan=0.0, posinf=np.inf, neginf=-np.inf) * 255 / (high - low))
@@ -99,23 +99,23 @@ def to_eight_bits(values: Values, span: Range) -> NDArray[np.uint8]:
 
 
 def find_range(data: "ImageDataset") -> tuple[Range, int] | None:
-    """Return the range of a data set's deep images and how many were looked at, None where none was found.
+    """Return the range of a dataset's deep images and how many were read, None if there are none.
 
-    The same on every machine and for every process: samples evenly spread over the data are looked at. Whole numbers
-    without a sign take the bits that the largest one needs, as cameras and scanners store them: up to 4095 if it is
-    3000. All others take the least and the largest value.
+    Deterministic across machines and processes: reads samples evenly spread over the data. For unsigned integers the
+    range follows from the bits of the largest value, as cameras and scanners store them: up to 4095 if it is 3000. For
+    all others it is the smallest and the largest value.
     """
     spans: list[Span] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looked_at = _spread(range(len(data)), LOOKED_AT)
-        heads = pool.map(lambda index: _may_be_deep(data, index), looked_at)
-        candidates = [index for index, may_be in zip(looked_at, heads, strict=True) if may_be]
-        chosen = _spread(candidates, _READ)
+        checked = _spread(range(len(data)), MOST_HEADERS)
+        headers = pool.map(lambda index: _may_be_deep(data, index), checked)
+        candidates = [index for index, may_be in zip(checked, headers, strict=True) if may_be]
+        chosen = _spread(candidates, _MOST_READ)
         for start in range(0, len(chosen), 16):
-            found = pool.map(lambda index: span_at(data, index), chosen[start : start + 16])
-            spans += [span for span in found if span is not None]
+            results = pool.map(lambda index: span_at(data, index), chosen[start : start + 16])
+            spans += [span for span in results if span is not None]
             if spans and all(span.is_plain for span in spans) and max(s.high for s in spans) > SIXTEEN_BITS[1] / 2:
-                break  # no image can need more bits
+                break  # no image can have more bits
     return (range_of(spans), len(spans)) if spans else None
 
 
@@ -127,31 +127,31 @@ def _spread(indices: Sequence[int], most: int) -> list[int]:
 
 
 def _may_be_deep(data: "ImageDataset", index: int) -> bool:
-    """Return False where the first bytes of the sample's own file say so."""
+    """Return False if the header of the sample's file rules it out."""
     try:
-        return may_be_deep(_head(data.location(index)))
-    except Exception:  # it cannot be read: that is for its reader to say
+        return may_be_deep(_header(data.location(index)))
+    except Exception:  # unreadable: reported when the sample is read
         return False
 
 
 def span_at(data: "ImageDataset", index: int) -> Span | None:
-    """Return the span of a sample's values, None where it holds 8 bits a value or cannot be read."""
+    """Return the span of a sample's values, None if it has 8 bits per value or cannot be read."""
     try:
         return span_of(data.encoded(index) or b"") if _may_be_deep(data, index) else None
     except Exception:  # as above
         return None
 
 
-def _head(path: str) -> bytes:
+def _header(path: str) -> bytes:
     if not os.path.isfile(path):
         return b""
     with open(path, "rb") as file:
-        return file.read(_HEAD)
+        return file.read(_HEADER_BYTES)
 
 
 def span_of(content: bytes) -> Span | None:
-    """Return the span of a file's values, None where it holds 8 bits a value. Raises whatever Pillow raises."""
-    if not content or not may_be_deep(content[:_HEAD]):
+    """Return the span of a file's values, None if it has 8 bits per value. Raises whatever Pillow raises."""
+    if not content or not may_be_deep(content[:_HEADER_BYTES]):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -163,15 +163,15 @@ def span_of(content: bytes) -> Span | None:
     return Span(float(finite.min()), float(finite.max()), plain) if finite.size else None
 
 
-_LARGEST = 1e30  # a whole number of a manifest may be too large for a float
+_LARGEST = 1e30  # an integer in a manifest may be too large for a float
 
 
 def checked_range(value: object) -> Range | None:
-    """Return a range that a config or a manifest gives, None for null. Raises ValueError."""
+    """Return a range from a config or a manifest, None for null. Raises ValueError."""
     if value is None:
         return None
     numbers = value if isinstance(value, list | tuple) else ()
-    if len(numbers) != 2 or not all(type(one) in (int, float) and abs(one) < _LARGEST for one in numbers):
+    if len(numbers) != 2 or not all(type(number) in (int, float) and abs(number) < _LARGEST for number in numbers):
         raise ValueError("takes [LOWEST, HIGHEST]")
     low, high = map(float, numbers)
     if not low < high:

@@ -1,4 +1,4 @@
-"""Colours of 16 bits in TIFF and PPM files, of which Pillow keeps the upper 8 bits alone."""
+"""16-bit colour in TIFF and PPM files, of which Pillow keeps only the upper 8 bits."""
 
 import re
 import struct
@@ -13,10 +13,10 @@ _ORIENTATION, _EXTRA, _FORMAT = 274, 338, 339
 _LONG = 4
 
 
-def is_one(image: Image.Image, data: bytes) -> bool:
-    """Return True for an opened TIFF or PPM of three or four channels of 9 to 16 bits whose numbers can be had whole.
+def is_deep_colour(image: Image.Image, data: bytes) -> bool:
+    """Return True for an opened TIFF or PPM with colour channels of 9 to 16 bits that can be read in full.
 
-    Not for TIFFs of rare kinds: channels that lie apart, BigTIFF, turned ones.
+    Rare kinds of TIFF are not supported: planar, BigTIFF, rotated.
     """
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
@@ -27,7 +27,7 @@ def is_one(image: Image.Image, data: bytes) -> bool:
 
 
 def values_of(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
-    """Return (H, W, 3) numbers as they lie in the file."""
+    """Return the raw values, (H, W, 3)."""
     return _of_tiff(image, data) if image.format == "TIFF" else _of_ppm(image, data)
 
 
@@ -47,7 +47,7 @@ def _of_ppm(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
 
 
 def _of_tiff(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
-    """Read the file as one of grey values, three or four times as wide, which Pillow keeps whole."""
+    """Read the file as a grey image, three or four times as wide, which Pillow reads in full."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     channels = int(tags.get(_SAMPLES, 3))
     changes: dict[int, int | None] = {_WIDTH: image.width * channels, _BITS: 16, _SAMPLES: 1, _FORMAT: 1}
@@ -56,7 +56,7 @@ def _of_tiff(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
         changes[_TILE_WIDTH] = int(tags[_TILE_WIDTH]) * channels
     with Image.open(BytesIO(_changed(data, tags, changes))) as grey:
         values = np.asarray(grey).astype(np.uint16).reshape(image.height, image.width, channels)
-    if tags.get(_PREDICTOR, 1) == 2:  # each number is the difference to that of the pixel before, in its strip or tile
+    if tags.get(_PREDICTOR, 1) == 2:  # each value is the difference to the previous pixel, within a strip or tile
         step = int(tags.get(_TILE_WIDTH, image.width))
         for left in range(0, image.width, step):
             part = values[:, left : left + step]
@@ -65,7 +65,7 @@ def _of_tiff(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
 
 
 def _changed(data: bytes, tags: object, changes: dict[int, int | None]) -> bytes:
-    """Return a TIFF file with other numbers in its first directory; None: the entry becomes one that nobody reads."""
+    """Return a TIFF file with tags of its first directory changed; None: the entry gets an unused tag."""
     order = "<" if data[:2] == b"II" else ">"
     (place,) = struct.unpack_from(order + "L", data, 4)
     (count,) = struct.unpack_from(order + "H", data, place)

@@ -1,4 +1,4 @@
-"""A limit on what a transform makes of an image: 1×30000 pixels, resized to 256, would be two thousand million."""
+"""A limit on the size of transformed images: 1×30000 pixels, resized to 256, would be two billion pixels."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from torchvision.transforms import v2
 
-MOST_PIXELS = 89_478_485  # as many as an image may have that is read: Pillow's own limit
+MOST_PIXELS = 89_478_485  # the same limit as for decoded images: Pillow's own
 
 
 _TO_A_SIZE = (v2.CenterCrop, v2.RandomResizedCrop)
@@ -15,35 +15,35 @@ _GROWING = (v2.Resize, *_BY_SHORTER_SIDE, v2.RandomRotation, v2.RandomZoomOut, v
 
 
 class Unfit(Exception):
-    """An image that a transform cannot be applied to; the text says why."""
+    """An image that a transform cannot be applied to; the message says why."""
 
 
 def limit_growth(step: Any) -> None:
-    """Have a step, and each step within it, refuse an image that it would make too large or too small. Raises Unfit."""
+    """Make a step, and each step within it, raise Unfit for an image that would become too large or too small."""
     for inner in getattr(step, "transforms", ()):
         limit_growth(inner)
     if isinstance(step, _GROWING):
-        step.register_forward_pre_hook(_look)
+        step.register_forward_pre_hook(_check_size)
 
 
-def _look(step: Any, images: tuple[Any, ...]) -> None:
+def _check_size(step: Any, images: tuple[Any, ...]) -> None:
     _refuse(step, *images[0].shape[-2:])
 
 
 def _refuse(step: Any, height: int, width: int) -> None:
-    new_height, new_width = _made(step, height, width)
+    new_height, new_width = _output_size(step, height, width)
     if new_height < 1 or new_width < 1 or new_height * new_width > MOST_PIXELS:
         limit = f"more than {MOST_PIXELS:,} pixels" if new_height and new_width else "which is no image"
         made = f"{type(step).__name__} would make {new_width:,}×{new_height:,} of it"
         raise Unfit(f"is an image of {width:,}×{height:,} pixels, and {made}, {limit}; crop it or leave it out")
 
 
-def _made(step: Any, height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) that a step makes, of a random one the largest."""
+def _output_size(step: Any, height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) of a step's output; the largest, if it is random."""
     if isinstance(step, v2.Resize):
         return _resized(step, height, width)
     if isinstance(step, _BY_SHORTER_SIDE):
-        return _drawn(step, height, width)
+        return _largest_drawn(step, height, width)
     if isinstance(step, v2.RandomZoomOut):
         return int(height * step.side_range[1]), int(width * step.side_range[1])
     if isinstance(step, _TO_A_SIZE):
@@ -57,15 +57,15 @@ def _made(step: Any, height: int, width: int) -> tuple[int, int]:
     return max(diagonal, height), max(diagonal, width)
 
 
-def _drawn(step: Any, height: int, width: int) -> tuple[int, int]:
-    """Return the largest of the sizes that a step draws for the shorter side."""
+def _largest_drawn(step: Any, height: int, width: int) -> tuple[int, int]:
+    """Return the largest size of a step that draws the length of the shorter side."""
     if isinstance(step, v2.RandomResize):
         return _resized(v2.Resize(step.max_size), height, width)
     return _resized(v2.Resize(max(step.min_size), max_size=step.max_size), height, width)
 
 
 def _resized(step: v2.Resize, height: int, width: int) -> tuple[int, int]:
-    """Return what torchvision's Resize makes: `size` is (height, width), or that of the shorter side."""
+    """Return the output size of torchvision's Resize: its `size` is (height, width) or the shorter side."""
     if step.size is not None and len(step.size) == 2:
         return int(step.size[0]), int(step.size[1])
     short, long = sorted((height, width))
@@ -79,7 +79,7 @@ def _resized(step: v2.Resize, height: int, width: int) -> tuple[int, int]:
 
 
 def reason_against(steps: Sequence[Any], height: int, width: int) -> str:
-    """Return why a list of steps cannot be applied to an image of this size, "" where it can as far as is known."""
+    """Return why the steps cannot be applied to an image of this size, or "" if no reason is known."""
     for step in steps:
         try:
             if isinstance(step, _GROWING):
@@ -91,5 +91,5 @@ def reason_against(steps: Sequence[Any], height: int, width: int) -> str:
         elif isinstance(step, v2.Resize):
             height, width = _resized(step, height, width)
         elif isinstance(step, v2.RandomRotation | v2.RandomZoomOut) or hasattr(step, "transforms"):
-            return ""  # drawn at random
+            return ""  # the size is random
     return ""

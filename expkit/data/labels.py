@@ -1,4 +1,4 @@
-"""What a data set says of its classes and targets, checked in one place before anything is made of it."""
+"""Checks of a dataset's class names and targets, all in one place and before any use."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,28 +18,28 @@ _TASKS: tuple[str, ...] = get_args(Task)
 
 
 def unique_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names of which no two are equal: those that were get the number of their class, from 0.
+    """Return unique class names: duplicates get the number of their class, from 0.
 
-    Those of version 0.1's checkpoints and records go through it too, so that they are still those of their data.
+    Also applied to the names in checkpoints and records of version 0.1, so that they match their data.
     """
     names = [str(name) for name in names or ()]
     counts, taken = Counter(names), set(names)
-    found = []
+    unique = []
     for number, name in enumerate(names):
         if counts[name] > 1:
             name = f"{name} (class {number})"
             while name in taken:
                 name += f" (class {number})"
             taken.add(name)
-        found.append(name)
-    return tuple(found)
+        unique.append(name)
+    return tuple(unique)
 
 
 def check_labels(splits: Any, name: str) -> Splits:
-    """Return what a dataset factory returned with unique class names and targets that can be trained on.
+    """Return the splits of a dataset factory with unique class names and targets that can be trained on.
 
-    Lossless conversions are made (lists, torch tensors, other integer types); all else is refused. name: of the
-    dataset, for messages. Raises ConfigError.
+    Converts losslessly (lists, torch tensors, other integer types) and refuses everything else. name: of the dataset,
+    for messages. Raises ConfigError.
     """
     if not isinstance(splits, Splits):
         kind = type(splits).__name__
@@ -57,12 +57,12 @@ def check_labels(splits: Any, name: str) -> Splits:
             differ = next((pair for pair in zip(given, theirs, strict=False) if pair[0] != pair[1]), None)
             shown = f"{differ[0]} and {differ[1]}" if differ else f"{len(given)} and {count_noun(len(theirs), 'class')}"
             raise ConfigError(f"dataset: the class_names of '{name}' differ between train and {part}: {shown}")
-        checked[part] = _with(data, class_names=names)
+        checked[part] = _with_attributes(data, class_names=names)
     return replace(splits, **checked, notes=[*splits.notes, *_note(given, names)])  # type: ignore[arg-type]
 
 
 def check_image(image: object, place: str) -> None:
-    """Raise ConfigError unless this is what a dataset's image() must return."""
+    """Raise ConfigError unless this is a valid return value of a dataset's image()."""
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and len(image) == 3:
         return
     given = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
@@ -84,9 +84,9 @@ def _class_names(data: ImageDataset, name: str, part: str) -> tuple[str, ...]:
     names = getattr(data, "class_names", None)
     if isinstance(names, str) or not isinstance(names, Sequence) or not len(names):
         raise ConfigError(f"dataset: class_names of '{name}' ({part}) must be a list of texts, got {_short(names)}")
-    for one in names:
-        if not isinstance(one, str):
-            problem = f"class_names of '{name}' ({part}) must be texts, got {_short(one)} ({type(one).__name__})"
+    for entry in names:
+        if not isinstance(entry, str):
+            problem = f"class_names of '{name}' ({part}) must be texts, got {_short(entry)} ({type(entry).__name__})"
             raise ConfigError(f"dataset: {problem}")
     return tuple(names)
 
@@ -101,33 +101,33 @@ def _checked(data: ImageDataset, name: str, part: str) -> ImageDataset:
     count = len(_class_names(data, name, part))
     try:
         targets = np.asarray(data.targets)
-    except Exception as error:  # what a plugin's object does when it is read, ragged lists
+    except Exception as error:  # ragged lists, or a plugin's own array type
         raise ConfigError(f"dataset: targets of '{name}' ({part}) cannot be read: {_short(error)}") from error
-    take = _indices if data.task == "single_label" else _decisions
-    taken = take(targets, count, f"targets of '{name}' ({part})", data)
-    if len(data) != len(taken):
+    convert = _class_indices if data.task == "single_label" else _multilabel_targets
+    labels = convert(targets, count, f"targets of '{name}' ({part})", data)
+    if len(data) != len(labels):
         raise ConfigError(
-            f"dataset: '{name}' ({part}) has {count_noun(len(data), 'image')} and {count_noun(len(taken), 'target')}"
+            f"dataset: '{name}' ({part}) has {count_noun(len(data), 'image')} and {count_noun(len(labels), 'target')}"
         )
-    if not len(taken):
+    if not len(labels):
         raise ConfigError(f"dataset: {part} of '{name}' holds no image; return None for a split that is not there")
-    _name_of(data, 0, name, part)
-    return data if taken is data.targets else _with(data, targets=taken)
+    _check_sample_name(data, 0, name, part)
+    return data if labels is data.targets else _with_attributes(data, targets=labels)
 
 
-def _name_of(data: ImageDataset, index: int, name: str, part: str) -> None:
+def _check_sample_name(data: ImageDataset, index: int, name: str, part: str) -> None:
     try:
-        found = data.sample_name(index)
+        sample_name = data.sample_name(index)
     except NotImplementedError:
         raise ConfigError(
             f"dataset: '{name}' ({part}) has no sample_name(); it names each image for messages"
         ) from None
-    if not isinstance(found, str):
-        raise ConfigError(f"dataset: sample_name() of '{name}' ({part}) must return a text, got {_short(found)}")
+    if not isinstance(sample_name, str):
+        raise ConfigError(f"dataset: sample_name() of '{name}' ({part}) must return a text, got {_short(sample_name)}")
 
 
-def _with(data: ImageDataset, **values: Any) -> ImageDataset:
-    """Return the data with other attributes; where a class computes them, by a view of the data."""
+def _with_attributes(data: ImageDataset, **values: Any) -> ImageDataset:
+    """Return the data with these attributes set; a view of it if its class computes them."""
     if all(getattr(data, key) is value for key, value in values.items()):
         return data
     try:
@@ -139,7 +139,7 @@ def _with(data: ImageDataset, **values: Any) -> ImageDataset:
 
 
 class _View(Subset):
-    """The same images with attributes that their own class does not let be set."""
+    """The same images with attributes that cannot be set on their own class."""
 
     def __init__(self, dataset: ImageDataset, values: Mapping[str, Any]) -> None:
         self.dataset, self.indices = dataset, np.arange(len(dataset))
@@ -149,7 +149,7 @@ class _View(Subset):
             setattr(self, key, value)
 
 
-def _indices(targets: NDArray[Any], classes: int, what: str, data: ImageDataset) -> NDArray[np.int64]:
+def _class_indices(targets: NDArray[Any], classes: int, what: str, data: ImageDataset) -> NDArray[np.int64]:
     """Return (N,) int64 class indices. Raises ConfigError."""
     if targets.ndim != 1:
         hint = '; for several labels an image, set task = "multilabel"' if targets.ndim == 2 else ""
@@ -165,7 +165,7 @@ def _indices(targets: NDArray[Any], classes: int, what: str, data: ImageDataset)
     return targets.astype(np.int64, copy=False)
 
 
-def _decisions(targets: NDArray[Any], classes: int, what: str, data: ImageDataset) -> NDArray[np.float32]:
+def _multilabel_targets(targets: NDArray[Any], classes: int, what: str, data: ImageDataset) -> NDArray[np.float32]:
     """Return (N, C) float32 of 0 and 1. Raises ConfigError."""
     if classes < 2:
         raise ConfigError(
@@ -188,11 +188,11 @@ def _decisions(targets: NDArray[Any], classes: int, what: str, data: ImageDatase
 def _wrong(
     what: str, targets: NDArray[Any], rows: NDArray[np.int64], expected: str, data: ImageDataset, first: Any = None
 ) -> ConfigError:
-    """Return the refusal of targets, which names the first sample that is wrong."""
+    """Return the error for invalid targets, which names the first invalid sample."""
     value = targets[rows[0]] if first is None else first
     try:
         where = data.sample_name(int(rows[0]))
-    except Exception:  # a plugin's own code; the row says enough
+    except Exception:  # a plugin's own code; the row is enough
         where = f"row {rows[0]}"
     count = f"{len(rows):,} of {len(data):,} images" if len(rows) > 1 else "1 image"
     return ConfigError(f"dataset: {what} must be {expected}; wrong in {count}, e.g. {value} for {_short(where)}")

@@ -1,4 +1,4 @@
-"""Part of a data set instead of all of it: which samples limit_train_batches and limit_eval_batches leave."""
+"""Part of a dataset: which samples limit_train_batches and limit_eval_batches keep."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ Indices = NDArray[np.int64]
 
 
 def spread_over_classes(targets: NDArray[Any], keys: NDArray[np.uint64], count: int) -> Indices:
-    """Return the places of `count` of the targets, in ascending order: one of each class, then by the classes' sizes.
+    """Return the sorted positions of `count` targets: one of each class, then in proportion to class sizes.
 
-    Within a class the keys decide. Several labels an image: by the keys alone.
+    Within a class, and for multilabel targets, samples are chosen by key.
     """
     classes = targets if targets.ndim == 1 else np.zeros(len(targets), dtype=np.int64)
     order = np.lexsort((keys, classes))
@@ -27,7 +27,7 @@ def spread_over_classes(targets: NDArray[Any], keys: NDArray[np.uint64], count: 
 
 
 class NoSamples(Order):
-    """The order of a run that has no validation images."""
+    """The order for a run without validation images."""
 
     def __init__(self) -> None:
         self.length, self.notes = 0, []
@@ -35,7 +35,7 @@ class NoSamples(Order):
 
 
 def evaluation_order(data: ImageDataset, seed: int, size: int, limit: int | None) -> Order:
-    """Return the order of evaluation: every sample once, or of as many batches a subset spread over the classes."""
+    """Return the order of evaluation: every sample once, or `limit` batches spread over the classes."""
     if not len(data):
         return NoSamples()
     if limit is None or limit * size >= len(data):
@@ -46,9 +46,9 @@ def evaluation_order(data: ImageDataset, seed: int, size: int, limit: int | None
 
 
 def training_order(order: Order, data: ImageDataset, seed: int, size: int, limit: int | None) -> Order:
-    """Return an order that limit_train_batches does not cut to its first classes where it is the same in each epoch.
+    """Return the order, limited by limit_train_batches to samples of all classes.
 
-    A new order in each epoch is left as it is: its first batches are of all classes.
+    Only an order that is the same in each epoch is changed: the first batches of a shuffled one contain all classes.
     """
     if limit is None or limit * size >= len(order):
         return order

@@ -1,4 +1,4 @@
-"""From an order to batches of uint8 images, the same ones for any number of workers."""
+"""The data loader: batches of uint8 images, identical for any number of workers."""
 
 import functools
 import os
@@ -20,24 +20,24 @@ from expkit.core.child_process import signals_wait
 from expkit.core.formatting import count_noun
 from expkit.core.seeding import derive_seed, generator
 from expkit.data import shared_memory, workers
-from expkit.data.batches import BadSample, Batch, Places, Samples
+from expkit.data.batches import BadSample, Batch, BatchIndices, Samples
 from expkit.data.decode import BadImage
 from expkit.data.samplers import Order
 
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
 
-Packed = tuple[Any, NDArray[np.int64], tuple[BadSample, ...]]
+SentBatch = tuple[Any, NDArray[np.int64], tuple[BadSample, ...]]
 
 
 class TooManyBad(Exception):
-    """More samples could not be read than dataset.max_bad allows; the text names some."""
+    """More samples are unreadable than dataset.max_bad allows; the message names some."""
 
 
-class KeyedBatches(Sampler[Places]):
-    """The places of each batch of an epoch; `jump` to any epoch and step costs nothing.
+class BatchSampler(Sampler[BatchIndices]):
+    """Yields the indices of each batch of an epoch; `jump` to any epoch and step is free.
 
-    part: (number, count) of the process, where several have a part of each batch; order and places are the same then.
+    part: (number, count) of this process if several processes share each batch; the order does not depend on it.
     """
 
     def __init__(
@@ -55,32 +55,32 @@ class KeyedBatches(Sampler[Places]):
         full, rest = divmod(len(self.order), self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
-    def __iter__(self) -> Iterator[Places]:
-        return (self.own_places(number) for number in range(self.start, len(self)))
+    def __iter__(self) -> Iterator[BatchIndices]:
+        return (self.rank_indices(number) for number in range(self.start, len(self)))
 
-    def own_places(self, number: int) -> Places:
-        """Return those places of batch `number` that are this process's part, without a gap; there may be none."""
-        places, (part, parts) = self.places(number), self.part
-        first, end = (len(places.indices) * bound // parts for bound in (part, part + 1))
-        return Places(places.epoch, places.first + first, places.indices[first:end])
+    def rank_indices(self, number: int) -> BatchIndices:
+        """Return this process's contiguous part of batch `number`; it may be empty."""
+        batch, (part, parts) = self.batch_indices(number), self.part
+        first, end = (len(batch.indices) * bound // parts for bound in (part, part + 1))
+        return BatchIndices(batch.epoch, batch.first + first, batch.indices[first:end])
 
-    def places(self, number: int) -> Places:
-        """Return the places of batch `number` of the epoch."""
+    def batch_indices(self, number: int) -> BatchIndices:
+        """Return the indices of batch `number` of the epoch."""
         if self._drawn[0] != self.epoch:
             self._drawn = self.epoch, self.order.draw(generator(derive_seed(self.seed, "order", self.epoch)))
         first = number * self.batch_size
-        return Places(self.epoch, first, self._drawn[1][first : first + self.batch_size])
+        return BatchIndices(self.epoch, first, self._drawn[1][first : first + self.batch_size])
 
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How batches are read.
+    """How batches are read and prefetched.
 
-    num_workers: processes that read and transform, 0 reads in the training process; prefetch: batches that each has
-    ready. timeout: seconds after which a worker that gives nothing is an error. pin_memory: for asynchronous copies to
-    a CUDA device. persistent: workers stay from one epoch to the next. start_method: how they start; "auto" forks where
-    that can be. max_bad: how many samples may be unreadable before the run ends, a count or a share of the dataset,
-    None for any number.
+    num_workers: processes that read and transform, 0: the training process does; prefetch: batches that each worker
+    prepares in advance. timeout: seconds to wait for a worker before raising an error. pin_memory: for asynchronous
+    copies to a CUDA device. persistent: keep workers between epochs. start_method: how workers start; "auto" forks
+    where possible. max_bad: unreadable samples that are allowed, as a count or a fraction of the dataset, None for any
+    number.
     """
 
     num_workers: int = 0
@@ -93,9 +93,9 @@ class LoaderOptions:
 
 
 class Loader:
-    """Batches of an epoch, from any step of it on.
+    """Yields the batches of an epoch, from any step on.
 
-    part: see KeyedBatches. report: told of each bad sample once, the first time it is met.
+    part: see BatchSampler. report: called once with each bad sample.
     """
 
     def __init__(
@@ -103,55 +103,55 @@ class Loader:
         drop_last: bool = False, part: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         options = options or LoaderOptions()
-        self.batches = KeyedBatches(order, samples.seed, batch_size, drop_last, part or (0, 1))
+        self.batches = BatchSampler(order, samples.seed, batch_size, drop_last, part or (0, 1))
         self.samples, self.options = samples, options
-        self.bad, self._is_of_rank = dict[int, BadSample](), part is not None
+        self.bad, self._is_multi_process = dict[int, BadSample](), part is not None
         self.report: Callable[[BadSample], object] = lambda bad: None
-        self._due = 0  # number of the batch that comes next, counted from the epoch's start
-        self._waits = False  # whether it is waited for now
-        self._desks = workers.Desks(options.num_workers)
-        self._running: Any = None  # torch's iterator, which has the worker processes
+        self._next_batch = 0  # number of the next batch, counted from where the epoch was entered
+        self._is_waiting = False  # True while waiting for it
+        self._tracker = workers.ReadTracker(options.num_workers)
+        self._running: Any = None  # torch's iterator, which owns the worker processes
         self._loader: DataLoader[Any] | None = None
         if options.num_workers:
             with _any_number_of_workers():
                 self._loader = DataLoader(
                     samples,
-                    batch_sampler=self.batches,  # type: ignore[arg-type]  # one object stands for a batch of places
-                    collate_fn=_packed,  # type: ignore[arg-type]
+                    batch_sampler=self.batches,  # type: ignore[arg-type]  # one object holds the indices of a whole batch
+                    collate_fn=_to_send,  # type: ignore[arg-type]
                     num_workers=options.num_workers,
                     pin_memory=options.pin_memory,
                     prefetch_factor=options.prefetch,
                     persistent_workers=options.persistent,
                     timeout=options.timeout,
-                    worker_init_fn=functools.partial(_start_worker, self._desks, options.prefetch + 2),
+                    worker_init_fn=functools.partial(_start_worker, self._tracker, options.prefetch + 2),
                     multiprocessing_context=_context(options.start_method),
-                    generator=torch.Generator(),  # it draws a seed for its workers: not from the default generator
+                    generator=torch.Generator(),  # torch draws a base seed: keep it off the default generator
                 )
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from batch number `start` on; no earlier image is opened.
+        """Yield the batches of an epoch from batch number `start` on, without reading earlier images.
 
-        Raises BadImage for a file that cannot be read where such a one is to fail, TooManyBad, ConfigError for images
-        that do not stack.
+        Raises BadImage for an unreadable file if on_bad is "fail", TooManyBad, and ConfigError for images that do not
+        stack.
         """
         self.batches.jump(epoch, start)
-        self._due, self._waits = 0, True
-        for read in self._read_by_workers() if self._loader else self._read_here():
-            self._due, self._waits = self._due + 1, False
-            if isinstance(read, Exception):
-                raise read
-            batch = read if isinstance(read, Batch) else self._unpacked(*read)
+        self._next_batch, self._is_waiting = 0, True
+        for result in self._read_by_workers() if self._loader else self._read_here():
+            self._next_batch, self._is_waiting = self._next_batch + 1, False
+            if isinstance(result, Exception):
+                raise result
+            batch = result if isinstance(result, Batch) else self._received(*result)
             for bad in batch.bad:
-                self._meet(bad)
-            if self._is_of_rank:  # of a single one too: it divides its losses by the whole batch
-                number = self.batches.start + self._due - 1
-                batch = batch._replace(total=len(self.batches.places(number).indices))
+                self._record_bad(bad)
+            if self._is_multi_process:  # even if it is the only one: it divides its losses by the whole batch
+                number = self.batches.start + self._next_batch - 1
+                batch = batch._replace(total=len(self.batches.batch_indices(number).indices))
             yield batch
-            self._waits = True
-        self._waits = False
+            self._is_waiting = True
+        self._is_waiting = False
 
     def _read_by_workers(self) -> Iterator[Any]:
         assert self._loader is not None
@@ -162,29 +162,29 @@ class Loader:
                 self._running = iter(self._loader)
         finally:
             workers.end_at_exit()
-            workers.deaths.gate()
+            workers.death_signals.gate()
         shared_memory.forget(before - {worker.pid for worker in self.workers()})
         for _ in range(len(self.batches) - self.batches.start):
-            workers.deaths.wait()
+            workers.death_signals.wait()
             try:
-                read = next(self._running)
+                result = next(self._running)
             finally:
-                workers.deaths.waits = False
-            yield read
+                workers.death_signals.is_waiting = False
+            yield result
 
     def _read_here(self) -> Iterator[Batch | Exception]:
-        for places in self.batches:
-            batch = self.samples.__getitems__(places)
+        for indices in self.batches:
+            batch = self.samples.__getitems__(indices)
             if self.options.pin_memory and isinstance(batch, Batch):
                 batch = batch._replace(images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
             yield batch
 
-    def _unpacked(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...]) -> Batch:
-        """Return the batch that a worker packed: the targets are known here."""
+    def _received(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...]) -> Batch:
+        """Return the batch that a worker sent, with its targets, which are known here."""
         targets, numbers = torch.from_numpy(self.samples.dataset.targets[indices]), torch.from_numpy(indices)
         return Batch(images, targets.pin_memory() if self.options.pin_memory else targets, numbers, bad)
 
-    def _meet(self, bad: BadSample) -> None:
+    def _record_bad(self, bad: BadSample) -> None:
         if bad.sample in self.bad:
             return
         self.bad[bad.sample] = bad
@@ -192,7 +192,7 @@ class Loader:
         total = len(self.samples.dataset)
         limit = self.options.max_bad * total if isinstance(self.options.max_bad, float) else self.options.max_bad
         if limit is not None and len(self.bad) > limit:
-            named = "; ".join(str(BadImage(one.location, one.reason)) for one in list(self.bad.values())[:3])
+            named = "; ".join(str(BadImage(sample.location, sample.reason)) for sample in list(self.bad.values())[:3])
             raise TooManyBad(
                 f"{len(self.bad)} of {count_noun(total, 'sample')} cannot be read,"
                 f" more than dataset.max_bad={self.options.max_bad}: {named};"
@@ -200,25 +200,30 @@ class Loader:
             )
 
     def failure(self, error: RuntimeError) -> workers.WorkerFailed | None:
-        """Return what an error means if it is that of one of this loader's workers, with the samples it held."""
-        running, reads = self.workers(), lambda worker: self._desks.sample(worker) is not None
+        """Return a WorkerFailed that names the samples, if the error comes from a worker of this loader."""
+        running, reads = self.workers(), lambda worker: self._tracker.sample(worker) is not None
         return workers.failure(
-            error, running, self._due if self._waits else None, reads, self._held, self.options.timeout
+            error,
+            running,
+            self._next_batch if self._is_waiting else None,
+            reads,
+            self._samples_held,
+            self.options.timeout,
         )
 
-    def _held(self, worker: int) -> Sequence[str]:
-        """Return where the sample lies that a worker reads, or those of the batch that it owes next."""
-        sample = self._desks.sample(worker)
-        number = self.batches.start + workers.next_batch(self._due, worker, self.options.num_workers)
-        indices = self.batches.own_places(number).indices.tolist() if number < len(self) else []
+    def _samples_held(self, worker: int) -> Sequence[str]:
+        """Return the location of the sample that a worker is reading, or of all samples in its next batch."""
+        sample = self._tracker.sample(worker)
+        number = self.batches.start + workers.next_batch(self._next_batch, worker, self.options.num_workers)
+        indices = self.batches.rank_indices(number).indices.tolist() if number < len(self) else []
         return [self.samples.dataset.location(index) for index in (indices if sample is None else [sample])]
 
     def workers(self) -> Sequence[BaseProcess]:
-        """Return the worker processes that run now."""
+        """Return the running worker processes."""
         return getattr(self._running, "_workers", ())
 
     def close(self) -> None:
-        """End the workers at once."""
+        """Kill the workers."""
         running, self._running = self._running, None
         if self._loader is None or running is None:
             return
@@ -230,38 +235,38 @@ class Loader:
 
 @contextmanager
 def _any_number_of_workers() -> Iterator[None]:
-    """Keep torch from warning of more workers than cores: that is the user's choice, and the doctor's to judge."""
+    """Silence torch's warning about more workers than cores: the user chose it, and the doctor checks it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         yield
 
 
 def _context(start_method: StartMethod) -> str:
-    """Forked workers share the dataset's arrays and start at once; macOS's libraries do not survive a fork."""
+    """Return the start method: forks share the dataset's arrays, but macOS's libraries do not survive one."""
     forks = os.name == "posix" and sys.platform != "darwin"
     return ("fork" if forks else "spawn") if start_method == "auto" else start_method
 
 
-def _start_worker(desks: workers.Desks, count: int, number: int) -> None:
-    """Prepare a worker process, which will note what it reads and hand over in so many slots.
+def _start_worker(tracker: workers.ReadTracker, count: int, number: int) -> None:
+    """Prepare a worker process, which records what it reads and sends batches in `count` slots.
 
-    One more than it has ready is being filled, and one the user holds until the next has come.
+    Beyond the prefetched batches, one is being filled and one is in use by the training process.
     """
-    desks.start_worker(number)
-    _workers_samples().slots = shared_memory.Slots(count)
+    tracker.start_worker(number)
+    _samples_of_worker().slots = shared_memory.Slots(count)
 
 
-def _packed(batch: Batch | Exception) -> Packed | Exception:
-    """Return what a worker hands over: each tensor costs a message of its own, so the images are the only one."""
+def _to_send(batch: Batch | Exception) -> SentBatch | Exception:
+    """Return what a worker sends: each tensor costs a separate message, so only the images are one."""
     if isinstance(batch, Exception):
         return batch
-    lent = _workers_samples().slots
-    assert lent is not None
-    return lent.lend(batch.images), batch.indices.numpy(), batch.bad
+    slots = _samples_of_worker().slots
+    assert slots is not None
+    return slots.lend(batch.images), batch.indices.numpy(), batch.bad
 
 
-def _workers_samples() -> Samples:
-    """Return this worker's own copy of the samples."""
+def _samples_of_worker() -> Samples:
+    """Return this worker's copy of the samples."""
     info = get_worker_info()
     assert info is not None
     assert isinstance(info.dataset, Samples)

@@ -1,4 +1,4 @@
-"""Reading only the part of a JPEG that RandomResizedCrop keeps: the same draws, the same pixels, less decoding."""
+"""Decode only the region of a JPEG that RandomResizedCrop keeps: same draws, same pixels, less decoding."""
 
 import os
 from contextlib import contextmanager
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def require() -> None:
-    """Raise ConfigError where the decoder of regions is not installed."""
+    """Raise ConfigError if the region decoder is not installed."""
     if find_spec("nvidia") is None or find_spec("nvidia.nvimgcodec") is None:
         raise ConfigError("dataset.decoder: region needs the package nvidia-nvimgcodec; install expkit[region]")
 
 
 def cropped(crop: v2.RandomResizedCrop, data: bytes, size: tuple[int, int]) -> Tensor | None:
-    """Return what the crop makes of a whole JPEG of `size` (height, width): (3, h, w) uint8, None if it is damaged.
+    """Return the crop of a complete JPEG of `size` (height, width): (3, h, w) uint8, None if it is damaged.
 
     Draws from torch's default generator exactly as the crop would with the decoded image.
     """
     box = crop.make_params([torch.empty(3, *size, device="meta")])
-    top, left, height, width = (int(box[word]) for word in ("top", "left", "height", "width"))
+    top, left, height, width = (int(box[key]) for key in ("top", "left", "height", "width"))
     pixels = _decode(data, top, left, height, width)
     if pixels is None:
         return None
@@ -45,14 +45,14 @@ def _decode(data: bytes, top: int, left: int, height: int, width: int) -> Tensor
     region = nvimgcodec.Region(top, left, top + height, left + width)
     try:
         image = decoder.decode(nvimgcodec.CodeStream(data).get_sub_code_stream(region=region), params=options)
-    except Exception:  # it has no list of what it raises for a file that it does not read: Pillow is to judge
+    except Exception:  # its exceptions are not documented: fall back to Pillow
         return None
     return None if image is None else torch.from_numpy(np.asarray(image)).permute(2, 0, 1)
 
 
 @lru_cache(maxsize=1)
 def _decoder(process: int) -> tuple[Any, Any]:
-    """Return this process's decoder and its options; a forked worker may not use its parent's."""
+    """Return this process's decoder and its options; a forked worker must not use its parent's."""
     nvimgcodec = _library()
     decoder = nvimgcodec.Decoder(
         device_id=nvimgcodec.NVIMGCODEC_DEVICE_CPU_ONLY,
@@ -72,12 +72,12 @@ def _library() -> Any:
 
 @contextmanager
 def _silence() -> "Iterator[None]":
-    """Close the standard error for a moment: the library complains, when imported, of GPU parts that are not wanted."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Redirect stderr to /dev/null: on import the library complains about GPU parts that are not needed."""
+    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(devnull)

@@ -1,4 +1,4 @@
-"""Which sample comes when: the order of an epoch, a pure function of a generator seeded with (seed, epoch)."""
+"""Samplers: the order of an epoch, a pure function of a generator seeded with (seed, epoch)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Indices = NDArray[np.int64]
 class Order:
     """The order of the samples in an epoch.
 
-    length: samples in an epoch; draw: generator -> (length,) int64 indices; notes: what the user should know.
+    length: samples in an epoch; draw: generator -> (length,) int64 indices; notes: messages for the user.
     """
 
     def __init__(self, length: int, draw: Callable[[torch.Generator], Indices], notes: Sequence[str] = ()) -> None:
@@ -77,10 +77,10 @@ def class_balanced(targets: NDArray[Any], class_names: Sequence[str], num_sample
 
 @samplers.register("repeated")
 def repeated(targets: NDArray[Any], repetitions: int = 3, round_to: int = 1) -> Order:
-    """Each sample several times in a row, to be augmented in several ways (Hoffer et al. 2020, arXiv 1901.09335).
+    """Each sample several times in a row, augmented differently (Hoffer et al. 2020, arXiv 1901.09335).
 
-    An epoch has as many samples as without, rounded down to a multiple of round_to, and so fewer images; ranks that
-    take turns see the same image in the same step, as by torchvision's RASampler (with round_to 256).
+    The length of an epoch stays, rounded down to a multiple of round_to, so that it has fewer distinct images; ranks
+    see the same image in the same step, as with torchvision's RASampler (round_to 256).
     """
     if repetitions < 1 or round_to < 1:
         raise ConfigError("sampler.repetitions: takes a whole number from 1 up, and round_to too")
@@ -96,9 +96,9 @@ def repeated(targets: NDArray[Any], repetitions: int = 3, round_to: int = 1) -> 
 def subset(
     targets: NDArray[Any], indices: list[int] | None = None, fraction: float | None = None, shuffle: bool = True
 ) -> Order:
-    """Only some samples: those listed, or an evenly spaced fraction of each epoch's data.
+    """Only some samples: the listed ones, or an evenly spaced fraction of the data.
 
-    indices: which ones, counted from 0; fraction: or a share, evenly spaced; shuffle: a new random order each epoch.
+    indices: those samples, counted from 0; fraction: or an evenly spaced share; shuffle: a new random order each epoch.
     """
     chosen = _listed(indices, len(targets)) if indices is not None else _evenly(fraction, len(targets))
     if not shuffle:
@@ -144,7 +144,7 @@ def _per_sample(class_weights: NDArray[np.float64], targets: NDArray[Any]) -> ND
         return np.asarray(class_weights[targets], dtype=np.float64)
     return np.asarray(
         (targets * class_weights).max(axis=1), dtype=np.float64
-    )  # multilabel: the heaviest class that is present
+    )  # multilabel: the largest weight of the classes present
 
 
 def _weighted_order(weights: NDArray[np.float64], length: int, replacement: bool) -> Order:
@@ -166,7 +166,7 @@ def _weighted_order(weights: NDArray[np.float64], length: int, replacement: bool
 
 
 def _from_torch(sampler_class: type[Sampler[int]], takes_data: bool, takes_generator: bool) -> Callable[..., Order]:
-    """Return a factory that makes the sampler anew for each epoch, with that epoch's generator."""
+    """Return a factory that creates the sampler for each epoch with that epoch's generator."""
 
     def build(targets: NDArray[Any], **options: Any) -> Order:
         if takes_data:

@@ -1,4 +1,4 @@
-"""Which samples are trained on and which validate, and with which labels: by key, the same on every machine."""
+"""Validation splits, folds and label noise: keyed by sample name, so identical on every machine."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,47 +12,47 @@ Indices = NDArray[np.int64]
 def hold_out(dataset: ImageDataset, fraction: float, seed: int) -> tuple[Subset, Subset]:
     """Return (train, val), with `fraction` of each class's samples in val.
 
-    A sample's rank within its class is the key of its name, so neither the order of the listing nor the machine
+    Samples of a class are ranked by the key of their names, so neither the order of the listing nor the machine
     matters, and adding files moves few others. A class of two or more has at least one sample on each side.
-    Multilabel data, which has no one class a sample, is split as a whole.
+    Multilabel data is split without regard to classes.
     """
     keys = _keys(dataset, "split", seed)
     classes = dataset.targets if dataset.targets.ndim == 1 else np.zeros(len(dataset), dtype=np.int64)
-    held_out = [_first_by_key(np.flatnonzero(classes == one), keys, fraction) for one in np.unique(classes)]
+    held_out = [_first_by_key(np.flatnonzero(classes == label), keys, fraction) for label in np.unique(classes)]
     val = np.sort(np.concatenate(held_out))
     train = np.setdiff1d(np.arange(len(dataset)), val)
     return Subset(dataset, train), Subset(dataset, val)
 
 
 def no_images(dataset: ImageDataset) -> Subset:
-    """Return the dataset without any of its images: the validation split of a run that has none."""
+    """Return an empty subset: the validation split of a run without validation."""
     return Subset(dataset, np.empty(0, dtype=np.int64))
 
 
 def fold_of(dataset: ImageDataset, folds: int, seed: int) -> Indices:
-    """Return (N,) the fold of each sample, 0 to folds - 1, stratified: k-fold cross-validation.
+    """Return the fold of each sample, (N,), 0 to folds - 1, for stratified k-fold cross-validation.
 
-    The samples, sorted by class and within it by the key of their names, are dealt to the folds in turn, so that the
-    folds differ by one sample at most, and in each class by one. Multilabel data is dealt as a whole.
+    Samples, sorted by class and then by the key of their names, are assigned to the folds in turn, so that the sizes
+    of folds differ by at most one, in total and per class. Multilabel data is assigned without regard to classes.
     """
     keys = _keys(dataset, "fold", seed)
     classes = dataset.targets if dataset.targets.ndim == 1 else np.zeros(len(dataset), dtype=np.int64)
     order = np.lexsort((keys, classes))
-    found = np.empty(len(dataset), dtype=np.int64)
-    found[order] = np.arange(len(dataset)) % folds
-    return found
+    folds_of = np.empty(len(dataset), dtype=np.int64)
+    folds_of[order] = np.arange(len(dataset)) % folds
+    return folds_of
 
 
 def take_fold(dataset: ImageDataset, fold: int, folds: int, seed: int) -> tuple[Subset, Subset]:
-    """Return (train, val) of one fold: val is the fold, train all the others."""
+    """Return (train, val): val is the given fold, train all others."""
     held_out = fold_of(dataset, folds, seed) == fold
     return Subset(dataset, np.flatnonzero(~held_out)), Subset(dataset, np.flatnonzero(held_out))
 
 
 def with_label_noise(dataset: ImageDataset, share: float, seed: int) -> Subset:
-    """Return the dataset with another class, drawn by key, for `share` of its samples: symmetric label noise.
+    """Return the dataset with symmetric label noise: a fraction `share` of samples gets another class, by key.
 
-    Which samples and which classes depends on the seed and the samples' names alone.
+    The samples and their new classes depend only on the seed and the sample names.
     """
     keys, count, classes = _keys(dataset, "label_noise", seed), round(share * len(dataset)), len(dataset.class_names)
     chosen = np.argsort(keys, kind="stable")[:count]

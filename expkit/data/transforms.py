@@ -1,4 +1,4 @@
-"""Per-sample transforms on uint8 images, built from lists of words; normalisation comes later, once per batch."""
+"""Per-sample transforms on uint8 images, built from config lists; normalisation happens later, per batch."""
 
 import inspect
 import math
@@ -15,7 +15,7 @@ from expkit.config.registry import mixings, transforms
 from expkit.config.signature import Misfit, fit, options_of
 from expkit.core.errors import ConfigError
 from expkit.data.decode import BadImage
-from expkit.data.fast_transforms import quick
+from expkit.data.fast_transforms import with_fast_steps
 from expkit.data.functions import as_transform
 from expkit.data.growth import MOST_PIXELS, Unfit, limit_growth
 
@@ -23,8 +23,8 @@ Transform = Callable[[Tensor], Tensor]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Not in the catalogue: what takes code or boxes, mixes batches, gives tuples, or makes floats
-# (to-float and normalisation are done per batch on the device).
+# Not in the catalogue: transforms that take code or boxes, mix batches, return tuples or return floats
+# (conversion to float and normalisation are done per batch on the device).
 _LEFT_OUT = {
     "Transform", "Lambda", "Compose", "RandomApply", "RandomChoice", "RandomOrder", "MixUp", "CutMix",
     "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "SanitizeBoundingBoxes", "SanitizeKeyPoints",
@@ -40,7 +40,7 @@ for _name, _class in inspect.getmembers(v2, inspect.isclass):
 
 @transforms.register("Identity")
 def identity() -> Transform:
-    """Leave the image as it is."""
+    """Leave the image unchanged."""
     return v2.Identity()  # type: ignore[no-any-return]
 
 
@@ -57,7 +57,7 @@ def random_apply(transforms: list[Any], p: float = 0.5) -> Transform:
 def random_choice(transforms: list[Any], p: list[float] | None = None) -> Transform:
     """Apply one transform of a list, drawn at random.
 
-    transforms: the list, as in transforms.train; p: the probability of each, null: all alike.
+    transforms: the list, as in transforms.train; p: the probability of each, null: equal.
     """
     return v2.RandomChoice(_build_all(transforms), p=p)  # type: ignore[no-any-return]
 
@@ -77,15 +77,15 @@ def random_erasing(
 ) -> Transform:
     """Paint over a rectangle with a grey value or colour of 0 to 255 (Zhong et al. 2017, arXiv 1708.04896).
 
-    p: the probability; scale: least and largest share of the image that is painted over, null: [0.02, 0.33]; ratio:
-    least and largest of its width to its height, null: [0.3, 3.3]; value: a grey value, or one for each channel.
+    p: the probability; scale: range of the fraction of the image that is painted over, null: [0.02, 0.33]; ratio: range
+    of width / height, null: [0.3, 3.3]; value: a grey value, or one per channel.
     """
     return v2.RandomErasing(p, scale or (0.02, 0.33), ratio or (0.3, 3.3), value)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Per-channel mean and standard deviation of images scaled to 0..1; `auto` follows the weights or ImageNet."""
+    """Per-channel mean and standard deviation of images scaled to 0..1; "auto": from the weights, else ImageNet's."""
 
     mean: list[float] | Literal["auto"] = "auto"
     std: list[float] | Literal["auto"] = "auto"
@@ -93,13 +93,13 @@ class Normalization:
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The group's own node: lists of transforms, the sizes that they share, and the normalisation.
+    """The `transforms` node: lists of transforms, the sizes that they share, and the normalisation.
 
-    train, eval: applied to each image. batch: MixUp, CutMix; one of them is drawn for each training batch.
+    train, eval: applied to each image. batch: MixUp, CutMix; one is drawn for each training batch.
 
-    image_size: side in pixels of the square that the model sees; "auto": that of the pretrained weights, else 224;
-    "native": that of the data's first image. resize_size: what evaluation resizes to before the centre crop;
-    "auto": that of the pretrained weights, else image_size * 256 / 224.
+    image_size: side in pixels of the square model input; "auto": from the pretrained weights, else 224; "native": the
+    size of the data's first image. resize_size: side to which evaluation resizes before the centre crop; "auto": from
+    the pretrained weights, else image_size * 256 / 224.
     """
 
     train: list[Any]
@@ -158,9 +158,9 @@ def _faults_of_options(path: str, options_class: type, node: Mapping[str, Any]) 
 
 
 def resolved(node: Mapping[str, Any], sizes: tuple[int, int], normalize: "Normalize") -> dict[str, Any]:
-    """Return a checked node with what was found out written into it: (image_size, resize_size), mean and std."""
-    found = {"mean": list(normalize.mean), "std": list(normalize.std)}
-    return {**node, "image_size": sizes[0], "resize_size": sizes[1], "normalize": found}
+    """Return a checked node with the resolved (image_size, resize_size), mean and std."""
+    values = {"mean": list(normalize.mean), "std": list(normalize.std)}
+    return {**node, "image_size": sizes[0], "resize_size": sizes[1], "normalize": values}
 
 
 def _check_steps(nodes: list[Any], path: str, faults: list[str]) -> list[Any]:
@@ -179,7 +179,7 @@ def _check_steps(nodes: list[Any], path: str, faults: list[str]) -> list[Any]:
 
 
 def _with_sizes(node: Any, image_size: int, resize_size: int) -> Any:
-    """Return a node with the words `image_size` and `resize_size` replaced by pixels, at any depth."""
+    """Return a node with the strings `image_size` and `resize_size` replaced by pixels, at any depth."""
     if isinstance(node, Mapping):
         return {key: _with_sizes(value, image_size, resize_size) for key, value in node.items()}
     if isinstance(node, list):
@@ -200,28 +200,28 @@ _FIXED = (v2.Resize, v2.CenterCrop, v2.Pad, v2.Grayscale, v2.Identity)
 
 
 class Chain:
-    """Transforms in a row: (3, H, W) uint8 -> (3, h, w) uint8.
+    """A sequence of transforms: (3, H, W) uint8 -> (3, h, w) uint8.
 
-    is_fixed: no step draws at random, and all take (N, 3, H, W) as well. only_torch: the steps draw from torch's
-    generator alone, as all of torchvision's do; a user's own may draw from `random` and numpy too.
+    is_fixed: no step is random, and all accept (N, 3, H, W) too. only_torch: the steps draw only from torch's
+    generator, as all of torchvision's do; a user's steps may also draw from `random` and numpy.
     """
 
     def __init__(self, steps: Sequence[Transform]) -> None:
         self.steps = tuple(steps)
-        self._quick = quick(self.steps)
+        self._fast_steps = with_fast_steps(self.steps)
         self.is_fixed = all(isinstance(step, _FIXED) for step in self.steps)
         self.only_torch = all(_is_torchvision(step) for step in self.steps)
 
     def __call__(self, image: Tensor) -> Tensor:
-        for step in self._quick:
+        for step in self._fast_steps:
             image = step(image)
         return image
 
-    def of_sample(self, image: Tensor, locate: Callable[[], str], done: int = 0) -> Tensor:
-        """Apply the steps after the first `done` to the image of a sample. Raises BadImage where they do not fit it.
+    def apply_to_sample(self, image: Tensor, locate: Callable[[], str], done: int = 0) -> Tensor:
+        """Apply the steps after the first `done` to a sample's image. Raises BadImage if they cannot be applied.
 
-        The config's first image has gone through them: an error of torchvision's own is a matter of this image's size.
-        locate: returns where the sample lies, for the message.
+        The steps were tried on the first image, so an error from torchvision is caused by this image's size. locate:
+        returns the sample's location, for the message.
         """
         try:
             if not done:
@@ -244,7 +244,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _is_torchvision(step: Transform) -> bool:
-    """Return True if a step, and each step within it (RandomApply and the like), is torchvision's own."""
+    """Return True if a step, and each step within it (RandomApply and the like), is from torchvision."""
     return type(step).__module__.startswith("torchvision.") and all(
         map(_is_torchvision, getattr(step, "transforms", ()))
     )
@@ -263,18 +263,18 @@ def _build_all(nodes: list[Any]) -> list[Transform]:
 
 
 def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
-    """Apply a chain to one image and return the (height, width) that the model will see.
+    """Apply a chain to one image and return the (height, width) of the model's input.
 
-    Raises ConfigError naming the list when it fails or gives anything but (3, h, w) uint8.
+    Raises ConfigError if it fails or returns anything but (3, h, w) uint8.
     """
     try:
         result = chain(image)
     except (TypeError, ValueError, RuntimeError, AttributeError, Unfit) as error:
         size = f"{image.shape[-1]}×{image.shape[-2]}"
-        told = f"{path}: cannot be applied to the first image ({size} pixels): {error}"
+        message = f"{path}: cannot be applied to the first image ({size} pixels): {error}"
         if isinstance(error, AttributeError):
-            told += "; a function that needs a PIL image says so: def NAME(image: PIL.Image.Image)"
-        raise ConfigError(told) from error
+            message += "; a function that needs a PIL image says so: def NAME(image: PIL.Image.Image)"
+        raise ConfigError(message) from error
     if not isinstance(result, Tensor) or result.dtype != torch.uint8 or result.ndim != 3 or len(result) != 3:
         given = f"{tuple(result.shape)} {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
         raise ConfigError(f"{path}: must give (3, height, width) uint8, gives {given}; normalisation comes by itself")
@@ -282,7 +282,7 @@ def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
 
 
 class Normalize(torch.nn.Module):
-    """To float and normalise in one go, per batch and on the device: (x / 255 - mean) / std."""
+    """Converts to float and normalises a batch on the device: (x / 255 - mean) / std."""
 
     scale: Tensor
     shift: Tensor
@@ -295,5 +295,5 @@ class Normalize(torch.nn.Module):
         self.register_buffer("shift", (torch.tensor(mean) / torch.tensor(std)).view(shape), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: (N, 3, H, W) uint8 -> the same shape float32."""
+        """Return (N, 3, H, W) float32 for (N, 3, H, W) uint8."""
         return images.to(torch.float32).mul_(self.scale).sub_(self.shift)

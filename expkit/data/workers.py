@@ -1,4 +1,4 @@
-"""Worker processes that are quiet, die with the run, and are named with what they held when they fail."""
+"""Worker processes: they end with the run, and a failure names the samples that they were reading."""
 
 import atexit
 import functools
@@ -18,86 +18,86 @@ from torch.utils.data import get_worker_info
 
 from expkit.core.child_process import die_with_parent
 
-_SHOWN = 4  # samples, or workers, named in a message
+_MOST_NAMED = 4  # samples or workers in a message
 _NOTHING = -1
 
 
 class WorkerFailed(Exception):
-    """A worker was killed, or gave nothing in time; the text names the samples that it held, and the remedy."""
+    """A worker was killed or timed out; the message names its samples and a fix."""
 
 
-class Desks:
-    """What each worker reads at this moment: kept in memory that outlives a worker, whatever it dies of."""
+class ReadTracker:
+    """The sample that each worker is reading, kept in memory that outlives the workers."""
 
     def __init__(self, workers: int) -> None:
         self._samples = RawArray("q", [_NOTHING] * workers)
 
     def sample(self, worker: int) -> int | None:
-        """Return the index of the sample that a worker reads, None while it reads none."""
-        found: int = self._samples[worker]
-        return None if found == _NOTHING else found
+        """Return the index of the sample that a worker is reading, None if there is none."""
+        index: int = self._samples[worker]
+        return None if index == _NOTHING else index
 
     def start_worker(self, number: int) -> None:
-        """Prepare a worker process, which will note what it reads."""
+        """Prepare a worker process, which records what it reads."""
         start_worker(number)
         info = get_worker_info()
         assert info is not None
         self.note(number, info.dataset)
 
     def note(self, number: int, samples: Any) -> None:
-        """Have this process's own copy of the samples tell what it reads."""
-        desk, dataset = self._samples, samples.dataset
-        desk[number] = _NOTHING
+        """Wrap this process's copy of the samples so that it records what it reads."""
+        current, dataset = self._samples, samples.dataset
+        current[number] = _NOTHING
 
-        def told(read: Callable[[int], Any]) -> Callable[[int], Any]:
+        def recorded(read: Callable[[int], Any]) -> Callable[[int], Any]:
             def reading(index: int) -> Any:
-                desk[number] = index
+                current[number] = index
                 return read(index)
 
             return reading
 
-        def batch(places: Any, read: Callable[[Any], Any] = samples.__getitems__) -> Any:
-            done = read(places)
-            desk[number] = _NOTHING
-            return done
+        def read_batch(indices: Any, read: Callable[[Any], Any] = samples.__getitems__) -> Any:
+            batch = read(indices)
+            current[number] = _NOTHING
+            return batch
 
-        dataset.image, dataset.encoded = told(dataset.image), told(dataset.encoded)
-        samples.__getitems__ = batch
+        dataset.image, dataset.encoded = recorded(dataset.image), recorded(dataset.encoded)
+        samples.__getitems__ = read_batch
 
 
 def share_temporary_folder() -> None:
-    """Have workers keep their sockets in a folder of this process, which removes it at its end.
+    """Make workers keep their sockets in a folder that this process removes when it ends.
 
-    In folders of their own they would stay for ever: torch ends its workers without what Python does at exit.
+    Otherwise each worker would leave a folder behind: torch ends workers without running their exit handlers.
     """
     multiprocessing.util.get_temp_dir()
 
 
 def start_worker(number: int) -> None:
-    """Prepare a worker process: signals are the training process's to answer, and the worker ends when that one does.
+    """Prepare a worker process: it ignores signals, which the training process handles, and ends with it.
 
-    Sent to all processes of a run, as terminals and clusters do, they would else take the data away from the step that
-    the training process still finishes.
+    Terminals and clusters signal all processes of a run; without this, the training process could not finish its
+    current step.
     """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # Errors of reading reach the training process with the batch; what is left is noise of handing over to a dead one.
+    # Read errors are sent with the batch; anything else is noise from sending to a process that has ended.
     sys.excepthook = lambda *_: None
-    gc.freeze()  # looking through inherited objects for garbage would copy the memory that they lie on
+    gc.freeze()  # garbage collection of inherited objects would copy their memory pages
     _end_with_parent()
 
 
 def _end_with_parent() -> None:
-    """Let even a worker that is stopped or stuck go when its parent is killed; elsewhere torch's loop looks."""
+    """End even a stopped or stuck worker when its parent is killed; on other systems torch's loop checks."""
     parent = multiprocessing.parent_process()
     from_server = isinstance(multiprocessing.current_process(), multiprocessing.context.ForkServerProcess)
-    # The parent may have gone just before. Its number tells, not 1: in a container the training process may be that.
+    # The parent may have ended already. Compare its pid and not 1, which may be the training process in a container.
     die_with_parent(parent.pid if parent is not None and not from_server else None)
 
 
 def end(workers: Iterable[BaseProcess]) -> None:
-    """End worker processes at once, whatever they are doing: they hold nothing that could be lost."""
+    """Kill worker processes: they hold nothing that could be lost."""
     for worker in workers:
         if worker.pid and worker.is_alive():
             with suppress(ProcessLookupError):
@@ -106,42 +106,46 @@ def end(workers: Iterable[BaseProcess]) -> None:
 
 @functools.cache
 def end_at_exit() -> None:
-    """End workers that are left when Python exits, as after a second Ctrl+C: it would wait for a stopped one for ever.
+    """Kill remaining workers when Python exits, as after a second Ctrl+C: it would wait forever for a stopped one.
 
-    To be called once torch has asked for the same: what is registered last runs first.
+    Call it after torch has registered its own handler: the last one registered runs first.
     """
     atexit.register(lambda: end(child for child in multiprocessing.active_children() if child.daemon))
 
 
-class Deaths:
-    """When torch may say that a worker died: only where it is waited for, and not wherever the main thread is."""
+class DeathSignals:
+    """Lets torch report a dead worker only while the main thread waits for a batch, not anywhere in the code."""
 
     def __init__(self) -> None:
-        self.waits = False
-        self._torchs: Any = None
+        self.is_waiting = False
+        self._torch_handler: Any = None
 
     def gate(self) -> None:
-        """Stand between SIGCHLD and torch's handler, once torch has set it."""
-        if self._torchs is None and hasattr(signal, "SIGCHLD") and callable(found := signal.getsignal(signal.SIGCHLD)):
-            self._torchs = found
+        """Wrap torch's SIGCHLD handler, once torch has set it."""
+        if (
+            self._torch_handler is None
+            and hasattr(signal, "SIGCHLD")
+            and callable(handler := signal.getsignal(signal.SIGCHLD))
+        ):
+            self._torch_handler = handler
             signal.signal(signal.SIGCHLD, self._pass_on)
 
     def _pass_on(self, number: int, frame: Any) -> None:
-        if self.waits:
-            self._torchs(number, frame)
+        if self.is_waiting:
+            self._torch_handler(number, frame)
 
     def wait(self) -> None:
-        """Begin to wait; raises torch's RuntimeError for a worker that died since the last time."""
-        self.waits = True
-        if self._torchs is not None:
-            self._torchs(signal.SIGCHLD, None)
+        """Start waiting. Raises torch's RuntimeError if a worker has died since the last call."""
+        self.is_waiting = True
+        if self._torch_handler is not None:
+            self._torch_handler(signal.SIGCHLD, None)
 
 
-deaths = Deaths()
+death_signals = DeathSignals()
 
 
 def next_batch(due: int, worker: int, workers: int) -> int:
-    """Return the number of the next batch that a worker owes, from the one that is due on: they take turns."""
+    """Return the number of a worker's next batch, from batch `due` on: workers take turns."""
     return due + (worker - due) % workers
 
 
@@ -153,50 +157,50 @@ def failure(
     held: Callable[[int], Sequence[str]],
     timeout: float,
 ) -> WorkerFailed | None:
-    """Return what a RuntimeError of torch's DataLoader means for the user, None for an error of something else.
+    """Return a WorkerFailed for a RuntimeError of torch's DataLoader, None for any other error.
 
-    due: which batch is waited for, counted from the first asked for, None while none is; of a worker's number, reads:
-    whether it is in the midst of a sample, held: where its samples lie.
+    due: number of the awaited batch, counted from the first requested one, None if none is awaited. reads(worker):
+    whether it is reading a sample; held(worker): locations of its samples.
     """
     text = str(error)
     if "DataLoader timed out" in text and due is not None:
         stuck = [number for number, worker in enumerate(workers) if reads(number) or _is_stopped(worker.pid)]
         blamed = stuck or ([due % len(workers)] if workers else [])
-        shown = [f"worker {workers[number].pid} held {_named(held(number))}" for number in blamed]
+        shown = [f"worker {workers[number].pid} held {_sample_list(held(number))}" for number in blamed]
         return WorkerFailed(
-            f"no batch came within dataset.timeout={timeout:g} seconds; {_some(shown, '; ')}; it is stopped, or"
+            f"no batch came within dataset.timeout={timeout:g} seconds; {_shorten(shown, '; ')}; it is stopped, or"
             " reading takes that long: look at these files and their disk, leave out by dataset.exclude a file that"
             " never ends, or raise dataset.timeout"
         )
     found = re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)", text)
     pid = int(found[1].split(",")[0]) if found else None
     places = [number for number, worker in enumerate(workers) if worker.pid == pid]
-    if pid is None or (not places and due is None):  # of another loader
+    if pid is None or (not places and due is None):  # the error of another loader
         return None
-    end, held_by_it = _end_of(workers[places[0]]) if places else "ended", held(places[0]) if places else []
+    end, held_by_it = _exit_reason(workers[places[0]]) if places else "ended", held(places[0]) if places else []
     return WorkerFailed(
-        f"worker {pid} {end} while it held {_named(held_by_it)}; if the machine ran out of memory lower"
+        f"worker {pid} {end} while it held {_sample_list(held_by_it)}; if the machine ran out of memory lower"
         " dataset.num_workers or batch_size; if one of these files kills the decoder, leave it out by dataset.exclude"
     )
 
 
 def _is_stopped(pid: int | None) -> bool:
-    """Return True if a process is stopped by a signal; False where there is no /proc."""
+    """Return True if a process is stopped by a signal; False on systems without /proc."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
     except OSError:
         return False
 
 
-def _end_of(worker: BaseProcess) -> str:
+def _exit_reason(worker: BaseProcess) -> str:
     code = worker.exitcode or 0
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended by itself (exit code {code})"
 
 
-def _named(locations: Sequence[str]) -> str:
-    return _some(locations, ", ") if locations else "no sample"
+def _sample_list(locations: Sequence[str]) -> str:
+    return _shorten(locations, ", ") if locations else "no sample"
 
 
-def _some(texts: Sequence[str], between: str) -> str:
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return between.join(texts[:_SHOWN]) + more
+def _shorten(texts: Sequence[str], between: str) -> str:
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return between.join(texts[:_MOST_NAMED]) + more

@@ -69,7 +69,7 @@ class Trained:
 
     def _seen(self, images: Picture | Iterable[Picture], where: str = "images") -> Iterator[Tensor]:
         for image, name in pictures(images, self.decoder, where):
-            yield self.chain.of_sample(image, lambda name=name: name)  # type: ignore[misc]
+            yield self.chain.apply_to_sample(image, lambda name=name: name)  # type: ignore[misc]
 
     @property
     def decoder(self) -> Decoder:

@@ -85,7 +85,7 @@ def describe(bad: BadBatch, epoch: int, step: int, loader: Loader) -> str:
 
 def samples(batch: int, loader: Loader) -> str:
     """Return where the samples of a batch of the present epoch lie."""
-    indices = loader.batches.places(batch).indices.tolist()
+    indices = loader.batches.batch_indices(batch).indices.tolist()
     names = [loader.samples.dataset.location(index) for index in indices[:_SHOWN]]
     return ", ".join(names) + (f" and {len(indices) - _SHOWN} more" if len(indices) > _SHOWN else "")
 

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from expkit.api import Run
 from expkit.config.launch import Config
 from expkit.data import region_decode
-from expkit.data.batches import Places, Samples
+from expkit.data.batches import BatchIndices, Samples
 from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.decode import BadImage, Decoder
 from expkit.data.transforms import Chain
@@ -103,13 +103,13 @@ def test_a_batch_of_all_kinds_is_read_the_bad_ones_skipped(files: ImageFiles, de
     chain = Chain([v2.RandomResizedCrop(24)])
     files.decode_with(Decoder(region=decodes_region))
     samples = Samples(files, chain, 0, "sample", "skip")
-    batch = samples.__getitems__(Places(0, 0, np.arange(len(files))))
+    batch = samples.__getitems__(BatchIndices(0, 0, np.arange(len(files))))
     assert not isinstance(batch, Exception)
     read = [number for number, data in enumerate(KINDS.values()) if pillows(data) is not None]
     assert batch.indices.tolist() == read
     assert {bad.sample for bad in batch.bad} == set(range(len(KINDS))) - set(read)
     files.decode_with(Decoder())
-    whole = Samples(files, chain, 0, "sample", "skip").__getitems__(Places(0, 0, np.arange(len(files))))
+    whole = Samples(files, chain, 0, "sample", "skip").__getitems__(BatchIndices(0, 0, np.arange(len(files))))
     assert not isinstance(whole, Exception)
     assert torch.equal(batch.images, whole.images)
 

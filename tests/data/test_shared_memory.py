@@ -89,14 +89,14 @@ def test_a_jump_out_of_an_epoch_gives_its_slots_back(folder: Path) -> None:
 
 
 def test_nothing_is_kept_of_workers_that_have_ended(folder: Path) -> None:
-    others = set(shared_memory._shown)
+    others = set(shared_memory._attached)
     batches = loader(folder, num_workers=2, persistent=False)
     for epoch in range(2):
         held = [batch.images for batch in batches.epoch(epoch)]
         running = {worker.pid for worker in batches.workers()}
-        assert {pid for pid, _ in set(shared_memory._shown) - others} == running
+        assert {pid for pid, _ in set(shared_memory._attached) - others} == running
     batches.close()
-    assert set(shared_memory._shown) == others
+    assert set(shared_memory._attached) == others
     assert [digest(images) for images in held] == [digest(batch.images) for batch in loader(folder).epoch(1)]
 
 

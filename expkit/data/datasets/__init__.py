@@ -1,4 +1,4 @@
-"""Datasets by word; `load` gives a training and a validation split whatever the data brings."""
+"""Datasets by name; `load` gives a training and a validation split whatever the data brings."""
 
 from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, shapes, torchvision, webdataset
 from expkit.data.datasets.load import DataOptions, load

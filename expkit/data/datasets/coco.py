@@ -32,8 +32,8 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
         return Splits(train, notes=notes)
     val, more = _labels(val_root, val_annotations, "dataset.val_root", "dataset.val_annotations")
     if train.class_names != val.class_names:
-        told = differ(train.class_names, annotations, val.class_names, val_annotations)
-        raise ConfigError(f"dataset.val_annotations: the categories differ: {told}")
+        difference = differ(train.class_names, annotations, val.class_names, val_annotations)
+        raise ConfigError(f"dataset.val_annotations: the categories differ: {difference}")
     shared = np.intersect1d(train.files, val.files) if train.root.resolve() == val.root.resolve() else train.files[:0]
     if len(shared):
         count = "all" if len(shared) == len(val) else f"{len(shared):,}"
@@ -44,7 +44,7 @@ def coco(root: str, annotations: str, val_root: str | None = None, val_annotatio
 
 
 def _labels(root: str, annotations: str, option: str, option_of_file: str) -> tuple["CocoLabels", list[str]]:
-    """Return the labelled images of a folder, and notes. Raises ConfigError."""
+    """Return the labelled images of a folder and notes. Raises ConfigError."""
     place, content = existing_folder(root, option), _read(annotations, option_of_file)
     try:
         labels = CocoLabels(place, content)
@@ -89,13 +89,13 @@ class CocoLabels(ImageDataset):
     task = "multilabel"
 
     def __init__(self, root: Path, content: dict[str, Any]) -> None:
-        """Raises ConfigError for an entry that is not one of COCO's."""
+        """Raises ConfigError for an entry that is not in COCO's format."""
         images, categories = (_by_id(content[part], part) for part in ("images", "categories"))
         if len(images) * len(categories) > _MOST_TARGETS:
             raise ConfigError(f"lists {len(images):,} images × {len(categories):,} categories, too many to keep")
         self.root = root
-        self.class_names = tuple(_field(one, "categories", at, "name", str) for at, one in categories.values())
-        self.files = np.array([_field(one, "images", at, "file_name", str) for at, one in images.values()])
+        self.class_names = tuple(_field(entry, "categories", at, "name", str) for at, entry in categories.values())
+        self.files = np.array([_field(entry, "images", at, "file_name", str) for at, entry in images.values()])
         row = {key: number for number, key in enumerate(images)}
         column = {key: number for number, key in enumerate(categories)}
         self.targets = np.zeros((len(images), len(categories)), dtype=np.float32)
@@ -121,13 +121,13 @@ class CocoLabels(ImageDataset):
 
 
 def _by_id(entries: list[Any], part: str) -> dict[Any, tuple[int, Any]]:
-    """Return id -> (place in the file, entry), in the order of the ids. Raises ConfigError."""
-    found: dict[Any, tuple[int, Any]] = {}
+    """Return {id: (index in the file, entry)}, sorted by id. Raises ConfigError."""
+    numbered: dict[Any, tuple[int, Any]] = {}
     for number, entry in enumerate(entries):
         key = _field(entry, part, number, "id", _ID)
-        if key in found:
+        if key in numbered:
             raise ConfigError(
-                f"{part}[{number}]: has the id {str(key)[:80]} of {part}[{found[key][0]}]; ids are unique"
+                f"{part}[{number}]: has the id {str(key)[:80]} of {part}[{numbered[key][0]}]; ids are unique"
             )
-        found[key] = number, entry
-    return dict(sorted(found.items(), key=lambda one: (isinstance(one[0], str), one[0])))
+        numbered[key] = number, entry
+    return dict(sorted(numbered.items(), key=lambda item: (isinstance(item[0], str), item[0])))

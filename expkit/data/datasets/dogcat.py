@@ -48,7 +48,7 @@ def dogcat(root: str, val_root: str | None = None, classes: list[str] | None = N
 
 
 def _splits_of(root: Path) -> tuple[Path, Path | None, list[str], list[str]]:
-    """Return the folder of training images, that of validation, folders of the first that are no part of it, notes."""
+    """Return the training folder, the validation folder, subfolders of the first to leave out, and notes."""
     roles = by_role(visible_folders(root))
     if len(roles) < 2 and ("train" in roles or not roles):
         return root, None, [], []
@@ -72,7 +72,7 @@ def _splits_of(root: Path) -> tuple[Path, Path | None, list[str], list[str]]:
 
 
 def read_names(folder: Path, classes: list[str], option: str) -> ImageFiles:
-    """Return the images of a folder, labelled by what stands before the first dot. Raises ConfigError."""
+    """Return the images of a folder, labelled by their names up to the first dot. Raises ConfigError."""
     return _labelled(image_tree(folder), classes, option)
 
 
@@ -88,25 +88,25 @@ def _labelled(tree: FileTree, classes: list[str], option: str) -> ImageFiles:
     return ImageFiles(tree.root, paths, map(classes.index, prefixes), classes)
 
 
-_MOST_CLASSES = 100  # that a message offers as the list to type
+_MOST_CLASSES = 100  # in the list that a message suggests
 
 
 def _unknown_prefix(tree: FileTree, paths: list[str], option: str, classes: list[str], found: set[str]) -> ConfigError:
-    """Return what is wrong with files that begin with no known class: with the class list, or with the folder.
+    """Return the error for files whose names begin with no known class.
 
-    paths: of these files. found: every prefix there is.
+    paths: of these files. found: all prefixes in the folder.
     """
     if nameless := [path for path in paths if path.rsplit("/", 1)[-1].count(".") < 2]:
         count = f"{count_noun(len(nameless), 'image')} of '{tree.root}' {'has' if len(nameless) == 1 else 'have'}"
-        told = f"{option}: {count} no class in the file name as cat.1.jpg has, e.g. '{nameless[0]}'"
+        problem = f"{option}: {count} no class in the file name as cat.1.jpg has, e.g. '{nameless[0]}'"
         if option == "dataset.val_root":
-            return ConfigError(f"{told}; leave {option} out, and a share of the training images is held out")
+            return ConfigError(f"{problem}; leave {option} out, and a share of the training images is held out")
         return ConfigError(
-            f"{told}; if these are test images, set {option} to the training images' folder;"
+            f"{problem}; if these are test images, set {option} to the training images' folder;"
             " python -m expkit predict RUN FOLDER classifies them afterwards"
         )
     there = sorted(found | (set(classes) if option == "dataset.val_root" else set()))
-    told = f"dataset.classes: '{paths[0]}' begins with none of {', '.join(classes)}"
+    problem = f"dataset.classes: '{paths[0]}' begins with none of {', '.join(classes)}"
     if len(there) > _MOST_CLASSES:
-        return ConfigError(f"{told}; its files begin with {len(there):,} different names, so these are no classes")
-    return ConfigError(f"{told}; name every prefix there is: {as_list('dataset.classes', there)}")
+        return ConfigError(f"{problem}; its files begin with {len(there):,} different names, so these are no classes")
+    return ConfigError(f"{problem}; name every prefix there is: {as_list('dataset.classes', there)}")

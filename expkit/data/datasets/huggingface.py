@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's `datasets` that lie on this machine; nothing is downloaded and no script is run."""
+"""Local data sets of Hugging Face's `datasets`; nothing is downloaded and no script is run."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def huggingface(
 
 
 def _for_validation(roles: Mapping[Role, list[str]]) -> tuple[str | None, list[str]]:
-    """Return the split that validates, and what the run says of those that are for tests."""
+    """Return the validation split, and notes on test splits."""
     val, test = roles.get("val", []), roles.get("test", [])
     val = next(([name] for name in ("validation", "valid", "val") if name in val), val)
     if len(val) > 1:
@@ -71,7 +71,7 @@ def _for_validation(roles: Mapping[Role, list[str]]) -> tuple[str | None, list[s
 
 
 def _opened(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """Return the splits by name, and notes on what was passed over. Raises ConfigError."""
+    """Return the splits by name, and notes on skipped files. Raises ConfigError."""
     try:
         import datasets as library
     except ImportError as error:
@@ -84,14 +84,14 @@ def _opened(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
     try:
         with _no_bars(library):
             found = library.load_from_disk(str(folder)) if saved else _parquet(library, tree)
-    except Exception as error:  # the library has no list of what a damaged file makes it raise
-        reason = error.__cause__ or error  # it wraps what is wrong in a sentence that does not say it
+    except Exception as error:  # the library does not document what it raises for damaged files
+        reason = error.__cause__ or error  # the library wraps the cause in a message without it
         raise ConfigError(f"dataset.root: '{folder}' cannot be opened: {' '.join(str(reason).split())}") from error
     return found if isinstance(found, dict) else {"train": found}, [] if saved else tree.notes()
 
 
 def _parquet(library: Any, tree: FileTree) -> Any:
-    """Return the parquet files by the splits that the library finds; leftovers and other files are no part of them."""
+    """Return the parquet files by the splits that the library finds, without leftovers and other files."""
     place = str(tree.root)
     if not tree.passed.leftovers and not tree.passed.endings:
         return library.load_dataset("parquet", data_dir=place)
@@ -122,13 +122,13 @@ def _class_names(rows: Any, column: str) -> list[str]:
         labels = {None}
     if None in labels or any(isinstance(label, int) and label < 0 for label in labels):
         raise ConfigError(f"dataset.label_column: '{column}' holds no single class per image")
-    if all(isinstance(label, int) for label in labels):  # no number says how many classes there are
+    if all(isinstance(label, int) for label in labels):  # the numbers do not tell how many classes there are
         return [str(number) for number in sorted(labels)]
     return sorted(map(str, labels))
 
 
 class Rows(ImageDataset):
-    """Rows of an Arrow table that is mapped into memory, so that workers share it; images stay encoded until read."""
+    """Rows of a memory-mapped Arrow table, which workers share; images stay encoded until they are read."""
 
     def __init__(
         self, root: Path, split: str, rows: Any, names: list[str], image_column: str, label_column: str
@@ -157,7 +157,7 @@ class Rows(ImageDataset):
         return f"{self.root}: row {index} of {self.split}"
 
     def encoded(self, index: int) -> bytes:
-        found = self._images[index][self._column]
-        if found is None:
+        image = self._images[index][self._column]
+        if image is None:
             raise BadImage(self.location(index), "the row holds no image")
-        return bytes(found["bytes"]) if found["bytes"] is not None else read_file(found["path"])
+        return bytes(image["bytes"]) if image["bytes"] is not None else read_file(image["path"])

@@ -1,4 +1,4 @@
-"""Labelled image files: where they lie, how they are listed, how one is read."""
+"""Labelled image files: how they are listed and read."""
 
 import os
 from array import array
@@ -21,7 +21,7 @@ EXTENSIONS = (*IMG_EXTENSIONS, ".jfif", ".jpe", ".avif", ".gif")
 class ImageFiles(ImageDataset):
     """Image files below a root, with a class index each.
 
-    The paths are kept as one block of bytes and not as Python strings: forked workers then share them, whereas
+    The paths are kept as one block of bytes, not as Python strings: forked workers then share them, whereas
     reference counts would copy every page that a string lies on.
     """
 
@@ -47,11 +47,11 @@ class ImageFiles(ImageDataset):
 
 
 def existing_folder(path: str, option: str) -> Path:
-    """Return the folder that an option names. Raises ConfigError when there is none that can be read."""
+    """Return the folder that an option names. Raises ConfigError if it is missing or not readable."""
     folder = expanded(path)
     if not folder.exists():
-        place = f"at {folder}" if folder.is_absolute() else f"in {Path.cwd()}"
-        looked = "" if Path(path).is_absolute() else f" (looked {place})"
+        where = f"at {folder}" if folder.is_absolute() else f"in {Path.cwd()}"
+        looked = "" if Path(path).is_absolute() else f" (looked {where})"
         raise ConfigError(f"{option}: there is no folder '{path}'{looked}; give the images' folder")
     if not folder.is_dir():
         raise ConfigError(f"{option}: '{path}' is a file; give the folder that holds the images")
@@ -61,12 +61,12 @@ def existing_folder(path: str, option: str) -> Path:
 
 
 def is_image(name: str) -> bool:
-    """Return True if a file's name ends as those of images do."""
+    """Return True if a file has an image extension."""
     return name.lower().endswith(EXTENSIONS)
 
 
 def image_tree(folder: Path, tops: Iterable[str] = ("",)) -> FileTree:
-    """Return the image files of some folders below one, or of all of it; each real file is in it once."""
+    """Return the tree of image files below a folder, or below some of its subfolders; each real file once."""
     return FileTree(folder, is_image, tops)
 
 
@@ -76,19 +76,19 @@ def image_paths(folder: Path) -> list[str]:
 
 
 def visible_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones and leftovers of other programs."""
+    """Return the sorted names of subfolders, without hidden ones and leftovers of other programs."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not is_leftover(entry.name) and leads_to_folder(entry))
 
 
 def has_images(folder: Path) -> bool:
-    """Return True if image files lie in the folder itself."""
+    """Return True if the folder directly contains image files."""
     names = (place.name for place in folder.iterdir() if not place.is_dir())
     return any(is_image(name) and not is_leftover(name) for name in names)
 
 
 def overlap_warning(tree: FileTree, train: FileTree, purpose: str) -> list[str]:
-    """Return a warning where images that are kept for another purpose are trained on too."""
+    """Return a warning if validation or test images are also training images."""
     shared = list(tree.shared_with(train))
     if not shared:
         return []
@@ -100,6 +100,6 @@ def overlap_warning(tree: FileTree, train: FileTree, purpose: str) -> list[str]:
 
 
 def nothing_found(folder: Path, option: str, passed: PassedOver | None = None) -> ConfigError:
-    """Return the refusal of a folder without images. passed: what lies there instead."""
+    """Return the error for a folder without images. passed: the files found instead."""
     looked = f"looked for {', '.join(EXTENSIONS)}" + (f"; there are {passed}" if passed and str(passed) else "")
     return ConfigError(f"{option}: no image lies in '{folder}' ({looked}); give the images' folder")

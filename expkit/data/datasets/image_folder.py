@@ -38,7 +38,7 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
     notes = [*found.notes, *_notes(tree), *merged_notes(merged(found.classes))]
     if found.train != folder:
         notes += image_tree(folder, ()).passed.notes()
-    place = found.val if val_root is None else _given(val_root)
+    place = found.val if val_root is None else _val_folder(val_root)
     if place is None and found.train != folder:
         notes.append(f"took {found.train} for training")
     if val_root is None and place is not None:
@@ -52,11 +52,11 @@ def image_folder(root: str, val_root: str | None = None) -> Splits:
 
 
 def _refuse_splits_in_classes(tree: FileTree) -> None:
-    """Raise ConfigError where each class holds splits (cat/train, cat/test), which would all be trained on."""
+    """Raise ConfigError if class folders contain splits (cat/train, cat/test), which would all be trained on."""
     below = dict.fromkeys(tuple(path.split("/")[:2]) for path in sorted(tree.paths) if path.count("/") > 1)
     roles = by_role(dict.fromkeys(name for _, name in below))
     if "train" in roles and len(roles) > 1:
-        shown = ", ".join("/".join(one) for one in list(below)[:4])
+        shown = ", ".join("/".join(parts) for parts in list(below)[:4])
         problem = f"the class folders of '{tree.root}' hold splits themselves ({shown})"
         raise ConfigError(f"dataset.root: {problem}; arrange them as train/CLASS, val/CLASS and test/CLASS (links do)")
 
@@ -66,8 +66,8 @@ def read_folders(folder: Path, option: str) -> ImageFiles:
     return _read(folder, option)[0]
 
 
-def _given(val_root: str) -> Path:
-    """Return the folder of dataset.val_root. Raises ConfigError where it holds splits instead of classes."""
+def _val_folder(val_root: str) -> Path:
+    """Return the folder of dataset.val_root. Raises ConfigError if it contains splits instead of classes."""
     folder = existing_folder(val_root, "dataset.val_root")
     found = find_splits(folder, "dataset.val_root", needs_val=False)
     if found.train != folder:
@@ -83,7 +83,7 @@ def _given(val_root: str) -> Path:
 def _read(
     folder: Path, option: str, tops: Collection[str] | None = None, known: Sequence[str] | None = None
 ) -> tuple[ImageFiles, FileTree]:
-    """Return the images of a folder with the files that were found. Raises ConfigError.
+    """Return the images of a folder and its file tree. Raises ConfigError.
 
     tops: its class folders, None for all. known: the classes of the training images, some of which may be absent here.
     """
@@ -95,23 +95,23 @@ def _read(
             )
         raise nothing_found(folder, option)
     tree = image_tree(folder, classes)
-    called = merged(classes) if known is None else by_known(classes, known)
-    by_class: dict[str, list[str]] = {name: [] for name in called.values()}
+    spelling = merged(classes) if known is None else by_known(classes, known)
+    by_class: dict[str, list[str]] = {name: [] for name in spelling.values()}
     for path in tree.paths:
-        by_class[called[path.split("/", 1)[0]]].append(path)
+        by_class[spelling[path.split("/", 1)[0]]].append(path)
     empty = [name for name, paths in by_class.items() if not paths]
     if known is None and empty:
         raise _no_image(folder, option, empty, tree)
     if known is not None:
         filled = [name for name, paths in by_class.items() if paths or name in known]
         if set(filled) - set(known):
-            told = differ(known, "training", filled, f"'{folder}'")
-            raise ConfigError(f"{option}: the classes differ: {told}")
+            difference = differ(known, "training", filled, f"'{folder}'")
+            raise ConfigError(f"{option}: the classes differ: {difference}")
         if not tree.paths:
             raise nothing_found(folder, option, tree.passed)
     names = list(known or by_class)
     paths = [sorted(by_class.get(name, [])) for name in names]
-    targets = np.repeat(np.arange(len(names)), [len(some) for some in paths])
+    targets = np.repeat(np.arange(len(names)), [len(members) for members in paths])
     return ImageFiles(folder, chain.from_iterable(paths), targets, names), tree
 
 
@@ -125,12 +125,12 @@ def _no_image(folder: Path, option: str, empty: Sequence[str], tree: FileTree) -
 
 
 def _notes(tree: FileTree) -> list[str]:
-    """Return what links mean for the labels, too: one file in two classes has one of them."""
+    """Return the tree's notes, and a warning for files that links put into two classes."""
     notes = tree.notes()
-    torn = [pair for pair in tree.repeated if pair[1] in tree.known and _label(pair[0]) != _label(pair[1])]
-    if torn:
-        path, other = torn[0]
-        count = f"{len(torn):,} files lie" if len(torn) > 1 else "1 file lies"
+    ambiguous = [pair for pair in tree.repeated if pair[1] in tree.known and _label(pair[0]) != _label(pair[1])]
+    if ambiguous:
+        path, other = ambiguous[0]
+        count = f"{len(ambiguous):,} files lie" if len(ambiguous) > 1 else "1 file lies"
         notes.append(f"warning: {count} in two classes by links, e.g. {path} is {other}; counted as {_label(other)}")
     return notes
 
@@ -140,12 +140,12 @@ def _label(path: str) -> str:
 
 
 def _kept_apart(found: SplitFolders, tree: FileTree, known: Sequence[str]) -> tuple[ImageDataset | None, list[str]]:
-    """Return the labelled test images, if there are some, and what the run says of all that is kept apart."""
+    """Return the labelled test images, if any, and notes on all folders kept apart."""
     test, notes = None, []
     for place in found.tests:
-        own = image_tree(place)
-        notes.append(f"kept {place} apart ({count_noun(len(own.paths), 'image')}): neither trained nor validated on")
-        notes += overlap_warning(own, tree, "test")
+        images = image_tree(place)
+        notes.append(f"kept {place} apart ({count_noun(len(images.paths), 'image')}): neither trained nor validated on")
+        notes += overlap_warning(images, tree, "test")
         if test is None and set(visible_folders(place)) & set(known):
             try:
                 test = _read(place, "dataset.root", None, known)[0]

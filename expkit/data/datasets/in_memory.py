@@ -1,4 +1,4 @@
-"""Images that lie in memory as arrays, and those that another library's dataset object gives one by one."""
+"""Images in memory as arrays, and images from another library's dataset object."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ class ReadByLibrary(ImageDataset):
     def image(self, index: int) -> Tensor:
         try:
             return to_tensor(self.decoder.pixels(self.opened[index][0]))
-        except Exception as error:  # the library opens files, and its readers throw what they stumble over
+        except Exception as error:  # the library opens files, and its readers raise many types
             raise BadImage(self.location(index), f"cannot be read: {type(error).__name__}: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What other programs leave among images, and files of other kinds: passed over, and counted."""
+"""Files that other programs leave among images, and files of other types: skipped and counted."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from expkit.core.formatting import count_noun
 
-# As systems and programs call what they write beside a person's files. What begins with a dot is left over, too.
+# Names that systems and programs give to their own files. Hidden files are leftovers too.
 _NAMES = frozenset(
     {
         "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",  # macOS
@@ -24,36 +24,36 @@ _LONGEST_ENDING = 12
 
 
 def is_leftover(name: str) -> bool:
-    """Return True for the name of a file or folder that a system or program has left: __MACOSX, ._cat.jpg, @eaDir."""
+    """Return True for the name of a file or folder that a system or program left: __MACOSX, ._cat.jpg, @eaDir."""
     name = name.lower()
     return name.startswith(_BEGINNINGS) or name in _NAMES or _NUMBERED.fullmatch(name) is not None
 
 
 @dataclass
 class PassedOver:
-    """What was passed over: leftovers by name, files of other kinds by ending, images that lie in no class folder."""
+    """Counts of skipped files: leftovers by name, other types by extension, images outside class folders."""
 
     leftovers: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
     loose: Counter[str] = field(default_factory=Counter)
 
     def file(self, name: str) -> None:
-        """Count a file that is not wanted."""
+        """Count an unwanted file."""
         ending = os.path.splitext(name)[1].lower()
         self.endings[ending if 1 < len(ending) <= _LONGEST_ENDING else "no ending"] += 1
 
     def leftover(self, name: str) -> None:
-        """Count a leftover; those of macOS that stand for a file each are one kind."""
+        """Count a leftover; macOS's ._ files are one kind."""
         self.leftovers["._*" if name.startswith("._") else name] += 1
 
     def add(self, other: "PassedOver") -> None:
-        """Count what another one has counted."""
+        """Add the counts of another object."""
         self.leftovers += other.leftovers
         self.endings += other.endings
         self.loose += other.loose
 
     def notes(self) -> list[str]:
-        """Return a sentence for each kind that was passed over."""
+        """Return a sentence for each kind of skipped file."""
         kinds = [
             (self.endings, "file", "", True),
             (self.leftovers, "leftover", " of other programs", False),
@@ -66,14 +66,14 @@ class PassedOver:
         ]
 
     def __str__(self) -> str:
-        """Return what lies there instead of images, "" for nothing."""
-        found = [f"{count:,} {ending}" for ending, count in self.endings.most_common(_SHOWN)]
-        found += [f"{count_noun(self.leftovers.total(), 'leftover')} of other programs"] if self.leftovers else []
-        return ", ".join(found)
+        """Return the files found instead of images, or ""."""
+        kinds = [f"{count:,} {ending}" for ending, count in self.endings.most_common(_SHOWN)]
+        kinds += [f"{count_noun(self.leftovers.total(), 'leftover')} of other programs"] if self.leftovers else []
+        return ", ".join(kinds)
 
 
 def _listed(counted: Counter[str], always: bool) -> str:
-    """Return the most frequent ones with their counts. always: also where the count is 1."""
-    most = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+    """Return the most frequent names with their counts. always: show the count even if it is 1."""
+    most = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{name} {count:,}" if always or count > 1 else name for name, count in most[:_SHOWN]]
     return ", ".join(shown) + ", …" * (len(most) > _SHOWN)

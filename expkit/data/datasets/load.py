@@ -1,4 +1,4 @@
-"""From the dataset node of a config to its two splits, with what a run wants to know found out."""
+"""Build the splits from the dataset node of a config: decoding, folds, label noise, bad files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,21 +28,20 @@ from expkit.data.splits import hold_out, no_images, take_fold, with_label_noise
 class DataOptions:
     """Options of every dataset.
 
-    val_fraction: share held out for validation where the data has no such split, 0 for none: nothing is evaluated
-    then, and the last checkpoint is kept; split_seed: which share.
-    fold, folds: hold out this fold (from 0) of so many, for k-fold cross-validation; the data's own validation split is
-    then left aside; null: no fold. label_noise: share of the training labels that become another class, by key;
-    label_noise_seed: which ones. drop_last: leave out an epoch's last, smaller batch.
-    on_bad: what becomes of a sample that cannot be read: fail, skip (a smaller batch) or replace (another one of its
-    class; evaluation skips). max_bad: how many may be so, a count or a share of the split, null for any number.
-    exclude: a list of files to leave out, as the doctor and every run write it. max_pixels: larger images are refused.
-    deep_range: of images with more than 8 bits a value, [LOWEST, HIGHEST] that become 0 to 255; auto: by the data's
-    largest value, null: 0 to 65535.
-    decoder: auto, or region: decodes only what RandomResizedCrop keeps of a JPEG, with the same pixels.
-    cache: keep decoded images, or final pixels where transforms are not random: none, memory, disk (in cache_dir).
+    val_fraction: fraction held out for validation if the data has no validation split; 0: nothing is evaluated, and the
+    last checkpoint is kept; split_seed: seed of that split.
+    fold, folds: hold out this fold (from 0) of so many, for k-fold cross-validation, and ignore the data's own
+    validation split; null: no fold. label_noise: fraction of training labels that become another class, by key;
+    label_noise_seed: seed of the noise. drop_last: drop the last, smaller batch of an epoch.
+    on_bad: what to do with an unreadable sample: fail, skip (the batch is smaller) or replace (by another sample of its
+    class; evaluation skips). max_bad: unreadable samples that are allowed, a count or a fraction of the split, null for
+    any number. exclude: a list of files to leave out, as the doctor and every run write it. max_pixels: larger images
+    are refused. deep_range: the values [LOWEST, HIGHEST] of images with more than 8 bits per value that become 0 and
+    255; auto: by the data's largest value, null: 0 to 65535.
+    decoder: auto, or region: decode only the region of a JPEG that RandomResizedCrop keeps, with the same pixels.
+    cache: keep decoded images, or final pixels if transforms are not random: none, memory, disk (in cache_dir).
     num_workers: processes that read images, "auto": one per core for files, none for data in memory; prefetch: batches
-    that each has ready; start_method: how they start. timeout: seconds after which a worker that gives nothing is an
-    error.
+    that each prepares in advance; start_method: how they start. timeout: seconds to wait for a worker.
     """
 
     val_fraction: float = 0.2
@@ -101,7 +100,7 @@ class DataOptions:
 
 
 def load(node: Mapping[str, Any]) -> Splits:
-    """Build the dataset of a checked node, and hold out a validation split if it has none. Raises ConfigError."""
+    """Build the dataset of a checked node; hold out a validation split if it has none. Raises ConfigError."""
     options: DataOptions = datasets.shared(node)
     splits = _decoded(_without(check_labels(datasets.build(node), node["name"]), options.exclude), options)
     classes = splits.train.class_names
@@ -124,7 +123,7 @@ def load(node: Mapping[str, Any]) -> Splits:
 
 
 def _decoded(splits: Splits, options: DataOptions) -> Splits:
-    """Set how the images of all splits become pixels; deep ones of all by the range of the training images."""
+    """Set the decoder of all splits; the range of deep images is taken from the training images."""
     notes: list[str] = []
     if options.deep_range == "auto":
         found = deep.find_range(splits.train)
@@ -174,7 +173,7 @@ def _folded(splits: Splits, fold: int, options: DataOptions) -> Splits:
 
 
 def _noisy(splits: Splits, options: DataOptions) -> Splits:
-    """Return the splits with some wrong training labels; those of validation stay as they are."""
+    """Return the splits with noise in the training labels; validation labels stay unchanged."""
     if splits.train.task != "single_label":
         raise ConfigError("dataset.label_noise: needs one class per image, this data has several; set it to 0")
     train = with_label_noise(splits.train, options.label_noise, options.label_noise_seed)
@@ -193,7 +192,7 @@ def _without(splits: Splits, exclude: str | None) -> Splits:
     named = {
         part: [own.listed_name(part, data.sample_name(i)) for i in range(len(data))] for part, data in parts.items()
     }
-    # A list may have been written where the file system spells é as one letter, and be read where it is two.
+    # The list may have been written on a file system with another Unicode normal form.
     absent = set(listed).difference(*named.values())
     respelled = {composed(name) for name in absent}
     left: dict[str, ImageDataset] = {}
@@ -216,7 +215,7 @@ def _absent(data: ImageDataset) -> list[str]:
 
 
 def _with_note_on_absent(splits: Splits) -> Splits:
-    """Return the splits with a sentence on the classes that no validation image shows."""
+    """Return the splits with a note on classes that have no validation image."""
     absent = _absent(splits.val) if splits.val is not None and len(splits.val) else []
     if not absent:
         return splits

@@ -34,7 +34,7 @@ def lsun(root: str, classes: list[str] | None = None) -> Splits:
 
 
 def _passed_over(folder: Path) -> PassedOver:
-    """Return what lies beside the lmdb folders."""
+    """Return notes on files other than the lmdb folders."""
     passed = PassedOver()
     for place in sorted(folder.iterdir()):
         if is_leftover(place.name):
@@ -45,7 +45,7 @@ def _passed_over(folder: Path) -> PassedOver:
 
 
 class LmdbScenes(ImageDataset):
-    """Encoded images in one lmdb per class; each process opens it for itself, since a fork may not share it.
+    """Encoded images in one lmdb per class; each process opens its own handles, which must not survive a fork.
 
     lmdb refuses to open what its process has open, and a fork inherits that: before one, all are closed.
     """
@@ -76,7 +76,7 @@ class LmdbScenes(ImageDataset):
         try:
             with database.begin() as transaction:
                 return [bytes(key) for key in transaction.cursor().iternext(keys=True, values=False)]
-        except Exception as error:  # lmdb finds damage only where it reads
+        except Exception as error:  # lmdb detects damage only while reading
             path = self.root / f"{name}_{self.split}_lmdb"
             raise ConfigError(f"dataset.root: '{path}' is damaged: {error}; copy it anew") from error
 
@@ -95,27 +95,27 @@ class LmdbScenes(ImageDataset):
 
 
 class ClosedBeforeForks:
-    """What a data set keeps open, by name; no process has a handle that another one opened."""
+    """Open handles by name; no process uses a handle that another process opened."""
 
     def __init__(self) -> None:
         self._open: dict[str, Any] = {}
         _ALL.add(self)
 
     def get(self, name: str, opening: Callable[[], Any]) -> Any:
-        """Return the handle of a name, opened if it is not."""
+        """Return the handle of a name; open it if needed."""
         if name not in self._open:
             self._open[name] = opening()
         return self._open[name]
 
     def close(self) -> None:
-        """Close all; the next to read opens them again."""
+        """Close all handles; the next read opens them again."""
         while self._open:
             self._open.popitem()[1].close()
 
 
 def _close_all() -> None:
-    for one in list(_ALL):
-        one.close()
+    for handles in list(_ALL):
+        handles.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""The embedded data set: shapes that the program draws as JPEG files, so that nothing is downloaded."""
+"""The built-in data set: generated shapes, saved as JPEG files; nothing is downloaded."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def _place(root: Path, options: dict[str, int]) -> Path:
 
 
 def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
-    """Return True if the folder holds this very data set. Raises ConfigError when it holds what was not drawn here."""
+    """Return True if the folder holds this data set. Raises ConfigError if it holds anything else."""
     marker = folder / "shapes.json"
     if not folder.exists():
         return False
@@ -79,7 +79,7 @@ def _is_drawn(folder: Path, options: dict[str, int]) -> bool:
 
 
 def _draw_all(folder: Path, options: dict[str, int]) -> None:
-    """Draw into a folder beside and rename it, so that two runs that start at once do not collide."""
+    """Draw into a temporary folder and rename it, so that concurrent runs do not collide."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".shapes-", dir=folder.parent))
@@ -93,7 +93,7 @@ def _draw_all(folder: Path, options: dict[str, int]) -> None:
         temporary.chmod(0o755)
         os.rename(temporary, folder)
     except OSError as error:
-        if not _is_drawn(folder, options):  # else another run was faster, and its data set is the same
+        if not _is_drawn(folder, options):  # otherwise another run was faster, and its data set is identical
             problem = f"cannot draw the images in '{folder.parent}': {error.strerror or error}"
             raise ConfigError(f"dataset.root: {problem}; free some space, or give a folder on another disk") from error
     finally:
@@ -111,12 +111,12 @@ def _draw_file(folder: Path, split: str, number: int, options: dict[str, int]) -
 
 
 def draw(name: str, size: int, seed: int) -> Image.Image:
-    """Return one RGB image of size by size pixels: a shape of random colour, place, size and turn on noise."""
+    """Return an RGB image, size by size pixels: a shape of random colour, position, size and rotation on noise."""
     chance = random.Random(seed)
     noise = np.random.default_rng(seed)
     ground = np.array([chance.uniform(0, 255) for _ in range(3)])
     ink = ground
-    while abs(ink - ground).sum() < 200:  # else the shape could hardly be seen
+    while abs(ink - ground).sum() < 200:  # otherwise the shape is hard to see
         ink = np.array([chance.uniform(0, 255) for _ in range(3)])
     radius = size * chance.uniform(0.28, 0.4)
     x, y = (chance.uniform(radius, size - radius) for _ in range(2))
@@ -131,7 +131,7 @@ def draw(name: str, size: int, seed: int) -> Image.Image:
 
 
 def _outline(name: str, turn: float) -> Points:
-    """Return a shape's corners on the unit circle's scale."""
+    """Return the corners of a shape, scaled to the unit circle."""
     if name == "star":
         return [_polar(turn + math.pi * corner / 5, 0.42 if corner % 2 else 1.0) for corner in range(10)]
     if name == "cross":

@@ -1,4 +1,4 @@
-"""Folders and files that are named after a split: train, valid, test and what else is in use."""
+"""Recognise folders and files that are named after a split: train, valid, test and variants."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,25 +27,25 @@ _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def role_of(name: str) -> Role | None:
-    """Return the split that a name stands for, in any case of letters: Train, valid, test1, training_set, val2017."""
+    """Return the split that a name denotes, ignoring case: Train, valid, test1, training_set, val2017."""
     word = re.sub(r"[^a-z]", "", name.lower())
     return _ROLES.get(word) or _ROLES.get(_FURTHER.sub("", word))
 
 
 def by_role(names: Iterable[str]) -> dict[Role, list[str]]:
-    """Return those of the names that are a split's, by the split."""
-    found: dict[Role, list[str]] = {}
+    """Return the names that denote a split, by split."""
+    roles: dict[Role, list[str]] = {}
     for name in names:
         if role := role_of(name):
-            found.setdefault(role, []).append(name)
-    return found
+            roles.setdefault(role, []).append(name)
+    return roles
 
 
 @dataclass(frozen=True)
 class SplitFolders:
-    """Where the splits of a folder lie: train is the folder itself where its classes lie beside a split's folder.
+    """The split folders; train is the folder itself if its classes are next to a split's folder.
 
-    classes: the class folders of train. tests: kept apart. notes: what the run should tell its user.
+    classes: the class folders of train. tests: kept apart. notes: messages for the user.
     """
 
     train: Path
@@ -56,10 +56,10 @@ class SplitFolders:
 
 
 def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolders:
-    """Tell a folder's splits from its classes. Raises ConfigError where the folders' names leave that open.
+    """Distinguish a folder's splits from its classes. Raises ConfigError if the names are ambiguous.
 
-    The sign of splits is that their folders hold the same classes, or that there are several of them. needs_val:
-    whether a validation split is looked for.
+    Folders are splits if they contain the same classes, or if several have names of splits. needs_val: whether to look
+    for a validation split.
     """
     tops = visible_folders(folder)
     roles: Mapping[Role, list[str]] = by_role(tops)
@@ -92,7 +92,7 @@ def find_splits(folder: Path, option: str, needs_val: bool = True) -> SplitFolde
 
 
 def _inside(folder: Path) -> set[str]:
-    """Return the folders that a split's folder holds, none where it may not be read."""
+    """Return the subfolders of a split's folder, none if it is not readable."""
     try:
         return set(visible_folders(_innermost(folder)))
     except PermissionError:
@@ -100,7 +100,7 @@ def _inside(folder: Path) -> set[str]:
 
 
 def _by_part_of_name(folder: Path, tops: Collection[str], roles: Mapping[Role, list[str]]) -> Mapping[Role, list[str]]:
-    """Add the folders whose names hold that of a split (seg_train, PublicTest), where two splits hold one class."""
+    """Add folders whose names contain a split (seg_train, PublicTest), if two splits share a class."""
     found = {role: list(names) for role, names in roles.items()}
     for name in tops:
         if role_of(name):
@@ -111,12 +111,12 @@ def _by_part_of_name(folder: Path, tops: Collection[str], roles: Mapping[Role, l
             found.setdefault(own.pop(), []).append(name)
     if len(found) < 2:
         return roles
-    inside = [{one for name in names for one in _inside(folder / name)} for names in found.values()]
-    return found if any(one & other for one, other in combinations(inside, 2)) else roles
+    classes = [{label for name in names for label in _inside(folder / name)} for names in found.values()]
+    return found if any(first & second for first, second in combinations(classes, 2)) else roles
 
 
 def _refuse_one_folder(folder: Path, option: str) -> None:
-    """Raise ConfigError where an archive's one folder lies around that of the classes or splits."""
+    """Raise ConfigError if an archive's single top folder wraps the folder of classes or splits."""
     place = folder
     while len(tops := visible_folders(place)) == 1 and not (place / tops[0]).is_symlink():
         place /= tops[0]
@@ -128,9 +128,9 @@ def _refuse_one_folder(folder: Path, option: str) -> None:
 
 
 def _refuse_unknown_splits(folder: Path, roles: Mapping[Role, list[str]], siblings: Sequence[str], option: str) -> None:
-    """Raise ConfigError where other folders hold the same classes as that of a split: they are splits, too."""
+    """Raise ConfigError if other folders contain the same classes as a split: they look like splits too."""
     named = [name for names in roles.values() for name in names]
-    classes = {one for name in named for one in _inside(folder / name)}
+    classes = {label for name in named for label in _inside(folder / name)}
     alike = {name: both for name in siblings if (both := _inside(folder / name) & classes)}
     if not alike:
         return
@@ -145,7 +145,7 @@ def _refuse_unknown_splits(folder: Path, roles: Mapping[Role, list[str]], siblin
 
 
 def _of_same_folders(folder: Path, tops: Sequence[str]) -> list[str]:
-    """Return a warning where all classes hold the same folders, which may be the classes themselves."""
+    """Return a warning if all classes contain the same folders, which may be the actual classes."""
     if len(tops) < 2 or len(inside := visible_folders(folder / tops[0])) < 2:
         return []
     if any(visible_folders(folder / name) != inside for name in tops[1:]):
@@ -166,7 +166,7 @@ def _with_train_folder(
         )
     (name,) = roles["train"]
     if not inside[name]:
-        named = ", ".join(one for names in roles.values() for one in names)
+        named = ", ".join(split for names in roles.values() for split in names)
         raise ConfigError(
             f"{option}: the folders of '{folder}' have the names of splits ({named}), and '{name}' holds no class"
             " folders; for names like cat.1.jpg use dataset=dogcat, and rename the folders if they are classes"

@@ -18,7 +18,7 @@ from expkit.data.datasets.image_files import ImageFiles, image_tree, visible_fol
 from expkit.data.datasets.in_memory import ImageArrays, ReadByLibrary
 from expkit.data.datasets.leftovers import PassedOver
 
-# word: (torchvision's class, what asks for training, what asks for validation)
+# name: (torchvision's class, its training split, its validation split)
 _BY_TRAIN_FLAG = {
     "cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST",
     "kmnist": "KMNIST", "qmnist": "QMNIST", "usps": "USPS",
@@ -31,8 +31,8 @@ _BY_SPLIT = {
 }  # fmt: skip
 
 
-def opened(name: str, dataset_class: Callable[..., Any], root: str, **options: Any) -> Any:
-    """Return an opened data set. Raises ConfigError with the folder where the files belong."""
+def open_dataset(name: str, dataset_class: Callable[..., Any], root: str, **options: Any) -> Any:
+    """Open a data set. Raises ConfigError with the folder where the files belong."""
     try:
         return dataset_class(root, **options)
     except ConfigError:
@@ -43,7 +43,7 @@ def opened(name: str, dataset_class: Callable[..., Any], root: str, **options: A
         remedy = "put its files there" + (", or set dataset.download=true" if "download" in options else "")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ConfigError(f"dataset.root: {name} is not in '{root}' ({reason}); {remedy}") from error
-    except Exception as error:  # torchvision's readers of lists and arrays throw whatever they stumble over
+    except Exception as error:  # torchvision's readers raise many types
         raise _damaged(name, root, error) from error
 
 
@@ -52,44 +52,44 @@ def _damaged(name: str, root: str, error: Exception) -> ConfigError:
     return ConfigError(f"dataset.root: the files of {name} in '{root}' are damaged ({reason}); put whole ones there")
 
 
-def _register(word: str, class_name: str, train: dict[str, Any], val: dict[str, Any]) -> None:
+def _register(name: str, class_name: str, train: dict[str, Any], val: dict[str, Any]) -> None:
     dataset_class = getattr(tv, class_name)
 
-    @datasets.register(word)
+    @datasets.register(name)
     def build(root: str, download: bool = False) -> Splits:
         folder = str(expanded(root))
-        sets = [opened(word, dataset_class, folder, download=download, **one) for one in (train, val)]
+        sets = [open_dataset(name, dataset_class, folder, download=download, **split) for split in (train, val)]
         try:
             names = _class_names(sets[0])
             return Splits(_wrap(sets[0], names, "train"), _wrap(sets[1], names, "val"))
-        except Exception as error:  # what the files hold is no list of labels, or no array of images
-            raise _damaged(word, folder, error) from error
+        except Exception as error:  # the files contain no list of labels, or no array of images
+            raise _damaged(name, folder, error) from error
 
     build.__doc__ = f"torchvision's {class_name}."
 
 
-def _class_names(opened_set: Any) -> list[str]:
-    if names := getattr(opened_set, "classes", None):
+def _class_names(data: Any) -> list[str]:
+    if names := getattr(data, "classes", None):
         return [name if isinstance(name, str) else name[0] for name in names]
-    return [str(number) for number in range(int(np.max(_targets(opened_set))) + 1)]
+    return [str(number) for number in range(int(np.max(_targets(data))) + 1)]
 
 
-def _targets(opened_set: Any) -> Any:
-    """Return the labels, which every one of these classes knows without opening an image."""
+def _targets(data: Any) -> Any:
+    """Return the labels, which all these classes know without opening an image."""
     for attribute in ("targets", "labels", "_labels"):
-        if (found := getattr(opened_set, attribute, None)) is not None:
-            return np.asarray(found)
-    return np.array([label for _, label in opened_set._samples])  # GTSRB
+        if (labels := getattr(data, attribute, None)) is not None:
+            return np.asarray(labels)
+    return np.array([label for _, label in data._samples])  # GTSRB
 
 
-def _wrap(opened_set: Any, names: list[str], split: str) -> ImageDataset:
-    pixels = getattr(opened_set, "data", None)
+def _wrap(data: Any, names: list[str], split: str) -> ImageDataset:
+    pixels = getattr(data, "data", None)
     if pixels is None:
-        return ReadByLibrary(opened_set, _targets(opened_set), names, split)
+        return ReadByLibrary(data, _targets(data), names, split)
     pixels = np.asarray(pixels)
     if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep their channels first
         pixels = pixels.transpose(0, 2, 3, 1)
-    targets = _targets(opened_set)
+    targets = _targets(data)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or len(pixels) != len(targets):
         raise ValueError(
             f"{split}: an array of {pixels.dtype}, {pixels.shape}, for {count_noun(len(targets), 'label')}"
@@ -104,7 +104,7 @@ for _word, (_class, _train, _val) in _BY_SPLIT.items():
 
 
 class _ImageNet(tv.ImageNet):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's ImageNet, without what other programs have left among its folders and images."""
+    """torchvision's ImageNet, ignoring leftovers of other programs among its folders and images."""
 
     def __init__(self, root: str, **options: Any) -> None:
         try:
@@ -128,7 +128,7 @@ class _ImageNet(tv.ImageNet):  # type: ignore[misc]  # torchvision has no types
 @datasets.register("imagenet")
 def imagenet(root: str) -> Splits:
     """ImageNet (ILSVRC2012): its archives must be fetched by hand into the root."""
-    sets = [opened("imagenet", _ImageNet, root, split=split) for split in ("train", "val")]
+    sets = [open_dataset("imagenet", _ImageNet, root, split=split) for split in ("train", "val")]
     names = [name[0] for name in sets[0].classes]
     passed = PassedOver()
     for one in sets:
@@ -136,10 +136,10 @@ def imagenet(root: str) -> Splits:
     return Splits(_files(sets[0], names), _files(sets[1], names), passed.notes())
 
 
-def _files(opened_set: Any, names: list[str]) -> ImageFiles:
-    paths, targets = zip(*opened_set.samples, strict=True) if opened_set.samples else ((), ())
-    folder = f"{opened_set.split}/"
-    return ImageFiles(Path(opened_set.root), [folder + path for path in paths], targets, names)
+def _files(data: Any, names: list[str]) -> ImageFiles:
+    paths, targets = zip(*data.samples, strict=True) if data.samples else ((), ())
+    folder = f"{data.split}/"
+    return ImageFiles(Path(data.root), [folder + path for path in paths], targets, names)
 
 
 @datasets.register("fake")

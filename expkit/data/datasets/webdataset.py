@@ -42,7 +42,7 @@ def webdataset(
     if not files:
         raise ConfigError(f"dataset.shards: all that '{shards}' names are for validation; name others to train on")
     passed = Unread()
-    train, val = ([sample for path in some for sample in read_index(path, passed)] for some in (files, val_files))
+    train, val = ([sample for path in paths for sample in read_index(path, passed)] for paths in (files, val_files))
     if not train:
         raise ConfigError(f"dataset.shards: no image with a .cls file is in '{files[0]}'; is it a WebDataset shard?")
     names = classes or _names([*train, *val])
@@ -54,7 +54,7 @@ def webdataset(
 
 
 class Sample(NamedTuple):
-    """An image in a shard: where its bytes lie, its key, and what its .cls file says."""
+    """An image in a shard: position of its bytes, key, and the content of its .cls file."""
 
     shard: Path
     offset: int
@@ -65,12 +65,12 @@ class Sample(NamedTuple):
 
 @dataclass
 class Unread(PassedOver):
-    """What lies in shards besides samples. unlabelled: images without a .cls file; pictureless: .cls
-    files without an image; cut: shards that end too early."""
+    """Shard members other than samples. unlabelled: images without a .cls file; without_image: .cls files
+    without an image; truncated: shards that end too early."""
 
     unlabelled: list[str] = field(default_factory=list)
-    pictureless: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
+    without_image: list[str] = field(default_factory=list)
+    truncated: list[str] = field(default_factory=list)
 
     def all_notes(self) -> list[str]:
         """Return a sentence for each kind."""
@@ -78,12 +78,12 @@ class Unread(PassedOver):
         if self.unlabelled:
             found = count_noun(len(self.unlabelled), "image")
             notes.append(f"passed over {found} without a .cls file (e.g. {self.unlabelled[0]})")
-        if self.pictureless:
-            found = count_noun(len(self.pictureless), ".cls file")
-            notes.append(f"passed over {found} without an image that can be read (e.g. {self.pictureless[0]})")
-        if self.cut:
-            found = count_noun(len(self.cut), "shard")
-            notes.append(f"warning: {found} without a tar file's end, perhaps cut off in a copy: {self.cut[0]}")
+        if self.without_image:
+            found = count_noun(len(self.without_image), ".cls file")
+            notes.append(f"passed over {found} without an image that can be read (e.g. {self.without_image[0]})")
+        if self.truncated:
+            found = count_noun(len(self.truncated), "shard")
+            notes.append(f"warning: {found} without a tar file's end, perhaps cut off in a copy: {self.truncated[0]}")
         return notes
 
 
@@ -99,9 +99,9 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _by_split(folder: Path, given: Sequence[Path]) -> tuple[list[Path], list[Path], list[str]]:
-    """Return all shards to train on, those named after validation, and notes; those named after a test are kept apart.
+    """Return the training shards, the validation shards, and notes; test shards are kept apart.
 
-    given: those that the config names for validation. Raises ConfigError.
+    given: validation shards named in the config. Raises ConfigError.
     """
     found = [path for path in folder.glob("*/*.tar") if role_of(path.parent.name) and not is_leftover(path.name)]
     found = list({path.resolve(): path for path in sorted([*found, *_visible(folder)], reverse=True)}.values())
@@ -111,7 +111,7 @@ def _by_split(folder: Path, given: Sequence[Path]) -> tuple[list[Path], list[Pat
     if not {"val", "test"} & set(roles.values()):
         return list(roles), [], []
     first = "train" if "train" in roles.values() else None
-    train, val, test = ([path for path, role in roles.items() if role == one] for one in (first, "val", "test"))
+    train, val, test = ([path for path, role in roles.items() if role == wanted] for wanted in (first, "val", "test"))
     if not train:
         raise ConfigError(f"dataset.shards: '{folder}' holds no training shards, only those of val or test; name some")
     notes = [f"took {len(train)} shards for training, {len(given) or len(val)} for validation, by their names"]
@@ -128,11 +128,11 @@ def _role(path: Path) -> Role | None:
 
 
 def read_index(path: Path, passed: Unread) -> Iterator[Sample]:
-    """Yield a shard's samples in their order; only headers and labels are read. Raises ConfigError."""
+    """Yield the samples of a shard in order, reading only headers and labels. Raises ConfigError."""
     places: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
     try:
-        with tarfile.open(path, "r:") as shard:  # compressed ones cannot be read by position
+        with tarfile.open(path, "r:") as shard:  # compressed shards cannot be read by position
             for member in shard:
                 place = Path(member.name)
                 if left := next(filter(is_leftover, place.parts), ""):
@@ -145,11 +145,11 @@ def read_index(path: Path, passed: Unread) -> Iterator[Sample]:
                 elif ending == "cls" and member.size <= 4 * _LONGEST_LABEL and (file := shard.extractfile(member)):
                     labels[key] = _label(file.read(), f"{path}: {member.name}")
             if not _has_end(path, shard.offset):
-                passed.cut.append(str(path))
-    except (OSError, tarfile.TarError, ValueError) as error:  # numbers in headers that are none
+                passed.truncated.append(str(path))
+    except (OSError, tarfile.TarError, ValueError) as error:  # ValueError: invalid numbers in headers
         problem = f"'{path}' is no plain tar file: {error}; unpack a compressed one"
         raise ConfigError(f"dataset.root: {problem}") from error
-    passed.pictureless += [f"{path}: {key}" for key in labels if key not in places]
+    passed.without_image += [f"{path}: {key}" for key in labels if key not in places]
     for key, (offset, size) in places.items():
         if key in labels:
             yield Sample(path, offset, size, key, labels[key])
@@ -158,14 +158,14 @@ def read_index(path: Path, passed: Unread) -> Iterator[Sample]:
 
 
 def _has_end(path: Path, offset: int) -> bool:
-    """Return True if a tar file has its closing block of zeros behind its last file."""
+    """Return True if a tar file has a closing block of zeros after its last file."""
     with open(path, "rb") as file:
         file.seek(max(offset - tarfile.BLOCKSIZE, 0))
         return tarfile.NUL * tarfile.BLOCKSIZE in (file.read(tarfile.BLOCKSIZE), file.read(tarfile.BLOCKSIZE))
 
 
 def _label(content: bytes, place: str) -> str:
-    """Return what a .cls file says, a number without leading zeros. Raises ConfigError."""
+    """Return the content of a .cls file, a number without leading zeros. Raises ConfigError."""
     text = content.decode("utf-8", "replace").strip()
     if not text or len(text) > _LONGEST_LABEL:
         problem = f"'{place}' holds {len(text):,} characters, no number or word of a class"
@@ -174,7 +174,7 @@ def _label(content: bytes, place: str) -> str:
 
 
 def _names(samples: list[Sample]) -> list[str]:
-    """Return the classes: the numbers or words that there are, in order; no number says how many classes there are."""
+    """Return the classes: the sorted numbers or names that occur."""
     labels = {sample.label for sample in samples}
     return sorted(labels, key=int) if all(map(str.isdecimal, labels)) else sorted(labels)
 
@@ -187,14 +187,16 @@ class ShardImages(ImageDataset):
         shards = sorted({sample.shard for sample in samples})
         number = {path: place for place, path in enumerate(shards)}
         self._shards = np.array([str(path) for path in shards])
-        self._places = np.array([(number[one.shard], one.offset, one.size) for one in samples], dtype=np.int64)
-        self._keys = np.array([one.key for one in samples])
-        by_word = {name: place for place, name in enumerate(names) if names.count(name) == 1}
-        by_word |= {str(place): place for place in range(len(names)) if str(place) not in by_word}
-        if unknown := sorted({one.label for one in samples} - by_word.keys()):
+        self._places = np.array(
+            [(number[sample.shard], sample.offset, sample.size) for sample in samples], dtype=np.int64
+        )
+        self._keys = np.array([sample.key for sample in samples])
+        by_name = {name: place for place, name in enumerate(names) if names.count(name) == 1}
+        by_name |= {str(place): place for place in range(len(names)) if str(place) not in by_name}
+        if unknown := sorted({sample.label for sample in samples} - by_name.keys()):
             shown = ", ".join(names[:8])
             raise ConfigError(f"dataset.classes: a .cls file says '{unknown[0]}', which is none of {shown}")
-        self.targets = np.array([by_word[one.label] for one in samples], dtype=np.int64)
+        self.targets = np.array([by_name[sample.label] for sample in samples], dtype=np.int64)
 
     def sample_name(self, index: int) -> str:
         shard = Path(str(self._shards[self._places[index, 0]]))
