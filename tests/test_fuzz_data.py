@@ -21,7 +21,7 @@ from expkit.checkpoints.foreign_weights import import_weights
 from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.data.decode import BadImage, Decoder
-from expkit.models.pretrained import find_weights, vet, weights_file
+from expkit.models.pretrained import check_weights_file, find_weights, weights_file
 from tests.mutations import mutations, tried
 
 IS_LONG = bool(os.environ.get("EXPKIT_LONG"))
@@ -203,7 +203,7 @@ def test_weights_where_torch_keeps_its_own(kind: str, tmp_path: Path, monkeypatc
     path = weights_file(weights)
     path.parent.mkdir(parents=True)
     for changed in mutations(WEIGHTS[kind], MANY, seed=23):
-        tried(lambda: vet(weights), changed, path)
+        tried(lambda: check_weights_file(weights), changed, path)
 
 
 FORMATS = {

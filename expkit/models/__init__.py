@@ -3,21 +3,21 @@
 from expkit.models import small, timm, torchvision
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
-from expkit.models.partial_load import Taken, take_weights
+from expkit.models.partial_load import LoadReport, load_matching
 from expkit.models.prepare import ModelOptions, prepare, training_mode
 from expkit.models.pretrained import InputSpec, pretrained_input
 
 __all__ = [
     "InputSpec",
+    "LoadReport",
     "ModelOptions",
-    "Taken",
     "auxiliary_weight",
     "check_input",
+    "load_matching",
     "prepare",
     "pretrained_input",
     "replace_head",
     "small",
-    "take_weights",
     "timm",
     "torchvision",
     "training_mode",

@@ -1,4 +1,4 @@
-"""Whether a model takes images of a size, found out before training and without computing anything."""
+"""Check before training, on the meta device, whether a model accepts images of a size."""
 
 import copy
 from collections.abc import Callable
@@ -14,30 +14,30 @@ _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299,
 
 
 def check_input(model: nn.Module, name: str, height: int, width: int, num_classes: int) -> None:
-    """Raise ConfigError when (2, 3, height, width) images do not give (2, num_classes) logits; names a size that fits.
+    """Raise ConfigError if (2, 3, height, width) images do not give (2, num_classes) logits; suggest a size.
 
-    Works on a copy on the meta device, where tensors have shapes and no values: the model stays untouched. Tries
-    training too, since auxiliary heads need larger images than the main one.
+    Uses a copy on the meta device, where tensors have shapes but no values. Also tries training mode, since auxiliary
+    heads need larger images than the main one.
     """
     with torch.random.fork_rng(devices=[]):
-        shadow = _shadow(model)
-        if _problem(shadow, height, width, num_classes) is None:
+        meta_copy = _meta_copy(model)
+        if _problem(meta_copy, height, width, num_classes) is None:
             return
-        # Not every operation of every plugin's model is there on the meta device: real numbers decide.
+        # A plugin's model may use operations without meta support: try real tensors.
         problem = _problem(copy.deepcopy(model), height, width, num_classes)
         if problem is None:
             return
-        advice = _advice(lambda size: _problem(shadow, size, size, num_classes) is None, min(height, width))
+        advice = _advice(lambda size: _problem(meta_copy, size, size, num_classes) is None, min(height, width))
     if not advice:
         raise ConfigError(f"model: {name} cannot be used on images of {width}×{height} pixels: {problem}")
-    advice += _other_way(model, height, width)
+    advice += _image_size_hint(model, height, width)
     raise ConfigError(
         f"transforms.image_size: {name} cannot take images of {width}×{height} pixels ({problem}); {advice}"
     )
 
 
-def _shadow(model: nn.Module) -> nn.Module:
-    """Return a copy whose tensors have no values; unlike deepcopy().to("meta") it copies none on the way."""
+def _meta_copy(model: nn.Module) -> nn.Module:
+    """Return a copy on the meta device; unlike deepcopy().to("meta"), it never copies values."""
     tensors: dict[int, Tensor] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         empty = torch.empty_like(tensor, device="meta")
@@ -65,7 +65,7 @@ def _problem(model: nn.Module, height: int, width: int, num_classes: int) -> str
 
 
 def _advice(fits: Callable[[int], bool], wanted: int) -> str:
-    """Say in words which size fits, the nearest above the wanted one if any, or nothing."""
+    """Return a sentence with a size that fits, preferably the next larger one, or ""."""
     nearest_first = sorted(_USUAL_SIZES, key=lambda size: (size < wanted, abs(size - wanted)))
     size = next((size for size in nearest_first if fits(size)), None)
     if size is None:
@@ -74,8 +74,8 @@ def _advice(fits: Callable[[int], bool], wanted: int) -> str:
     return f"{size} {'or more fits, e.g.' if or_more else 'fits:'} transforms.image_size={size}"
 
 
-def _other_way(model: nn.Module, height: int, width: int) -> str:
-    """Name the option of vision transformers that are built for one size, where this one could be it."""
+def _image_size_hint(model: nn.Module, height: int, width: int) -> str:
+    """Return a hint at model.image_size for vision transformers, which are built for one size, or ""."""
     built_for, patch = getattr(model, "image_size", None), getattr(model, "patch_size", None)
     if isinstance(built_for, int) and isinstance(patch, int) and height == width and height % patch == 0:
         return f", or, without pretrained weights, model.image_size={height}"
@@ -83,19 +83,19 @@ def _other_way(model: nn.Module, height: int, width: int) -> str:
 
 
 def trains_on_one(model: nn.Module, height: int, width: int) -> bool:
-    """Return False if training on one (3, height, width) image fails for want of values to normalise over."""
+    """Return False if batch normalisation fails when training on a single (3, height, width) image."""
     with torch.random.fork_rng(devices=[]):
-        for shadow in (_shadow(model), copy.deepcopy(model)):
-            for copied, weight in zip(shadow.parameters(), model.parameters(), strict=True):
-                copied.requires_grad_(weight.requires_grad)  # frozen layers take their running statistics
-            training_mode(shadow)
-            device = next((parameter.device for parameter in shadow.parameters()), torch.device("cpu"))
+        for meta_copy in (_meta_copy(model), copy.deepcopy(model)):
+            for copied, weight in zip(meta_copy.parameters(), model.parameters(), strict=True):
+                copied.requires_grad_(weight.requires_grad)  # frozen layers use their running statistics
+            training_mode(meta_copy)
+            device = next((parameter.device for parameter in meta_copy.parameters()), torch.device("cpu"))
             try:
                 with torch.no_grad():
-                    shadow(torch.zeros(1, 3, height, width, device=device))
+                    meta_copy(torch.zeros(1, 3, height, width, device=device))
             except ValueError as error:
                 return "more than 1 value per channel" not in str(error)
-            except RuntimeError:  # no such operation on the meta device: real numbers decide
+            except RuntimeError:  # no such operation on the meta device: try real tensors
                 continue
             return True
     return True

@@ -1,4 +1,4 @@
-"""Weights from elsewhere into a model: all that fit; a head for other classes is left out, and all is named."""
+"""Partial loading: load the weights that fit, leave out a head for other classes, and report both."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from expkit.core.formatting import count_noun
 from expkit.models.heads import outputs
 
 _SHOWN = 4
-_DEEPEST = 4  # parts of a prefix, as in ema.module._orig_mod.backbone.
-_MOST = 200  # prefixes that are tried
+_DEEPEST = 4  # components of a prefix, as in ema.module._orig_mod.backbone.
+_MOST = 200  # prefixes to try
 
 
-class Taken(NamedTuple):
-    """Names of the weights: loaded, left out (the head, for other classes), not in the file, not in the model.
+class LoadReport(NamedTuple):
+    """Names of weights: loaded, left out (a head for other classes), not in the file, not in the model.
 
     renamed: how the names in the file differ from the model's, in a sentence.
     """
@@ -27,7 +27,7 @@ class Taken(NamedTuple):
     renamed: str = ""
 
     def notes(self) -> list[str]:
-        """Return a sentence on each group of names."""
+        """Return a sentence for each group of names."""
         total = len(self.loaded) + len(self.left_out) + len(self.missing)
         sentences = [f"took {len(self.loaded)} of {count_noun(total, 'weight')}"]
         groups = {
@@ -36,15 +36,17 @@ class Taken(NamedTuple):
             "in the file, but not in the model": self.unused,
         }
         sentences += [self.renamed] if self.renamed else []
-        return sentences + [f"{what}: {_some(names)}" for what, names in groups.items() if names]
+        return sentences + [f"{what}: {_shorten(names)}" for what, names in groups.items() if names]
 
 
-def take_weights(model: nn.Module, weights: Mapping[str, Tensor], same_classes: bool | None, num_classes: int) -> Taken:
-    """Load what fits into a model, and return what was and what was not loaded.
+def load_matching(
+    model: nn.Module, weights: Mapping[str, Tensor], same_classes: bool | None, num_classes: int
+) -> LoadReport:
+    """Load the weights that fit into a model; return what was loaded and what was not.
 
-    same_classes: whether the weights were trained for the model's own classes, in their order; None where the file does
-    not say, and the shapes decide. Raises ConfigError when weights other than the head's differ in shape, or when less
-    than half of the model's are there: then they are another model's.
+    same_classes: whether the weights were trained for the model's classes, in the same order; None if unknown: the
+    shapes decide. Raises ConfigError if weights other than the head's differ in shape, or if the file has less than
+    half of the model's weights: they are another model's.
     """
     own = model.state_dict()
     weights, renamed = _renamed(weights, own)
@@ -60,30 +62,30 @@ def take_weights(model: nn.Module, weights: Mapping[str, Tensor], same_classes: 
     if len(loaded) < len(own) / 2:
         raise ConfigError(
             f"checkpoint.init_from: the weights are another model's: {len(loaded)} of the {len(own)} that this one has"
-            f" are there; the file has {_some(list(weights))}, the model {_some(list(own))}"
+            f" are there; the file has {_shorten(list(weights))}, the model {_shorten(list(own))}"
         )
     model.load_state_dict({name: weights[name] for name in loaded}, strict=False)
     missing = [name for name in own if name not in weights]
-    return Taken(loaded, of_head, missing, [name for name in weights if name not in own], renamed)
+    return LoadReport(loaded, of_head, missing, [name for name in weights if name not in own], renamed)
 
 
 def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str]:
-    """Return the weights by the model's names where a prefix makes the difference, and a sentence on it.
+    """Return the weights with a prefix removed or added to match the model's names, and a message.
 
-    Wrappers put one before each name (module., _orig_mod., backbone., ema.), as a model of a plugin may do with a model
-    that it wraps. The prefix is taken off, or added, with which most weights are the model's.
+    Wrappers prefix each name (module., _orig_mod., backbone., ema.), and so may a plugin's model. The prefix with the
+    most matching weights is removed or added.
     """
-    best, kept, sentence = sum(_fits(own, name, value) for name, value in weights.items()), weights, ""
+    best, renamed, sentence = sum(_fits(own, name, value) for name, value in weights.items()), weights, ""
     for prefix in _prefixes(weights):
         inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         if (fits := sum(_fits(own, name, value) for name, value in inside.items())) > best:
             others = {name: value for name, value in weights.items() if not name.startswith(prefix) and name not in own}
-            best, kept, sentence = fits, others | inside, f"dropped the prefix '{prefix}' of the names in the file"
+            best, renamed, sentence = fits, others | inside, f"dropped the prefix '{prefix}' of the names in the file"
     for prefix in _prefixes(own):
         longer = {prefix + name: value for name, value in weights.items()}
         if (fits := sum(_fits(own, name, value) for name, value in longer.items())) > best:
-            best, kept, sentence = fits, longer, f"put the prefix '{prefix}' before the names in the file"
-    return kept, sentence
+            best, renamed, sentence = fits, longer, f"put the prefix '{prefix}' before the names in the file"
+    return renamed, sentence
 
 
 def _fits(own: Mapping[str, Tensor], name: str, value: Tensor) -> bool:
@@ -91,12 +93,12 @@ def _fits(own: Mapping[str, Tensor], name: str, value: Tensor) -> bool:
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """Return what names begin with, up to _DEEPEST parts of it, the shorter ones first."""
+    """Return the prefixes of names, up to _DEEPEST components, shorter ones first."""
     parts = [name.split(".") for name in names]
-    found = [".".join(one[:depth]) + "." for depth in range(1, _DEEPEST + 1) for one in parts if len(one) > depth]
-    return list(dict.fromkeys(found))[:_MOST]
+    prefixes = [".".join(path[:depth]) + "." for depth in range(1, _DEEPEST + 1) for path in parts if len(path) > depth]
+    return list(dict.fromkeys(prefixes))[:_MOST]
 
 
-def _some(names: list[str]) -> str:
+def _shorten(names: list[str]) -> str:
     shown = ", ".join(name[:80] for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""How large a model would be, found out without allocating it: the numbers of a config may be a stranger's."""
+"""Compute a model's size without allocating it: a config may come from an untrusted source."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -9,14 +9,14 @@ from torch import nn
 
 from expkit.core.errors import ConfigError
 
-_LARGEST = 65_536  # number in a model's options
-_SUSPICIOUS = 64  # with no number above it, no model is too large
+_LARGEST = 65_536  # allowed number in a model's options
+_SUSPICIOUS = 64  # if no number is above it, no model is too large
 
 
 def planned_numbers(node: Mapping[str, Any], build: Callable[[], nn.Module]) -> int | None:
-    """Return how many numbers a model's state would hold, None where its options are too small to matter.
+    """Return the size of a model's state in numbers, None if its options are too small to matter.
 
-    build: makes it, here without memory. Raises ConfigError for options beyond reason.
+    build: called on the meta device. Raises ConfigError for absurdly large options.
     """
     numbers = dict(_numbers("model", node))
     if large := [key for key, value in numbers.items() if abs(value) > _LARGEST]:
@@ -28,12 +28,12 @@ def planned_numbers(node: Mapping[str, Any], build: Callable[[], nn.Module]) -> 
             return sum(int(value.numel()) for value in build().state_dict().values())
     except ConfigError:
         raise
-    except Exception:  # not every model can be built without its weights
+    except Exception:  # not every model can be built on the meta device
         return None
 
 
 def refuse_too_large(node: Mapping[str, Any], build: Callable[[], nn.Module]) -> None:
-    """Raise ConfigError for a model that this machine's memory does not hold."""
+    """Raise ConfigError for a model that does not fit into this machine's memory."""
     planned = planned_numbers(node, build)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
     if planned and memory and planned * 4 > memory:
@@ -43,10 +43,10 @@ def refuse_too_large(node: Mapping[str, Any], build: Callable[[], nn.Module]) ->
 
 
 def _numbers(path: str, value: Any) -> list[tuple[str, float]]:
-    """Return every number in a node with its path; text that stands for one counts not."""
+    """Return every number in a node with its path; numbers in text are ignored."""
     if isinstance(value, bool):
         return []
     if isinstance(value, int | float):
         return [(path, value)]
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [found for key, inner in items for found in _numbers(f"{path}.{key}", inner)]
+    return [number for key, inner in items for number in _numbers(f"{path}.{key}", inner)]

@@ -1,4 +1,4 @@
-"""What every model may be asked for once it is built: an initialisation, and frozen parts."""
+"""Options of every model: initialisation and frozen parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ Init = Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uni
 class ModelOptions:
     """Options of every model.
 
-    freeze: patterns of parameter names that are not trained, e.g. ["features.*"]. init: a torch.nn.init method for the
-    weights of all convolutions and linear layers but the last; null keeps the architecture's own.
+    freeze: name patterns of parameters that are not trained, e.g. ["features.*"]. init: a torch.nn.init method for the
+    weights of all convolutions and linear layers but the last; null: the architecture's own initialisation.
     """
 
     freeze: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class ModelOptions:
 
 
 def prepare(model: nn.Module, options: ModelOptions, pretrained: bool) -> nn.Module:
-    """Initialise and freeze a model as its options say. Raises ConfigError."""
+    """Initialise and freeze a model by its options. Raises ConfigError."""
     if options.init:
         if pretrained:
             raise ConfigError("model.init: would overwrite the pretrained weights; set model.init=null")
@@ -37,10 +37,10 @@ def prepare(model: nn.Module, options: ModelOptions, pretrained: bool) -> nn.Mod
 
 
 def initialise(model: nn.Module, method: Init) -> None:
-    """Draw the weights of every convolution and linear layer but the last anew, and set their biases to zero.
+    """Initialise the weights of every convolution and linear layer but the last, and zero their biases.
 
-    The last layer, the head, keeps what its architecture gives it: the others are scaled for the layers that follow
-    them. trunc_normal has a standard deviation of 0.02, as in vision transformers (torch's default is 1).
+    The last layer, the head, keeps its own initialisation: the others are scaled for the layers that follow them.
+    trunc_normal uses a standard deviation of 0.02, as in vision transformers (torch's default is 1).
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     draw: Any = getattr(nn.init, f"{method}_")
@@ -54,7 +54,7 @@ def initialise(model: nn.Module, method: Init) -> None:
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Take parameters out of training by name pattern. Raises ConfigError for a pattern that matches none."""
+    """Freeze parameters by name pattern. Raises ConfigError for a pattern without a match."""
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -67,14 +67,14 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
 
 
 def training_mode(model: nn.Module) -> None:
-    """Put a model into training mode, but for normalisation layers whose parameters are all frozen.
+    """Put a model into training mode, except for normalisation layers with only frozen parameters.
 
-    Those go on normalising by their running statistics, and keep them: a frozen part computes what it always did.
-    Frozen dropout layers stay active. Whoever trains calls this instead of `model.train()`, which would wake them up.
+    These keep using their running statistics unchanged, so that a frozen part computes the same function. Dropout stays
+    active. Call this instead of `model.train()`.
     """
     model.train()
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
+        parameters = list(module.parameters(recurse=False))
         keeps_statistics = getattr(module, "running_mean", None) is not None
-        if keeps_statistics and own and not any(parameter.requires_grad for parameter in own):
+        if keeps_statistics and parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()

@@ -34,7 +34,7 @@ def small_resnet(
 
 
 def _stage(channels_in: int, channels_out: int, blocks: int) -> list[nn.Module]:
-    """Return residual blocks of which the first halves the image."""
+    """Return residual blocks; the first halves the image."""
     more = [ResidualBlock(channels_out, channels_out, stride=1) for _ in range(blocks - 1)]
     return [ResidualBlock(channels_in, channels_out, stride=2), *more]
 
@@ -70,7 +70,7 @@ def mlp(num_classes: int, grid: int = 16, hidden: tuple[int, ...] = (256,), drop
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016). (N, in, H, W) -> (N, out, H/stride, W/stride)."""
+    """Two 3x3 convolutions with a shortcut (He et al. 2016). (N, in, H, W) -> (N, out, H/stride, W/stride)."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""timm's models by name, `timm/...`, where timm is installed; it is imported when such a name is asked for."""
+"""timm's models by name, `timm/...`; timm is imported when such a name is first used."""
 
 from functools import partial
 from http.client import HTTPException
@@ -14,7 +14,7 @@ PREFIX = "timm/"
 
 
 def _register() -> None:
-    """Add every architecture, and every architecture with a tag that names its weights."""
+    """Register every architecture, and every architecture with a tag that names its weights."""
     if find_spec("timm") is None:
         raise ConfigError("model.name: timm's models need the package timm; install expkit[timm]")
     import timm
@@ -35,7 +35,7 @@ def build_timm(
     drop_path_rate: float | None = None,
     img_size: int | None = None,
 ) -> nn.Module:
-    """Build one of timm's models; the options are those that most of its architectures take. Raises ConfigError."""
+    """Build one of timm's models, with options that most architectures accept. Raises ConfigError."""
     import timm
 
     given: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate, "img_size": img_size}
@@ -46,8 +46,8 @@ def build_timm(
         raise ConfigError(f"model: {PREFIX}{name} refuses these options: {error}; take them back") from error
     except (OSError, RuntimeError, ValueError, AssertionError, HTTPException) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        told = "could not load its weights; set model.weights=null, or make them available" if weights else "fails"
-        raise ConfigError(f"model: {PREFIX}{name} {told} ({reason})") from error
+        problem = "could not load its weights; set model.weights=null, or make them available" if weights else "fails"
+        raise ConfigError(f"model: {PREFIX}{name} {problem} ({reason})") from error
     return model
 
 

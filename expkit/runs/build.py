@@ -21,7 +21,7 @@ from expkit.data.dataset import Splits
 from expkit.data.labels import unique_names
 from expkit.devices import Ranks
 from expkit.loggers import LazyLogger, LoggerHub
-from expkit.models import take_weights
+from expkit.models import load_matching
 from expkit.runs.batch_sizes import check_single_images
 from expkit.runs.check import check
 from expkit.runs.components import (
@@ -130,8 +130,8 @@ def load_origin(job: Job) -> list[str]:
     with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
         same = are_same(unique_names(read_manifest(path).get("class_names", [])), names)
     weights, part = read_weights(path)
-    taken = take_weights(job.trainer.state.model, weights, same, len(names))
-    return [*origin.notes, *(f"{note} ({path})" for note in [part, *taken.notes()] if note)]
+    report = load_matching(job.trainer.state.model, weights, same, len(names))
+    return [*origin.notes, *(f"{note} ({path})" for note in [part, *report.notes()] if note)]
 
 
 def _resume(job: Job, saved: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from torchvision.models import squeezenet1_1
 
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.models import take_weights
+from expkit.models import load_matching
 from expkit.models.small import small_cnn
 from expkit.runs.build import build
 from tests.training.test_trainer import checkpoint_of, trainer_of, weights
@@ -21,7 +21,7 @@ Compose = Callable[..., Config]
 def test_a_head_for_other_classes_is_left_out_and_named() -> None:
     theirs, ours = squeezenet1_1(num_classes=7), squeezenet1_1(num_classes=3)
     head = ours.classifier[1].weight.clone()
-    taken = take_weights(ours, theirs.state_dict(), None, 3)
+    taken = load_matching(ours, theirs.state_dict(), None, 3)
     assert taken.left_out == ["classifier.1.weight", "classifier.1.bias"]
     assert (taken.missing, taken.unused) == ([], [])
     assert torch.equal(ours.features[0].weight, theirs.features[0].weight)
@@ -33,16 +33,16 @@ def test_a_head_for_other_classes_is_left_out_and_named() -> None:
 
 def test_as_many_but_other_classes_have_another_head() -> None:
     theirs, ours = squeezenet1_1(num_classes=3), squeezenet1_1(num_classes=3)
-    assert take_weights(ours, theirs.state_dict(), False, 3).left_out
-    assert not take_weights(ours, theirs.state_dict(), True, 3).left_out
+    assert load_matching(ours, theirs.state_dict(), False, 3).left_out
+    assert not load_matching(ours, theirs.state_dict(), True, 3).left_out
     assert torch.equal(ours.classifier[1].weight, theirs.classifier[1].weight)
 
 
 def test_another_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"are another model's: 0 of the \d+ that this one has are there"):
-        take_weights(small_cnn(num_classes=3), squeezenet1_1(num_classes=3).state_dict(), None, 3)
+        load_matching(small_cnn(num_classes=3), squeezenet1_1(num_classes=3).state_dict(), None, 3)
     with pytest.raises(ConfigError, match=r"is \(\d+, 3, 3, 3\) there and \(\d+, 3, 3, 3\) here"):
-        take_weights(small_cnn(num_classes=3, width=8), small_cnn(num_classes=3, width=4).state_dict(), None, 3)
+        load_matching(small_cnn(num_classes=3, width=8), small_cnn(num_classes=3, width=4).state_dict(), None, 3)
 
 
 PREFIXES = ["module.", "_orig_mod.", "net.", "model.", "module._orig_mod.", "ema.", "encoder.", "ema_model.module.net."]
@@ -53,7 +53,7 @@ PREFIXES = ["module.", "_orig_mod.", "net.", "model.", "module._orig_mod.", "ema
 def test_the_prefix_of_a_wrapper_is_dropped(prefix: str, classes: int) -> None:
     theirs, ours = squeezenet1_1(num_classes=classes), squeezenet1_1(num_classes=3)
     state = {prefix + name: value for name, value in theirs.state_dict().items()} | {"n_averaged": torch.tensor(3)}
-    taken = take_weights(ours, state, None, 3)
+    taken = load_matching(ours, state, None, 3)
     assert (taken.missing, taken.unused) == ([], ["n_averaged"])
     assert len(taken.left_out) == (0 if classes == 3 else 2)
     assert f"dropped the prefix '{prefix}' of the names in the file" in taken.notes()
@@ -62,7 +62,7 @@ def test_the_prefix_of_a_wrapper_is_dropped(prefix: str, classes: int) -> None:
 
 def test_the_prefix_of_our_own_wrapper_is_put_before() -> None:
     theirs, ours = squeezenet1_1(num_classes=3), torch.nn.ModuleDict({"backbone": squeezenet1_1(num_classes=3)})
-    taken = take_weights(ours, theirs.state_dict(), None, 3)
+    taken = load_matching(ours, theirs.state_dict(), None, 3)
     assert len(taken.loaded) == 52
     assert taken.renamed == "put the prefix 'backbone.' before the names in the file"
 
@@ -70,7 +70,7 @@ def test_the_prefix_of_our_own_wrapper_is_put_before() -> None:
 def test_of_a_larger_model_the_part_is_taken() -> None:
     theirs = torch.nn.ModuleDict({"encoder": squeezenet1_1(num_classes=9), "decoder": squeezenet1_1(num_classes=8)})
     ours = squeezenet1_1(num_classes=3)
-    taken = take_weights(ours, theirs.state_dict(), None, 3)
+    taken = load_matching(ours, theirs.state_dict(), None, 3)
     assert torch.equal(ours.features[0].weight, theirs["encoder"].features[0].weight)  # type: ignore[union-attr, index]
     assert len(taken.unused) == 52
     assert all(name.startswith("decoder.") for name in taken.unused)
@@ -78,7 +78,7 @@ def test_of_a_larger_model_the_part_is_taken() -> None:
 
 def test_names_that_fit_stay() -> None:
     model = torch.nn.ModuleDict({"module": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
-    assert take_weights(model, model.state_dict(), None, 9).renamed == ""
+    assert load_matching(model, model.state_dict(), None, 9).renamed == ""
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
