@@ -1,4 +1,4 @@
-"""torch.compile, where it can; where it cannot, the plain model and the reason."""
+"""torch.compile, with a fallback to the plain model."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -10,13 +10,13 @@ Mode = bool | Literal["reduce-overhead", "max-autotune"]
 
 
 class Compiled:
-    """A model's compiled forward pass, which becomes the plain one for good when compiling fails.
+    """A model's compiled forward pass; if compiling fails, the plain one from then on.
 
-    tell: is given the reason then, in a sentence.
+    report: called with the reason, in a sentence.
     """
 
-    def __init__(self, model: nn.Module, mode: Mode, tell: Callable[[str], object]) -> None:
-        self.model, self.tell = model, tell
+    def __init__(self, model: nn.Module, mode: Mode, report: Callable[[str], object]) -> None:
+        self.model, self.report = model, report
         self.works = False
         self.call: Callable[..., Any] = torch.compile(model, mode=None if mode is True else str(mode))
 
@@ -26,10 +26,10 @@ class Compiled:
         from torch._dynamo.exc import TorchDynamoException
 
         try:
-            done = self.call(*arguments)
-        except TorchDynamoException as error:  # what it raises for a model, or a machine, that it cannot compile for
+            outputs = self.call(*arguments)
+        except TorchDynamoException as error:  # raised for a model, or a machine, that torch cannot compile for
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            self.tell(f"warning: device.compile: {lines[0]}; goes on without compiling")
-            self.call, done = self.model, self.model(*arguments)
+            self.report(f"warning: device.compile: {lines[0]}; continues without compiling")
+            self.call, outputs = self.model, self.model(*arguments)
         self.works = True
-        return done
+        return outputs

@@ -1,4 +1,4 @@
-"""A model as several ranks train it: gradients averaged by torch, batch normalisation over the whole batch."""
+"""DistributedDataParallel: gradients averaged by torch, batch normalisation over the whole batch."""
 
 import inspect
 from collections.abc import Callable
@@ -14,19 +14,19 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def wrap(model: nn.Module, layout: Layout, device: torch.device) -> nn.Module:
-    """Return what the training step calls; `model` itself keeps the weights, so that its state has no prefixes."""
-    from torch.nn.parallel import DistributedDataParallel  # with torch._dynamo, which takes seconds
+    """Return the DDP module for the training step; `model` keeps the weights, so its state has no prefixes."""
+    from torch.nn.parallel import DistributedDataParallel  # imports torch._dynamo, which takes seconds
 
     ids = [device.index] if device.type == "cuda" else None
-    # The means of normalisation that is in step are the same on all ranks: nothing need be sent.
-    unequal = has_batch_norm(model) and not layout.sync_batchnorm
+    # With synchronized batch normalisation the buffers are the same on all ranks: nothing needs to be sent.
+    sync_buffers = has_batch_norm(model) and not layout.sync_batchnorm
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # until torch 2.14
-    sending: dict[str, Any] = {name: unequal}
+    buffer_option: dict[str, Any] = {name: sync_buffers}
     return DistributedDataParallel(
         model,
         device_ids=ids,
-        **sending,
+        **buffer_option,
         find_unused_parameters=layout.unused_parameters,
         gradient_as_bucket_view=True,
     )
@@ -36,21 +36,21 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _NORMS) for module in model.modules())
 
 
-def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return the model with batch normalisation over the whole batch; names and weights stay.
+def sync_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model with batch normalisation over the whole batch, keeping names and weights.
 
-    torch's SyncBatchNorm works on GPUs only; on the CPU the sums go the way that gradients go.
+    torch's SyncBatchNorm works on GPUs only; on the CPU, sums are all-reduced with gradients.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return,no-untyped-call]
     for module in model.modules():
         if isinstance(module, _NORMS):
-            module.forward = _InStep(module)  # type: ignore[assignment,method-assign]
+            module.forward = _SyncForward(module)  # type: ignore[assignment,method-assign]
     return model
 
 
-class _InStep:
-    """The forward pass of a batch normalisation whose statistics are those of the ranks' parts together."""
+class _SyncForward:
+    """Forward pass of batch normalisation with statistics over the parts of all ranks."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -60,7 +60,7 @@ class _InStep:
         if not module.training:
             return type(module).forward(module, values)  # type: ignore[no-any-return]
         axes = [0, *range(2, values.ndim)]
-        wide = values.float() if values.dtype.itemsize < 4 else values  # sums of halves would be too coarse
+        wide = values.float() if values.dtype.itemsize < 4 else values  # half-precision sums would be too coarse
         count = torch.full((1,), float(values.numel() // values.shape[1]), dtype=wide.dtype, device=values.device)
         sums = _sum(torch.cat([wide.sum(axes), count]))
         total = sums[-1].detach().clamp(min=1)
@@ -87,7 +87,7 @@ class _InStep:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the ranks; the gradient of a sum is the sum of the gradients."""
+    """Sum over the ranks; its gradient is the sum of the gradients."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Device words (auto, cpu, gpu, mps) and what the runner asks of a device: placing, copying, precision, seeding."""
+"""The devices auto, cpu, gpu and mps, and what the trainer needs: placement, copies, precision, seeding."""
 
 import ctypes
 import os
@@ -26,18 +26,17 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class DeviceOptions:
     """Options of every device.
 
-    precision: fp32; tf32 (float32 with faster products on NVIDIA GPUs); bf16 and fp16 (mixed: weights stay float32;
-    fp16 scales the loss, and passes over steps whose gradients overflow); auto: bf16 where the hardware computes in it,
-    else fp32. Results differ between them, so that none but fp32 is taken unasked.
-    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto" for OMP_NUM_THREADS or
-    else all cores; sums depend on their number, so the record holds it. keep_memory: the process keeps freed memory
-    instead of giving it back to the system after each step, which a CPU run would pay for with a third of its time
-    (glibc only).
-    compile: torch.compile, true or one of its modes; where it cannot, the run says why and goes on without.
-    deterministic: refuse operations that do not repeat bit for bit.
-    micro_batch: the most images that a device computes at once, of which gradients are added up to those of the batch;
-    null: the whole batch (or a rank's part of it); auto: that, and half of it whenever memory runs out, for models
-    whose result does not depend on it. With a number batch normalisation and dropout see that many images.
+    precision: fp32; tf32 (float32 with faster matrix products on NVIDIA GPUs); bf16 and fp16 (mixed: weights stay
+    float32; fp16 scales the loss and skips steps whose gradients overflow); auto: bf16 if the hardware supports it,
+    else fp32. Results differ between them, so the default is fp32.
+    channels_last: memory layout that convolutions prefer. threads: CPU threads of torch, "auto": OMP_NUM_THREADS, else
+    all cores; results depend on it, so the record holds it. keep_memory: keep freed memory instead of returning it to
+    the system after each step, which would cost a CPU run a third of its time (glibc only).
+    compile: torch.compile, true or one of its modes; if it fails, the run reports why and continues without it.
+    deterministic: refuse operations that are not bit-for-bit repeatable.
+    micro_batch: the largest number of images per forward pass; gradients are accumulated over the batch; null: the
+    whole batch (or a rank's part of it); auto: halved whenever memory runs out, for models whose result does not depend
+    on it. With a number, batch normalisation and dropout see that many images.
     """
 
     precision: Annotated[Precision, RESULT] = "fp32"
@@ -102,7 +101,7 @@ def gpu(index: int = 0) -> torch.device:
 class Device:
     """A torch device with the run's precision and memory layout.
 
-    sharing: processes of this run on this machine, among which its cores are divided.
+    sharing: processes of this run on this machine, which divide its cores.
     """
 
     def __init__(self, torch_device: torch.device, options: DeviceOptions, sharing: int = 1) -> None:
@@ -117,27 +116,27 @@ class Device:
         self._generator = self._default_generator()
 
     def activate(self) -> None:
-        """Set torch's process-wide switches: threads, and how float32 products are computed."""
+        """Set torch's process-wide settings: threads, determinism and float32 precision."""
         torch.set_num_threads(self.threads)
         if self.options.keep_memory and self.torch_device.type == "cpu":
             _keep_freed_memory()
         torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         if self.options.deterministic and self.torch_device.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for a deterministic cuBLAS
         torch.use_deterministic_algorithms(self.options.deterministic)
         if self.torch_device.type == "cuda":
             torch.cuda.set_device(self.torch_device)
             torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Move a module, its buffers and (if asked for) its memory layout to the device."""
+        """Move a module to the device, in channels_last layout if set."""
         module = module.to(self.torch_device)
         if self.channels_last and self.torch_device.type == "cpu" and any(map(_corrupts_memory, module.modules())):
             self.channels_last = False
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
     def images(self, images: Tensor) -> Tensor:
-        """Copy a batch of images to the device, in the layout that the model wants."""
+        """Copy a batch of images to the device in the model's memory layout."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return images.to(self.torch_device, non_blocking=self.non_blocking, memory_format=layout)
 
@@ -145,17 +144,17 @@ class Device:
         return targets.to(self.torch_device, non_blocking=self.non_blocking)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of a forward pass and its loss."""
+        """Return the autocast context for a forward pass and its loss."""
         if self.precision in _HALVES:
             return torch.autocast(self.torch_device.type, _HALVES[self.precision])
         return nullcontext()
 
     def scaler(self) -> torch.amp.GradScaler | None:
-        """Return what keeps the gradients of fp16 within its range; the other precisions need none."""
+        """Return a gradient scaler for fp16, None for other precisions."""
         return torch.amp.GradScaler(self.torch_device.type) if self.precision == "fp16" else None
 
     def seed(self, key: int) -> None:
-        """Seed the generators that a model's own draws (dropout) use; nothing else of torch's state is touched."""
+        """Seed the default generators of the CPU and of this device, which dropout draws from."""
         torch.default_generator.manual_seed(key)
         if self._generator is not torch.default_generator:
             self._generator.manual_seed(key)
@@ -169,7 +168,7 @@ class Device:
         return torch.default_generator
 
     def describe(self) -> str:
-        """Return the device in a line, e.g. `cpu (2 threads), bf16, channels_last`."""
+        """Return a one-line description, e.g. `cpu (2 threads), bf16, channels_last`."""
         kind = str(self.torch_device)
         if self.torch_device.type == "cuda":
             kind += f" ({torch.cuda.get_device_name(self.torch_device)})"
@@ -180,22 +179,22 @@ class Device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """Return the precision that "auto" stands for on a device, any other one as it is."""
+    """Return the precision, with "auto" resolved for the device."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    if device.type == "cpu":  # elsewhere it is emulated, and slower than fp32
+    if device.type == "cpu":  # without these instructions bf16 is emulated, and slower than fp32
         cpu: Any = torch.cpu
         return "bf16" if cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported() else "fp32"
     return "fp32"
 
 
 def _corrupts_memory(layer: nn.Module) -> bool:
-    """Say whether torch 2.15 may not compute the layer's gradient in channels_last on a CPU.
+    """Return True if torch 2.15 must not compute the layer's gradient in channels_last on a CPU.
 
-    A strided 1x1 convolution of fewer channels than a block of oneDNN has, 8 with AVX2 and 16 with AVX-512, writes past
-    the end of its memory: issue 6035 of oneDNN.
+    A strided 1x1 convolution with fewer channels than a oneDNN block (8 with AVX2, 16 with AVX-512) writes past the end
+    of its memory: oneDNN issue 6035.
     """
     if not isinstance(layer, nn.Conv2d):
         return False
@@ -203,7 +202,7 @@ def _corrupts_memory(layer: nn.Module) -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc's malloc keep what is freed: fetching fresh pages for each activation costs more than using them."""
+    """Make glibc's malloc keep freed memory: fresh pages for each activation cost more than its use."""
     if sys.platform != "linux" or not hasattr(library := ctypes.CDLL(None), "mallopt"):
         return
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
@@ -212,17 +211,17 @@ def _keep_freed_memory() -> None:
 
 
 def chosen_threads(sharing: int = 1) -> int:
-    """Return the threads that device.threads=auto stands for. sharing: processes of this run that share the cores."""
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
-    # torchrun, like any launcher, sets it where nobody else has: then it is what a rank is meant to use.
-    return int(chosen) if chosen.isdigit() and int(chosen) else max(available_cores() // sharing, 1)
+    """Return the threads for device.threads=auto. sharing: processes of this run that share the cores."""
+    variable = os.environ.get("OMP_NUM_THREADS", "")
+    # Launchers such as torchrun set it for their ranks.
+    return int(variable) if variable.isdigit() and int(variable) else max(available_cores() // sharing, 1)
 
 
-_share: int | None = None  # of the machine's cores, where several runs go on side by side
+_share: int | None = None  # cores of this process, if several runs share the machine
 
 
 def share_cores(count: int) -> None:
-    """Have this process count on so many cores, and leave the others to its siblings."""
+    """Limit this process to `count` cores and leave the others to its siblings."""
     global _share
     _share = count
 

@@ -1,6 +1,6 @@
-"""A model of which each rank holds a share: weights, gradients and the optimizer's state, by torch's fully_shard.
+"""FSDP: weights, gradients and optimizer state sharded over the ranks by torch's fully_shard.
 
-What is saved and loaded is whole all the same: a checkpoint does not tell by how many ranks it was written, or how.
+Checkpoints hold full tensors, independent of the number of ranks and of the strategy.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,15 +15,15 @@ from expkit.devices.process_group import Ranks
 from expkit.devices.topology import Layout
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
-_FUSED = (torch.optim.Adam, torch.optim.AdamW)  # whose fused updates torch can compute with shares
+_FUSED = (torch.optim.Adam, torch.optim.AdamW)  # torch supports their fused updates on shards
 
 
 def check_shardable(
     model: nn.Module, optimizer: torch.optim.Optimizer, layout: Layout, compiles: bool, fused: bool = False
 ) -> None:
-    """Refuse what cannot go together with shares. fused: whether the config asks for fused updates.
+    """Refuse options that FSDP does not support. fused: whether the config sets fused updates.
 
-    Raises ConfigError with all there is.
+    Raises ConfigError with all faults.
     """
     faults, other = [], "; device.strategy=ddp does it"
     if isinstance(optimizer, torch.optim.Adafactor):
@@ -45,27 +45,27 @@ def check_shardable(
         raise ConfigError(*faults)
 
 
-def share_out(model: nn.Module, ranks: Ranks, kind: str) -> None:
-    """Leave each rank its share of the model's weights, in place. kind: of the devices, cpu or cuda.
+def shard_model(model: nn.Module, ranks: Ranks, kind: str) -> None:
+    """Shard the model's weights in place. kind: device type, cpu or cuda.
 
-    The weights of a block are whole on each rank only while it is computed.
+    Each block's weights are gathered only while it is computed.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(kind, (ranks.size,))
     with torch.no_grad():
-        for weight in model.parameters():  # images stay channels_last, and with them what convolutions compute
+        for weight in model.parameters():  # images stay channels_last, and so do the convolutions
             weight.data = weight.data.contiguous()
     for block in _blocks(model):
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    model.register_state_dict_post_hook(lambda module, state, *more: _make_whole(state, ranks.is_first))  # type: ignore[no-untyped-call]
-    model.register_load_state_dict_pre_hook(_take_shares)  # type: ignore[no-untyped-call]
+    model.register_state_dict_post_hook(lambda module, state, *more: _gather_state(state, ranks.is_first))  # type: ignore[no-untyped-call]
+    model.register_load_state_dict_pre_hook(_shard_weights)  # type: ignore[no-untyped-call]
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost parts in a row of parts, such as residual or transformer blocks, that have weights."""
+    """Yield the outermost blocks with weights in a sequence, such as residual or transformer blocks."""
     for child in module.children():
         is_in_row = isinstance(module, _CONTAINERS) and not isinstance(child, _CONTAINERS)
         if is_in_row and any(weight.ndim > 1 for weight in child.parameters()):
@@ -74,78 +74,80 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from _blocks(child)
 
 
-def shared_optimizer(
+def shard_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[int, str], model: nn.Module, ranks: Ranks
 ) -> torch.optim.Optimizer:
-    """Return an optimizer like a fresh one, of the shares. names: of the whole weights that it had, by their id.
+    """Return the same optimizer for the sharded weights. names: of the full weights, by id.
 
-    Its updates are fused only where torch can compute them with shares.
+    Its updates are fused only if torch supports them on shards.
     """
     weights = dict(model.named_parameters())
     groups = [
-        group | _way(optimizer, group) | {"params": [weights[names[id(weight)]] for weight in group["params"]]}
+        group | _fused_option(optimizer, group) | {"params": [weights[names[id(weight)]] for weight in group["params"]]}
         for group in optimizer.param_groups
     ]
-    made: Any = type(optimizer)
-    shared: torch.optim.Optimizer = made(groups)
-    shared.register_state_dict_post_hook(lambda one, state: _whole_tree(state, ranks.is_first))
-    shared.register_load_state_dict_pre_hook(_take_state)
-    return shared
+    optimizer_class: Any = type(optimizer)
+    sharded: torch.optim.Optimizer = optimizer_class(groups)
+    sharded.register_state_dict_post_hook(lambda optimizer, state: _full_tree(state, ranks.is_first))
+    sharded.register_load_state_dict_pre_hook(_shard_state)
+    return sharded
 
 
-def _way(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a group of weights is given in place of fused updates that shares do not have."""
+def _fused_option(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option that turns off fused updates where shards do not support them."""
     return {"fused": None} if group.get("fused") and not isinstance(optimizer, _FUSED) else {}
 
 
-def _make_whole(state: dict[str, Any], keep: bool) -> None:
+def _gather_state(state: dict[str, Any], keep: bool) -> None:
     for name, value in state.items():
-        state[name] = _whole(value, keep)
+        state[name] = _full(value, keep)
 
 
-def _whole(value: Any, keep: bool) -> Any:
-    """Return a tensor in one piece, on the CPU; where it is not to be kept, one without content in its place.
+def _full(value: Any, keep: bool) -> Any:
+    """Return the full tensor on the CPU, or an empty placeholder if `keep` is False.
 
-    All ranks must ask.
+    A collective operation: all ranks must call it.
     """
     if not hasattr(value, "full_tensor"):
         return value
-    whole = value.full_tensor()
-    return whole.cpu() if keep else torch.empty(value.shape, dtype=value.dtype, device="meta")
+    full = value.full_tensor()
+    return full.cpu() if keep else torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
-def _whole_tree(tree: Any, keep: bool) -> Any:
+def _full_tree(tree: Any, keep: bool) -> Any:
     if isinstance(tree, dict):
-        return {name: _whole_tree(value, keep) for name, value in tree.items()}
-    return _whole(tree, keep)
+        return {name: _full_tree(value, keep) for name, value in tree.items()}
+    return _full(tree, keep)
 
 
-def _take_shares(module: nn.Module, state: dict[str, Any], prefix: str, *more: Any) -> None:
-    """Turn whole weights that are to be loaded into shares of them."""
+def _shard_weights(module: nn.Module, state: dict[str, Any], prefix: str, *more: Any) -> None:
+    """Shard the full weights of a state dict before it is loaded."""
     for name, weight in module.named_parameters():
         if prefix + name in state:
-            state[prefix + name] = _share_like(weight, state[prefix + name])
+            state[prefix + name] = _shard_like(weight, state[prefix + name])
 
 
-def _take_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Return an optimizer's whole state as shares: what has the shape of a weight lies as the weight does."""
+def _shard_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Shard an optimizer's full state: tensors with the shape of a weight are sharded like it."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
-    taken = {}
+    sharded = {}
     for number, weight in zip(numbers, weights, strict=True):
         if number in state["state"]:
-            own = state["state"][number]
-            taken[number] = {name: _share_like(weight, value) for name, value in own.items()}
-    groups = [group | _way(optimizer, group) for group in state["param_groups"]]  # they may be of one process
-    return {**state, "state": taken, "param_groups": groups}
+            values = state["state"][number]
+            sharded[number] = {name: _shard_like(weight, value) for name, value in values.items()}
+    groups = [
+        group | _fused_option(optimizer, group) for group in state["param_groups"]
+    ]  # the state may come from a single process
+    return {**state, "state": sharded, "param_groups": groups}
 
 
-def _share_like(weight: Any, value: Any) -> Any:
-    """Return this rank's share of a whole tensor, as it has one of a weight; what is no such thing stays as it is."""
+def _shard_like(weight: Any, value: Any) -> Any:
+    """Return this rank's shard of a tensor with the shape of a weight, anything else unchanged."""
     from torch.distributed.tensor import distribute_tensor
 
     fits = isinstance(value, Tensor) and value.shape == weight.shape and hasattr(weight, "full_tensor")
     if not fits or hasattr(value, "full_tensor"):
         return value
-    # Each rank has read the whole: nothing need be sent.
+    # Each rank has the full tensor: nothing needs to be sent.
     return distribute_tensor(value.contiguous(), weight.device_mesh, weight.placements, src_data_rank=None)

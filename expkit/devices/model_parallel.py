@@ -1,4 +1,4 @@
-"""One model over several devices, layer after layer: for a model that one device cannot hold."""
+"""Model parallelism: the layers of one model on several devices, for models too large for one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from expkit.core.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Split:
-    """devices: those that the model's parts lie on, images and losses on the first; table: submodule -> device."""
+    """devices: of the model's parts; images and losses are on the first. table: submodule -> device."""
 
     devices: tuple[torch.device, ...]
     table: Mapping[str, str]
@@ -23,8 +23,8 @@ class Split:
 def split(devices: list[str], table: dict[str, str] | None = None) -> Split:
     """One model over several devices, e.g. [cuda:0, cuda:1].
 
-    table: {submodule: device}, e.g. {features: cuda:0, classifier: cuda:1}; null shares out the layers by the size of
-    their weights, in their order. The devices compute one after the other.
+    table: {submodule: device}, e.g. {features: cuda:0, classifier: cuda:1}; null balances the layers, in order, by the
+    size of their weights. The devices compute one after the other.
     """
     found = tuple(_device(name, "device.devices") for name in devices)
     if not found:
@@ -35,7 +35,7 @@ def split(devices: list[str], table: dict[str, str] | None = None) -> Split:
 
 
 def _device(name: str, option: str) -> torch.device:
-    """Return a device by name. Raises ConfigError where there is none."""
+    """Return a device by name. Raises ConfigError if it does not exist."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -46,23 +46,23 @@ def _device(name: str, option: str) -> torch.device:
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
-def spread(model: nn.Module, asked: Split) -> dict[str, torch.device]:
-    """Move the model's parts to their devices, in place, and have what they are given follow; returns the table."""
-    table = {name: torch.device(device) for name, device in asked.table.items()} or balanced(model, asked.devices)
+def place_layers(model: nn.Module, asked: Split) -> dict[str, torch.device]:
+    """Move the model's parts to their devices in place, with hooks that move their inputs; return the table."""
+    table = {name: torch.device(device) for name, device in asked.table.items()} or balanced_table(model, asked.devices)
     known = dict(model.named_modules())
     for name, device in table.items():
         if name not in known or not name:
             hint = nearest(name, known) or f"; there is {', '.join(list(known)[1:4])}, …"
             raise ConfigError(f"device.table: the model has no part '{name}'{hint}")
         known[name].to(device)
-        known[name].register_forward_pre_hook(_Follow(device), with_kwargs=True)
+        known[name].register_forward_pre_hook(_MoveInputs(device), with_kwargs=True)
     home = asked.devices[0]
     model.register_forward_hook(lambda module, given, outputs: _moved(outputs, home))
     return table
 
 
-class _Follow:
-    """Moves what a part is given to the part's device."""
+class _MoveInputs:
+    """A forward hook that moves the inputs of a part to its device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -75,17 +75,17 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, tuple):
-        return tuple(_moved(one, device) for one in value)
-    return {name: _moved(one, device) for name, one in value.items()} if isinstance(value, dict) else value
+        return tuple(_moved(item, device) for item in value)
+    return {name: _moved(item, device) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def balanced(model: nn.Module, found: tuple[torch.device, ...]) -> dict[str, torch.device]:
-    """Return the device of each part, so that each device has about the same bytes of weights, in the layers' order."""
+def balanced_table(model: nn.Module, found: tuple[torch.device, ...]) -> dict[str, torch.device]:
+    """Return the device of each part, in layer order, with about the same bytes of weights on each device."""
     parts = list(_parts(model, ""))
     sizes = [sum(weight.numel() * weight.element_size() for weight in part.parameters()) for _, part in parts]
     total, before, table = max(sum(sizes), 1), 0, {}
     for (name, _), size in zip(parts, sizes, strict=True):
-        # By its middle: a part belongs to the device on which more than half of it would lie.
+        # By its midpoint: a part belongs to the device that would hold more than half of it.
         place = int((before + size / 2) / total * len(found))
         table[name] = found[min(place, len(found) - 1)]
         before += size
@@ -93,7 +93,7 @@ def balanced(model: nn.Module, found: tuple[torch.device, ...]) -> dict[str, tor
 
 
 def _parts(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield what can be placed apart: children, and those of a Sequential, which does nothing between them."""
+    """Yield parts that can be placed separately: children, and the children of each Sequential."""
     for name, child in model.named_children():
         below = f"{path}.{name}" if path else name
         if isinstance(child, nn.Sequential) and len(child):

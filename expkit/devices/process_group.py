@@ -1,4 +1,4 @@
-"""The processes that do one run together: who this one is, and what they tell each other beside gradients."""
+"""The process group of a run: the rank of this process, and collective operations other than gradients."""
 
 import io
 import os
@@ -15,21 +15,20 @@ from torch.distributed.rendezvous import rendezvous
 
 from expkit.core.errors import ConfigError
 
-Told = TypeVar("Told")
-STORE = "EXPKIT_STORE"  # the variable with the private folder in which ranks of one machine meet
-ROUND = "EXPKIT_ROUND"  # the variable with the number of starts of the ranks before this one
+Value = TypeVar("Value")
+STORE = "EXPKIT_STORE"  # environment variable: private folder for the store of ranks on one machine
+ROUND = "EXPKIT_ROUND"  # environment variable: number of earlier starts of the ranks
 
 
 class LostPeer(Exception):
-    """Another rank is gone: what it died of is the cause, and this is only how the others notice."""
+    """Another rank has died; its own error is the cause."""
 
 
 class Ranks:
-    """This process's number among `size`, from 0 up; local: its number on this machine.
+    """The rank of this process among `size`; local: its rank on this machine.
 
-    What is exchanged here goes through gloo on the CPU, so that no GPU is waited for; it is plain values and tensors,
-    and nothing that is received can execute. timeout: seconds that a rank waits for the others before it takes them for
-    lost.
+    Messages go through gloo on the CPU, so that nothing waits for a GPU; they are plain values and tensors, and
+    received data cannot execute code. timeout: seconds to wait for the others before treating them as lost.
     """
 
     def __init__(self, rank: int, size: int, local: int, local_size: int, timeout: float = 600.0) -> None:
@@ -39,11 +38,11 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which writes the run folder and speaks to the user."""
+        """True for rank 0, which writes the run folder and the console."""
         return self.rank == 0
 
     def join(self, backend: str) -> None:
-        """Meet the others where the launcher said. backend: of the gradients, gloo or nccl."""
+        """Join the process group. backend: for the gradients, gloo or nccl."""
         if self.size == self.local_size:
             listen_on_loopback()
         wait = timedelta(seconds=self.timeout)
@@ -52,43 +51,43 @@ class Ranks:
         self._group = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=wait)
 
     def _store(self, wait: timedelta) -> Any:
-        """Return where addresses are exchanged: a file on one machine, else the launcher's store.
+        """Return the store for exchanging addresses: a file on one machine, else the launcher's store.
 
-        Both outlive a restart, and with it the addresses of ranks that are gone.
+        Both outlive a restart, as would the addresses of dead ranks: the key names the restart.
         """
         start = os.environ.get(ROUND, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         if folder := os.environ.get(STORE):
             store: Any = FileStore(os.path.join(folder, f"store_{start}"), self.size)
             store.set_timeout(wait)
             return store
-        found: Any = rendezvous("env://", self.rank, self.size, timeout=wait)
-        store, _, _ = next(found)
+        results: Any = rendezvous("env://", self.rank, self.size, timeout=wait)
+        store, _, _ = next(results)
         return PrefixStore(f"expkit_{os.environ.get('TORCHELASTIC_RUN_ID', '')}_{start}", store)
 
     def wait(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait for all ranks (a barrier)."""
         dist.barrier(group=self._group)
 
     def gather(self, values: Tensor) -> Tensor:
-        """Return (size, ...) the tensors of all ranks, of one shape and type, on the CPU in the order of the ranks."""
+        """Return the tensors of all ranks, (size, ...), in rank order on the CPU; their shapes and types must agree."""
         own = values.detach().cpu().contiguous()
-        found = [torch.empty_like(own) for _ in range(self.size)]
-        dist.all_gather(found, own, group=self._group)
-        return torch.stack(found)
+        tensors = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(tensors, own, group=self._group)
+        return torch.stack(tensors)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over the ranks, added in their order: the same bits on each, on the tensor's own device."""
+        """Return the sum in rank order, bit-identical on all ranks, on the tensor's device."""
         return self.gather(values).sum(0, dtype=values.dtype).to(values.device)
 
-    def collect(self, value: Told) -> list[Told]:
-        """Return what every rank has, in their order: plain values and tensors."""
+    def collect(self, value: Value) -> list[Value]:
+        """Return the values of all ranks in rank order: plain values and tensors."""
         own = _packed(value)
         sizes = self.gather(torch.tensor(len(own)))
         padded = torch.zeros(int(sizes.max()), dtype=torch.uint8)
         padded[: len(own)] = own
         return [_unpacked(row[:size]) for row, size in zip(self.gather(padded), sizes.tolist(), strict=True)]
 
-    def from_first(self, value: Told | None = None) -> Told:
+    def from_first(self, value: Value | None = None) -> Value:
         """Return rank 0's value on every rank: plain values and tensors."""
         own = _packed(value) if self.is_first else torch.empty(0, dtype=torch.uint8)
         size = torch.tensor(len(own))
@@ -97,8 +96,8 @@ class Ranks:
         dist.broadcast(content, 0, group=self._group)
         return _unpacked(content)  # type: ignore[no-any-return]
 
-    def decided_by_first(self, decide: Callable[[], Told]) -> Told:
-        """Return what rank 0 decides, on every rank. Raises its ConfigError on every rank."""
+    def decided_by_first(self, decide: Callable[[], Value]) -> Value:
+        """Return rank 0's result on every rank. Raises its ConfigError on every rank."""
         faults: tuple[str, ...] = ()
         value: Any = None
         if self.is_first:
@@ -111,27 +110,27 @@ class Ranks:
             raise ConfigError(*faults)
         return value  # type: ignore[no-any-return]
 
-    def first_before_others(self, act: Callable[[], Told]) -> Told:
-        """Do something on rank 0, and then on the others: it may write what they then only read."""
+    def first_before_others(self, function: Callable[[], Value]) -> Value:
+        """Call a function on rank 0 first, then on the others: it may write what they then read."""
         if self.is_first:
-            done = act()
+            result = function()
             self.wait()
-            return done
+            return result
         self.wait()
-        return act()
+        return function()
 
     def agree(self, number: int) -> int:
-        """Return the highest number that a rank gave at the call *before* this one; 0 at the first call.
+        """Return the maximum over the ranks at the *previous* call; 0 at the first call.
 
-        All ranks get one answer at one place of the run, and none waits for it: it travels while a step is computed.
+        All ranks get the same answer at the same step without waiting: the all-reduce runs during a step.
         """
         answer = 0
         if self._flag is not None:
-            told, work = self._flag
+            maximum, work = self._flag
             work.wait()
-            answer = int(told)
-        told = torch.tensor(number)
-        self._flag = told, dist.all_reduce(told, dist.ReduceOp.MAX, group=self._group, async_op=True)
+            answer = int(maximum)
+        maximum = torch.tensor(number)
+        self._flag = maximum, dist.all_reduce(maximum, dist.ReduceOp.MAX, group=self._group, async_op=True)
         return answer
 
 
@@ -147,14 +146,14 @@ def _unpacked(content: Tensor) -> Any:
 
 
 def listen_on_loopback() -> None:
-    """Have gloo and NCCL of this process, which listen for the other ranks, be reached from this machine only."""
+    """Make gloo and NCCL of this process listen on the loopback interface only."""
     names = {name for _, name in socket.if_nameindex()}
-    if found := next((name for name in ("lo", "lo0") if name in names), None):
-        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = found
+    if loopback := next((name for name in ("lo", "lo0") if name in names), None):
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = loopback
 
 
 def given_ranks(timeout: float = 600.0) -> Ranks | None:
-    """Return who this process is if a launcher (ours, torchrun) started it as one of several; else None."""
+    """Return the rank of this process if a launcher (ours, torchrun) started it, else None."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID")
     if any(name not in os.environ for name in names):
         return None
@@ -163,7 +162,7 @@ def given_ranks(timeout: float = 600.0) -> Ranks | None:
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Say whether an error only tells that another rank is gone."""
+    """Return True if an error only means that another rank has died."""
     if isinstance(error, LostPeer | dist.DistNetworkError | dist.DistBackendError):
         return True
     words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")

@@ -1,4 +1,4 @@
-"""Starting the ranks of a run by torch's elastic launcher: each is given one file, never the command line."""
+"""Start the ranks of a run with torch's elastic launcher; each reads one file, not the command line."""
 
 import json
 import logging
@@ -20,12 +20,12 @@ from expkit.devices.topology import Layout
 
 FROZEN = "frozen.json"
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-_PATIENCE = 3  # interrupts after which ranks that answer none are killed
+_PATIENCE = 3  # interrupts after which unresponsive ranks are killed
 
 
 @dataclass(frozen=True)
 class RankEnd:
-    """How a rank failed. kind: "told" (its reason says all), "error", or "peer" (another was lost)."""
+    """How a rank failed. kind: "told" (a complete message), "error", or "peer" (another rank died)."""
 
     rank: int
     code: int
@@ -39,15 +39,15 @@ class RankEnd:
 
 
 def rank_log(folder: Path, rank: int) -> Path:
-    """Return where what a rank prints is kept; rank 0 prints to the terminal."""
+    """Return the log file of a rank's output; rank 0 prints to the terminal."""
     return folder / f"rank_{rank}.log"
 
 
 def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Sequence[str]) -> tuple[int, str]:
-    """Start the ranks of this machine, wait for them, and return (exit code of the run, why it is not 0).
+    """Start the ranks of this machine and wait for them; return (exit code, reason if it is not 0).
 
-    frozen: what each rank reads from its file; folder: for that file and the ranks' logs; command: a program and its
-    arguments, to which the file's path is added.
+    frozen: content of the file for the ranks; folder: for that file and the ranks' logs; command: program and
+    arguments, to which the path of the file is appended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -60,23 +60,23 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
     (folder / FROZEN).write_text(json.dumps({**frozen, "launcher": os.getpid()}, indent=1))
     for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
         if name.startswith("torch.distributed.elastic"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says is said below
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are reported below
     hide_sign()  # the ranks write to the same terminal
-    with _as_before(), _passing_on(folder, len(layout.devices)), _meeting_place(layout):
+    with _restored_environment(), _forward_signals(folder, len(layout.devices)), _meeting_place(layout):
         try:
             elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))
         except ChildFailedError as error:
-            return _tell(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
+            return _report_failure(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
         except SignalException as signalled:
             return 128 + signalled.sigval, signal.Signals(signalled.sigval).name
         except RendezvousError as error:
-            return 1, _say(f"device.endpoint: {layout.endpoint}: {error}")
+            return 1, _print_error(f"device.endpoint: {layout.endpoint}: {error}")
     return 0, ""
 
 
 @contextmanager
 def _meeting_place(layout: Layout) -> Iterator[None]:
-    """Have the ranks of one machine meet in a folder that only this user may enter: no port is opened for it."""
+    """Let the ranks of one machine meet in a private folder, without opening a port."""
     for name in (STORE, ROUND):
         os.environ.pop(name, None)
     if layout.is_local:
@@ -90,8 +90,8 @@ def _meeting_place(layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
-    """Put back what the launcher changes in this process: the next job of a sweep has its own."""
+def _restored_environment() -> Iterator[None]:
+    """Restore signal handlers and variables that the launcher changes: a sweep's next job sets its own."""
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     variables = dict(os.environ)
     try:
@@ -104,29 +104,29 @@ def _as_before() -> Iterator[None]:
 
 
 @contextmanager
-def _passing_on(folder: Path, count: int) -> Iterator[None]:
-    """Pass signals on to the ranks, which agree on the step after which they end, while the launcher waits for them."""
+def _forward_signals(folder: Path, count: int) -> Iterator[None]:
+    """Forward signals to the ranks, which agree on their last step, while the launcher waits for them."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
 
-    heard: list[int] = []
+    received: list[int] = []
 
-    def pass_on(number: int, frame: object) -> None:
-        heard.append(number)
+    def forward(number: int, frame: object) -> None:
+        received.append(number)
         ranks = _running(folder)
-        if len(ranks) < count:  # they are only starting: nothing can be lost
+        if len(ranks) < count:  # still starting: nothing can be lost
             raise SignalException(f"signal {number}", signal.Signals(number))
-        end = heard.count(signal.SIGINT) >= _PATIENCE
+        end = received.count(signal.SIGINT) >= _PATIENCE
         for rank in ranks:
             with suppress(ProcessLookupError):
                 os.kill(rank, signal.SIGKILL if end else number)
 
     for number in _SIGNALS:
-        signal.signal(number, pass_on)
+        signal.signal(number, forward)
     yield
 
 
 def announce(folder: Path, rank: int) -> None:
-    """Tell the launcher of this process, which answers signals from now on."""
+    """Register this process with the launcher: it handles signals from now on."""
     (folder / f"rank_{rank}.pid").write_text(str(os.getpid()))
 
 
@@ -144,7 +144,7 @@ def _config(layout: Layout, folder: Path) -> Any:
     rendezvous_handler_registry.register(rendezvous.NAME, rendezvous.create)
 
     class OwnLogs(LogsSpecs):
-        """Ranks write their logs themselves: nothing is redirected here."""
+        """Redirects nothing: ranks write their own logs."""
 
         def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
             nowhere = dict.fromkeys(envs, "")
@@ -166,44 +166,47 @@ def _config(layout: Layout, folder: Path) -> Any:
         rdzv_configs={"timeout": layout.timeout},
         max_restarts=layout.max_restarts,
         monitor_interval=0.1,
-        signals_to_handle="",  # we pass them on ourselves
+        signals_to_handle="",  # forwarded by _forward_signals
     )
 
 
-def _tell(folder: Path, codes: Mapping[int, int]) -> tuple[int, str]:
-    """Say which rank failed first, and return (the run's exit code, why)."""
+def _report_failure(folder: Path, codes: Mapping[int, int]) -> tuple[int, str]:
+    """Report the rank that failed first; return (exit code of the run, reason)."""
     ends = read_ends(folder)
-    own = [end for end in ends if end.kind != "peer"]
+    causes = [end for end in ends if end.kind != "peer"]
     killed = {rank: -code for rank, code in codes.items() if code < 0 and rank not in {end.rank for end in ends}}
-    first = min(own, key=lambda end: end.when, default=None)
+    first = min(causes, key=lambda end: end.when, default=None)
     if first is None and killed:
-        # A rank that is ended by us gets SIGTERM or, if it hangs, SIGKILL: then another one was killed before.
+        # The launcher ends ranks by SIGTERM or, if they hang, SIGKILL: then another rank was killed before.
         rank = min(killed, key=lambda rank: (killed[rank] == signal.SIGTERM, rank))
-        told = f"rank {rank} failed first: {_kill_told(killed[rank])}; its log: {rank_log(folder, rank)}"
-        return 1, _say(told)
+        message = f"rank {rank} failed first: {_signal_message(killed[rank])}; its log: {rank_log(folder, rank)}"
+        return 1, _print_error(message)
     if first is None:
         lost = ends[0] if ends else None
         reason = lost.reason if lost else f"exit code {next(iter(codes.values()), 1)}"
-        return 1, _say(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
+        return 1, _print_error(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
     if first.rank or first.kind == "error":
-        _say(f"rank {first.rank} failed first: {first.reason}; its log: {first.log}") if first.code == 1 else None
-        if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):  # else rank 0 has told it
-            _say(first.reason)
+        _print_error(
+            f"rank {first.rank} failed first: {first.reason}; its log: {first.log}"
+        ) if first.code == 1 else None
+        # A mistake is reported by rank 0, unless it did not get that far.
+        if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):
+            _print_error(first.reason)
     return first.code, first.reason
 
 
-def _kill_told(number: int) -> str:
+def _signal_message(number: int) -> str:
     with suppress(ValueError):
         return f"killed by {signal.Signals(number).name}"
     return f"killed by signal {number}"
 
 
 def read_ends(folder: Path) -> list[RankEnd]:
-    """Return how ranks ended, in the order of the time."""
-    found = [RankEnd(**json.loads(path.read_text())) for path in folder.glob("end_*.json")]
-    return sorted(found, key=lambda end: end.when)
+    """Return how ranks failed, in order of time."""
+    ends = [RankEnd(**json.loads(path.read_text())) for path in folder.glob("end_*.json")]
+    return sorted(ends, key=lambda end: end.when)
 
 
-def _say(text: str) -> str:
+def _print_error(text: str) -> str:
     print(f"error: {text}", file=sys.stderr, flush=True)
     return text

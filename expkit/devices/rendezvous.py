@@ -1,7 +1,7 @@
-"""Where the launchers of a run meet, and its ranks: on one machine no network store, and nothing is ever unpickled.
+"""The rendezvous of a run's launchers and ranks: no network store on one machine, and no unpickling.
 
-torch's own c10d rendezvous listens on every address and unpickles what it finds in its store, so that whoever reaches
-the port can run code.
+torch's own c10d rendezvous listens on every address and unpickles the contents of its store, so that anyone who reaches
+the port can execute code.
 """
 
 import json
@@ -21,13 +21,13 @@ from expkit.devices.process_group import ROUND
 from expkit.devices.topology import host_and_port, is_loopback
 
 NAME = "expkit"
-_LOOK = 0.1  # seconds between two looks for the others
+_INTERVAL = 0.1  # seconds between checks for the others
 
 
 class Rendezvous(RendezvousHandler):
-    """Meets the launchers of `nodes` machines, once for each start of their ranks (a round).
+    """The rendezvous of `nodes` launchers, one round for each start of their ranks.
 
-    store: what all of them see; address: (host, port) of it for the ranks. timeout: seconds to wait for the others.
+    store: shared by all of them; address: its (host, port) for the ranks. timeout: seconds to wait for the others.
     """
 
     def __init__(self, store: Any, address: tuple[str, int], is_host: bool, parameters: RendezvousParameters) -> None:
@@ -48,25 +48,25 @@ class Rendezvous(RendezvousHandler):
 
     def next_rendezvous(self) -> RendezvousInfo:
         """Wait for the other machines. Raises RendezvousTimeoutError, RendezvousClosedError."""
-        # The store's machine is the first of them: it leaves last.
+        # The machine of the store sorts first, so that it leaves last.
         own = json.dumps([not self.is_host, socket.gethostname(), os.getpid()])
         until = time.monotonic() + self.timeout
         slot = self._take_slot(own, until)
         try:
-            while not all(found := self._slots(self._round)):
+            while not all(members := self._slots(self._round)):
                 self._pause(until)
         except BaseException:
-            self.store.compare_set(slot, own, "")  # one that is started in this one's place may take it
+            self.store.compare_set(slot, own, "")  # free the slot for a replacement
             raise
         self.store.set(f"full_{self._round}", "")
         os.environ[ROUND] = str(self._round)  # the ranks inherit it
         store = PrefixStore(f"round_{self._round}", self.store)
-        return RendezvousInfo(store, sorted(found).index(own), self.nodes, RendezvousStoreInfo(*self.address))
+        return RendezvousInfo(store, sorted(members).index(own), self.nodes, RendezvousStoreInfo(*self.address))
 
     def _take_slot(self, own: str, until: float) -> str:
-        """Take a free place in the next round, and return its key.
+        """Take a free slot in the next round and return its key.
 
-        A launcher that is new waits until others do: of a run that is complete it is no part.
+        A new launcher waits until others do: it cannot join a complete run.
         """
         number, is_new = self._round + 1, self._round < 0
         while True:
@@ -83,7 +83,7 @@ class Rendezvous(RendezvousHandler):
         return [f"slot_{number}_{place}" for place in range(self.nodes)]
 
     def _slots(self, number: int) -> list[str]:
-        """Return who has the places of a round, "" for a free one."""
+        """Return the owners of a round's slots, "" for a free slot."""
         return [self.store.get(key).decode() if self.store.check([key]) else "" for key in self._keys(number)]
 
     def _pause(self, until: float) -> None:
@@ -91,11 +91,11 @@ class Rendezvous(RendezvousHandler):
             raise RendezvousClosedError("the run has ended on another machine")
         if time.monotonic() > until:
             raise RendezvousTimeoutError(f"the other machines did not come within {self.timeout:g} seconds")
-        time.sleep(_LOOK)
+        time.sleep(_INTERVAL)
 
     def num_nodes_waiting(self) -> int:
-        """Return how many machines wait in the next round: their ranks were lost."""
-        with suppress(DistError):  # the store's machine is gone, as this one's ranks will notice
+        """Return the number of machines that wait for the next round after losing ranks."""
+        with suppress(DistError):  # the machine of the store is gone; the ranks will notice
             return sum(map(bool, self._slots(self._round + 1))) if self.nodes > 1 else 0
         return 0
 
@@ -112,7 +112,7 @@ class Rendezvous(RendezvousHandler):
 
 
 def create(parameters: RendezvousParameters) -> Rendezvous:
-    """Return the rendezvous of a run; for one machine it is in this process alone."""
+    """Return the rendezvous of a run; on one machine it stays within this process."""
     if parameters.min_nodes == 1:
         return Rendezvous(HashStore(), ("127.0.0.1", 0), True, parameters)
     host, port = host_and_port(parameters.endpoint)
@@ -127,29 +127,29 @@ def create(parameters: RendezvousParameters) -> Rendezvous:
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
-    """Listen at an address, and at no other, if it is this machine's and free; else another launcher does."""
+    """Listen at this address only, if it belongs to this machine and is free; else return None."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [(family, str(address[0])) for family, _, _, _, address in found]
     if not is_loopback(host) and all(is_loopback(address) for _, address in addresses):
-        # A machine whose own name is 127.0.1.1 in /etc/hosts: the others know it by an address that it does not.
+        # /etc/hosts may map a machine's own name to 127.0.1.1: the others know it by another address.
         addresses = [(socket.AF_INET, "")] if host == socket.gethostname() else []
     for family, address in addresses:
-        one = socket.socket(family)
+        listener = socket.socket(family)
         with suppress(OSError):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind((address, port))
-            one.listen(128)
-            return one
-        one.close()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(128)
+            return listener
+        listener.close()
     return None
 
 
 def _wait_until_open(host: str, port: int, timeout: float) -> None:
-    """Wait for the store's machine, as torch would, but so that signals are heard meanwhile."""
+    """Wait for the machine of the store, like torch, but without blocking signals."""
     until = time.monotonic() + timeout
     while True:
         with suppress(OSError), socket.create_connection((host, port), timeout=5):
             return
         if time.monotonic() > until:
             raise RendezvousTimeoutError(f"nothing listens at {host}:{port} within {timeout:g} seconds")
-        time.sleep(_LOOK)
+        time.sleep(_INTERVAL)

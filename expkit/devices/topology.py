@@ -1,4 +1,4 @@
-"""Device words for several devices: multi_cpu, multi_gpu, multi_node."""
+"""Devices of several processes: multi_cpu, multi_gpu, multi_node."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Strategy = Literal["ddp", "fsdp", "data_parallel"]
 
 @dataclass(frozen=True)
 class Layout:
-    """The processes of a run on this machine, one per device, and how they work together.
+    """The processes of a run on this machine, one per device, and their strategy.
 
-    devices: of each local rank. nodes: machines, which meet at `endpoint` under the name `run_id`. sync_batchnorm:
-    batch normalisation uses the mean and variance of the whole batch. timeout: seconds that a rank waits for others.
+    devices: one for each local rank. nodes: number of machines, which meet at `endpoint` as `run_id`. sync_batchnorm:
+    batch normalisation uses the statistics of the whole batch. timeout: seconds that a rank waits for others.
     """
 
     devices: tuple[torch.device, ...]
@@ -35,12 +35,12 @@ class Layout:
 
     @property
     def is_local(self) -> bool:
-        """Whether all of the run's processes are on this machine."""
+        """True if all processes of the run are on this machine."""
         return self.nodes == 1 or is_loopback(host_and_port(self.endpoint)[0])
 
     @property
     def starts_ranks(self) -> bool:
-        """Whether each device has a process of its own."""
+        """True if each device has its own process."""
         return self.strategy != "data_parallel"
 
 
@@ -53,7 +53,7 @@ def multi_cpu(
     timeout: float = 600.0,
     max_restarts: int = 0,
 ) -> Layout:
-    """Several processes on this machine's processor: the way of multi_gpu, to be tried without GPUs.
+    """Several processes on this machine's CPU: like multi_gpu, but without GPUs.
 
     strategy: ddp or fsdp, as for multi_gpu.
     """
@@ -74,9 +74,9 @@ def multi_gpu(
 ) -> Layout:
     """The CUDA GPUs of this machine: all that are visible, the first `count`, or those of `indices`.
 
-    strategy: ddp starts one process per GPU; fsdp too, and each has a share of the weights, gradients and optimizer
-    state, for large models (torch's fully_shard); data_parallel copies the model to all of them at each step of one
-    process (torch's nn.DataParallel, slower, batch normalisation sees a GPU's part only).
+    strategy: ddp: one process per GPU; fsdp: the same with sharded weights, gradients and optimizer state, for large
+    models (torch's fully_shard); data_parallel: one process that copies the model to all GPUs at each step (torch's
+    nn.DataParallel; slower, and batch normalisation sees one GPU's part only).
     """
     found = _gpus(count, indices)
     return Layout(found, strategy, sync_batchnorm, unused_parameters, timeout, max_restarts)
@@ -95,12 +95,12 @@ def multi_node(
     max_restarts: int = 0,
     trust_network: bool = False,
 ) -> Layout:
-    """Several machines: the same command on each, which meet at `endpoint` (HOST:PORT, of one of them).
+    """Several machines: run the same command on each; they meet at `endpoint` (HOST:PORT of one of them).
 
-    count: processes on each machine; "all": one per CUDA GPU, or one where there is none. run_id: the same on all
-    machines, another one for each run that uses the endpoint at the same time. strategy: ddp or fsdp, as for multi_gpu.
-    nodes: how many machines. endpoint: where they meet. trust_network: whoever reaches the ports may disturb the run,
-    for torch protects them by no password.
+    nodes: number of machines. endpoint: where they meet. count: processes on each machine; "all": one per CUDA GPU, or
+    one without GPUs. run_id: the same on all machines, different for each run that uses the endpoint at the same time.
+    strategy: ddp or fsdp, as for multi_gpu. trust_network: accept that torch does not protect its ports: anyone who
+    reaches them can disturb the run.
     """
     if nodes < 1:
         raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
@@ -115,13 +115,13 @@ def multi_node(
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:
-    """Return the parts of HOST:PORT; an IPv6 address stands in brackets."""
+    """Return the parts of HOST:PORT; an IPv6 address is in brackets."""
     host, _, port = endpoint.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address, by what it is, not by what a name happens to mean here."""
+    """Return True if an address is loopback; names other than localhost are not resolved."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -143,7 +143,7 @@ def _check_endpoint(endpoint: str, is_trusted: bool) -> None:
 
 
 def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2) -> tuple[torch.device, ...]:
-    """Return the GPUs that are asked for. Raises ConfigError where there are not so many."""
+    """Return the requested GPUs. Raises ConfigError if there are not enough."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if indices is not None and (not indices or len(set(indices)) < len(indices) or min(indices) < 0):
         raise ConfigError(f"device.indices: takes different numbers from 0 up, got {indices}")

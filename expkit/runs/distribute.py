@@ -11,9 +11,9 @@ from torch import nn
 from expkit.core.errors import ConfigError
 from expkit.devices import Layout, Split
 from expkit.devices.compile import Compiled
-from expkit.devices.ddp import synchronise_batch_norm, wrap
-from expkit.devices.fsdp import check_shardable, share_out, shared_optimizer
-from expkit.devices.model_parallel import spread
+from expkit.devices.ddp import sync_batch_norm, wrap
+from expkit.devices.fsdp import check_shardable, shard_model, shard_optimizer
+from expkit.devices.model_parallel import place_layers
 from expkit.devices.process_group import listen_on_loopback
 from expkit.models import training_mode
 from expkit.runs.components import build_average
@@ -64,7 +64,7 @@ def _among_ranks(setup: Setup, model: nn.Module, optimizer: torch.optim.Optimize
         )
     layout = setup.placement if isinstance(setup.placement, Layout) else Layout((device.torch_device,))
     if layout.sync_batchnorm:
-        model = synchronise_batch_norm(model, device.torch_device)
+        model = sync_batch_norm(model, device.torch_device)
     if layout.strategy == "fsdp":
         return _sharded(setup, model, optimizer, layout)
     # With micro_batch=auto the ranks add up their gradients themselves, before each update.
@@ -81,15 +81,15 @@ def _sharded(setup: Setup, model: nn.Module, optimizer: torch.optim.Optimizer, l
     has_average = options.ema_decay is not None or options.swa_from is not None
     unsharded = copy.deepcopy(model) if has_average else None
     names = {id(weight): name for name, weight in model.named_parameters()}
-    share_out(model, ranks, device.torch_device.type)
-    optimizer = shared_optimizer(optimizer, names, model, ranks)
+    shard_model(model, ranks, device.torch_device.type)
+    optimizer = shard_optimizer(optimizer, names, model, ranks)
     return DistributedModel(model, optimizer, model, model, is_sharded=True, unsharded=unsharded)
 
 
 def _on_several_devices(setup: Setup, model: nn.Module) -> nn.Module:
     """Return what this process calls, on several devices if that is what the device's name means."""
     if isinstance(setup.placement, Split):
-        spread(model, setup.placement)
+        place_layers(model, setup.placement)
     elif isinstance(setup.placement, Layout):
         listen_on_loopback()  # NCCL listens even for one process
         indices = [device.index for device in setup.placement.devices if device.type == "cuda"]
@@ -134,5 +134,5 @@ def distribute_average(setup: Setup, placed: DistributedModel, length: RunLength
     average = build_average(placed.unsharded or placed.model, setup.options, length, warmup_steps)
     if average and placed.is_sharded:
         assert setup.ranks is not None
-        share_out(average.model, setup.ranks, setup.device.torch_device.type)
+        shard_model(average.model, setup.ranks, setup.device.torch_device.type)
     return average

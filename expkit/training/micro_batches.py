@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from expkit.core.formatting import count_noun
 from expkit.devices import Ranks
-from expkit.devices.oom import give_back, may_be_out_of_memory
+from expkit.devices.oom import may_be_out_of_memory, release_memory
 
 Result = TypeVar("Result")
 
@@ -75,7 +75,7 @@ class MicroBatches:
 
     def _halve(self, largest: int) -> None:
         self._gradients = []  # it may have fitted here, and not on another rank
-        give_back()
+        release_memory()
         self.size = math.ceil(largest / 2)
         self.report(
             f"warning: memory ran out with {count_noun(largest, 'image')} at once: continues with up to {self.size}"

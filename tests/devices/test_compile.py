@@ -32,7 +32,7 @@ def test_without_a_compiler_the_run_says_why_and_goes_on(monkeypatch: pytest.Mon
     assert torch.equal(compiled(given), model(given))
     assert len(told) == 1
     assert told[0].startswith("warning: device.compile: ")
-    assert told[0].endswith("; goes on without compiling")
+    assert told[0].endswith("; continues without compiling")
 
 
 def test_a_mistake_of_the_model_is_raised_as_its_own() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from expkit.devices.ddp import synchronise_batch_norm
+from expkit.devices.ddp import sync_batch_norm
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def _alone(tmp_path: Path) -> Iterator[None]:
 def test_it_computes_what_torch_does(affine: bool, momentum: float | None) -> None:
     plain = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, affine=affine, momentum=momentum), nn.ReLU()).double()
     ours = copy.deepcopy(plain)
-    assert synchronise_batch_norm(ours, torch.device("cpu")) is ours
+    assert sync_batch_norm(ours, torch.device("cpu")) is ours
     assert ours.state_dict().keys() == plain.state_dict().keys()
     for _ in range(3):
         images = torch.randn(6, 3, 9, 9, dtype=torch.float64)

@@ -9,7 +9,7 @@ from torch import nn
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import Split
-from expkit.devices.model_parallel import balanced, spread
+from expkit.devices.model_parallel import balanced_table, place_layers
 from expkit.runs.build import build
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -21,14 +21,14 @@ def network() -> nn.Module:
 
 
 def test_layers_are_shared_out_by_size_and_in_order() -> None:
-    table = balanced(network(), (CPU, META))
+    table = balanced_table(network(), (CPU, META))
     assert list(table) == ["body.0", "body.1", "body.2", "body.3", "head"]
     assert [device.type for device in table.values()] == ["cpu", "cpu", "cpu", "meta", "meta"]
 
 
 def test_what_a_part_is_given_follows_it() -> None:
     model = network()
-    assert spread(model, Split((CPU, META), {"head": "meta"})) == {"head": META}
+    assert place_layers(model, Split((CPU, META), {"head": "meta"})) == {"head": META}
     assert {weight.device.type for weight in model["head"].parameters()} == {"meta"}  # type: ignore[index,operator]
     assert model["head"](torch.zeros(3, 20)).device == META  # type: ignore[index,operator]
     assert model["body"](torch.zeros(3, 10)).device == CPU  # type: ignore[index,operator]
@@ -36,7 +36,7 @@ def test_what_a_part_is_given_follows_it() -> None:
 
 def test_a_part_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"device.table: the model has no part 'haed'; did you mean 'head'"):
-        spread(network(), Split((CPU,), {"haed": "cpu"}))
+        place_layers(network(), Split((CPU,), {"haed": "cpu"}))
 
 
 def test_a_split_run_is_the_run_of_one_device(small_config: Callable[..., Config]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, multiprocessing, nn
 
 from expkit.config.registry import optimizers
-from expkit.devices.fsdp import share_out, shared_optimizer
+from expkit.devices.fsdp import shard_model, shard_optimizer
 from expkit.devices.process_group import STORE, Ranks
 from expkit.training.optimizers import build_optimizer, keep_layout
 
@@ -48,8 +48,8 @@ def compare(node: dict[str, Any], ranks: Ranks) -> None:
     whole, shared = model_of(0), model_of(0)
     optimizer, of_whole = build_optimizer({"lr": 0.01, **node}, whole), build_optimizer({"lr": 0.01, **node}, shared)
     names = {id(weight): name for name, weight in shared.named_parameters()}
-    share_out(shared, ranks, "cpu")
-    of_shares = shared_optimizer(of_whole, names, shared, ranks)
+    shard_model(shared, ranks, "cpu")
+    of_shares = shard_optimizer(of_whole, names, shared, ranks)
     train(whole, optimizer, 0, 3)
     train(shared, of_shares, 0, 3)
     assert_same(whole, shared, ranks)
