@@ -1,1 +1,1 @@
-"""Drawing: tiles and heat maps as pixels, charts as SVG; no display, no plotting library, nothing of a run."""
+"""Drawing: image grids and heat maps as pixels, charts as SVG; no display and no plotting library."""

@@ -1,15 +1,17 @@
-"""Shares as bars, one below the other: SVG that stands in a page, and in a file of its own."""
+"""Horizontal bar charts as SVG, for a page or a file."""
 
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 WIDTH, BAR, GAP, LEFT, RIGHT, TOP = 440, 22, 10, 150, 56, 12
-_STYLE = 'style="background: #fff; color: #222; font: 12px sans-serif"'  # a file has no page to take colours from
+_STYLE = (
+    'style="background: #fff; color: #222; font: 12px sans-serif"'  # a separate file inherits no colours from a page
+)
 
 
 def share_chart(title: str, shares: Mapping[str, float]) -> str:
-    """Return a chart as a <figure>. shares: by name, from 0 to 1."""
+    """Return a chart as a <figure>. shares: name -> 0..1."""
     return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{_svg(title, shares)}</figure>'
 
 
@@ -20,7 +22,7 @@ def write_share_chart(path: Path, title: str, shares: Mapping[str, float]) -> No
 
 def _svg(title: str, shares: Mapping[str, float], more: str = "") -> str:
     height = TOP * 2 + len(shares) * (BAR + GAP) - GAP
-    shapes = [shape for number, one in enumerate(shares.items()) for shape in _bar(number, *one)]
+    shapes = [shape for number, item in enumerate(shares.items()) for shape in _bar(number, *item)]
     head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" {more}>'
     return f"{head}{''.join(shapes)}</svg>"
 

@@ -1,4 +1,4 @@
-"""A matrix of counts as pixels: rows are shaded by their share, cells hold the count."""
+"""A confusion matrix as pixels: cells show counts, shaded by their share of the row."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from PIL import Image, ImageDraw
 
 from expkit.core.plots.image_grid import BACKGROUND, FAINT, INK, Font, font_of, shorten
 
-CELL, SMALL_CELL = 56, 8  # pixels; of a large matrix only the shades are shown
+CELL, SMALL_CELL = 56, 8  # pixels; large matrices show only the shades
 MOST_WITH_NUMBERS = 24  # classes
 _LABEL, _MARGIN, _TITLE = 130, 16, 28
 _STRONG = np.array([0x1F, 0x5F, 0xA8])
 
 
 def shade(share: float) -> tuple[int, int, int]:
-    """Return the colour of a share of 0..1: from white to a strong blue, growing fast at first."""
+    """Return the colour of a share, 0..1: from white to a strong blue, rising quickly at first."""
     red, green, blue = (255 + (_STRONG - 255) * min(max(share, 0.0), 1.0) ** 0.7).round().astype(int).tolist()
     return red, green, blue
 
 
 def draw_matrix(counts: NDArray[np.int64], names: Sequence[str], title: str) -> Image.Image:
-    """Return a confusion matrix. counts: (C, C), true class by predicted class."""
+    """Draw a confusion matrix. counts: (C, C), true class by predicted class."""
     with_numbers = len(names) <= MOST_WITH_NUMBERS
     cell, label = (CELL, _LABEL) if with_numbers else (SMALL_CELL, 3 * _MARGIN)
     left, top, side = label + _MARGIN, _TITLE + 3 * _MARGIN, cell * len(names)

@@ -1,4 +1,4 @@
-"""Tiles in rows, each an image with a caption: what one looks at to see whether data and predictions are right."""
+"""A grid of images with captions, to inspect data and predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from expkit.core.escaping import one_line
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-TILE = 160  # pixels, side of the square that an image is fitted into
+TILE = 160  # pixels, side of the square for an image
 GAP = 12  # pixels between tiles
 LINE = 18  # pixels, height of a line of text
 BACKGROUND, FRAME, INK, FAINT = "#ffffff", "#eef0f2", "#1c2024", "#6a7178"
-RIGHT, WRONG = "#1a7f4b", "#c4321e"  # told apart by their lightness too, and the caption says it in words
+RIGHT, WRONG = "#1a7f4b", "#c4321e"  # they differ in lightness too, and the caption states it
 
 
 @dataclass(frozen=True)
 class Tile:
-    """An image with a caption and a fainter line below it, framed where it has a colour. image: (3, H, W) uint8."""
+    """An image with a caption and a fainter second line, framed if it has a colour. image: (3, H, W) uint8."""
 
     image: Tensor
     caption: str
     remark: str = ""
-    colour: str = ""  # of a frame and the caption
+    colour: str = ""  # of the frame and the caption
 
 
 def draw_grid(tiles: Sequence[Tile], columns: int, title: str, side: int = TILE) -> Image.Image:
-    """Return the tiles, squares of `side` pixels, in rows of `columns`, below a title."""
+    """Draw the tiles, squares of `side` pixels, in rows of `columns`, below a title."""
     rows = -(-len(tiles) // columns)
     width = GAP + columns * (side + GAP)
     top = GAP + LINE + GAP
@@ -55,7 +55,7 @@ def _draw_tile(picture: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left
 
 
 def _fit(image: Tensor, side: int) -> Image.Image:
-    """Return the image scaled to fit a tile; one much smaller keeps its pixels visible."""
+    """Return the image scaled to fit a tile; the pixels of small images stay visible."""
     pillow = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     scale = side / max(pillow.size)
     size = (max(round(pillow.width * scale), 1), max(round(pillow.height * scale), 1))
@@ -68,8 +68,8 @@ def font_of(points: int) -> Font:
 
 
 def shorten(text: str, width: int, font: Font) -> str:
-    """Return the text, cut in its middle where it is wider than `width` pixels."""
-    is_long = len(text) > 4 * width  # no such text fits, and measuring it takes time for each of its characters
+    """Return the text, shortened in the middle if it is wider than `width` pixels."""
+    is_long = len(text) > 4 * width  # it cannot fit, and measuring it would be slow
     text = one_line(text[: 2 * width] + text[-2 * width :] if is_long else text)
     if not is_long and font.getlength(text) <= width:
         return text

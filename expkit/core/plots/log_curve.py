@@ -1,4 +1,4 @@
-"""A curve over a logarithmic axis as pixels, with some of its points named."""
+"""A curve over a logarithmic axis as pixels, with some points marked."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _GRID, _LINE, _DOT, _MARK = "#e3e6e9", "#1f5fa8", "#b9cde4", "#c4321e"
 
 @dataclass(frozen=True)
 class Curve:
-    """x: above 0, growing; y: the curve; dots: faint points behind it; marks: what to call -> the x of a point."""
+    """x: above 0, increasing; y: the curve; dots: faint points behind it; marks: label -> x of a point."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -25,7 +25,7 @@ class Curve:
 
 
 class _Frame:
-    """Turns values into pixels; what lies above `high` is drawn at the upper edge."""
+    """Converts values to pixels; values above `high` are drawn at the upper edge."""
 
     def __init__(self, curve: Curve, high: float) -> None:
         low = min(curve.y)
@@ -40,7 +40,7 @@ class _Frame:
 
 
 def draw_curve(curve: Curve, title: str, x_label: str, y_label: str, high: float | None = None) -> Image.Image:
-    """Return the picture of a curve. high: the largest y that is shown, None for that of the curve."""
+    """Draw a curve. high: the largest y to show, None: the curve's maximum."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     frame = _Frame(curve, max(curve.y) if high is None else high)

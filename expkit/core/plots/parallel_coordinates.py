@@ -1,4 +1,4 @@
-"""Parallel coordinates as SVG: one axis a setting, the score the last one, a line for each run, the best one on top."""
+"""Parallel coordinates as SVG: an axis per setting, the score last, a line per run, the best run on top."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from html import escape
 from expkit.core.plots.svg import short, ticks
 
 WIDTH, HEIGHT, TOP, BOTTOM = 900, 300, 44, 16
-_MARGIN = 70  # units of the view box beside the outer axes
-_MOST_TICKS = 14  # words along an axis that can still be read
+_MARGIN = 70  # units of the view box outside the outer axes
+_MOST_TICKS = 14  # labels along an axis that are still readable
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One run: the value on each axis, as a word, and its score; label: what a pointer is told."""
+    """One run: the value on each axis, as text, and its score; label: the tooltip."""
 
     values: Sequence[str]
     score: float
@@ -21,7 +21,7 @@ class Trace:
 
 
 def parallel_chart(title: str, axes: Sequence[str], traces: Sequence[Trace], score: str, higher: bool) -> str:
-    """Return the chart as a <figure>; the better a run, the stronger its line. higher: whether more is better."""
+    """Return the chart as a <figure>; better runs have stronger lines. higher: whether higher is better."""
     places = [_places([trace.values[number] for trace in traces]) for number in range(len(axes))]
     low, high = min(trace.score for trace in traces), max(trace.score for trace in traces)
     room = high - low or 1.0
@@ -43,7 +43,7 @@ def parallel_chart(title: str, axes: Sequence[str], traces: Sequence[Trace], sco
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:
-    """Return where each value lies on its axis, 0 to 1: numbers in their order, words in that of the sweep."""
+    """Return the position of each value on its axis, 0 to 1: numbers sorted, text in the order of the sweep."""
     different = list(dict.fromkeys(values))
     try:
         different.sort(key=float)
@@ -59,7 +59,7 @@ def _y(height: float) -> float:
 
 
 def _labels(x: float, name: str, marks: Sequence[tuple[str, float]]) -> list[str]:
-    """Return the name above an axis and the values beside it."""
+    """Return the name above an axis and its tick labels."""
     drawn = [f'<text class="name" x="{x:.1f}" y="{TOP - 20}" text-anchor="middle">{escape(name)}</text>']
     every = -(-len(marks) // _MOST_TICKS)
     for text, height in marks[::every]:

@@ -12,7 +12,7 @@ from html import escape
 
 WIDTH, HEIGHT = 440, 260  # units of the view box
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
-MOST_POINTS = 400  # of a line; more cannot be told apart
+MOST_POINTS = 400  # of a line; more cannot be distinguished
 COLOURS = 8  # .c0 to .c7 in the page's style
 
 Pairs = list[tuple[float, float]]
@@ -35,7 +35,7 @@ class Line:
 
 
 def thin_out(pairs: Pairs, most: int = MOST_POINTS) -> Pairs:
-    """Return at most about `most` points: of each stretch the lowest and the highest, so that no spike is lost."""
+    """Return about `most` points at most: the minimum and maximum of each interval, so that spikes remain."""
     if len(pairs) <= most:
         return pairs
     stretch = math.ceil(len(pairs) / (most / 2))
@@ -57,7 +57,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def short(value: float) -> str:
-    """Return a number as it stands at an axis: 12k, 0.05, 1e-06."""
+    """Return an axis label for a number: 12k, 0.05, 1e-06."""
     if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.1e}".replace(".0e", "e")
     for limit, letter in ((1e6, "M"), (1e4, "k")):
@@ -75,7 +75,7 @@ def _bounds(values: Sequence[float], pad: float) -> tuple[float, float]:
 
 
 class _Frame:
-    """Turns values into places within the view box."""
+    """Converts values to positions in the view box."""
 
     def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         self.x_low, self.x_high = _bounds(xs, 0.0)
@@ -108,13 +108,13 @@ class _Frame:
         return drawn
 
     def data(self) -> str:
-        """Return what the page's script needs to turn places back into values."""
+        """Return the data with which the page's script converts positions back to values."""
         inner = [LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM]
         return json.dumps({"x": [self.x_low, self.x_high], "y": [self.y_low, self.y_high], "box": inner})
 
 
 def _finite(line: Line) -> list[Pairs]:
-    """Return the stretches of a line between values that are no numbers."""
+    """Return the segments of a line between NaN values."""
     stretches: list[Pairs] = [[]]
     for x, y in zip(line.x, line.y, strict=True):
         if math.isfinite(x) and math.isfinite(y):
