@@ -19,7 +19,7 @@ from tests.remedies.followed import node_of
 class Lame(TensorBoardLogger):
     """A TensorBoard that is out of order."""
 
-    def point(self, point: Point) -> None:
+    def start(self, facts: RunFacts) -> None:
         raise OSError("out of order")
 
 
