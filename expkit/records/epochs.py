@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_LOWER_IS_BETTER = re.compile(
-    r"(.*[_ ./-])?(loss|error|err|mae|mse|rmse|nll|ece|mce|brier|perplexity|hinge|divergence|distance|fpr|fnr"
-    r"|seconds|duration)",
-    re.IGNORECASE,
-)
+from expkit.training.metric import higher_is_better
+
 _STEP = re.compile(r"_step_(\d+)")
 _MAIN = ("map", "accuracy", "loss")  # what a run is monitored by that says nothing: the first that it has
 
@@ -23,11 +20,6 @@ class Epoch:
     number: int
     step: int
     scores: Mapping[str, float]
-
-
-def is_lower_better(name: str) -> bool:
-    """Return True for a score of which less is better, by its name: `best val/loss`, `val/calibration_error`."""
-    return _LOWER_IS_BETTER.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
@@ -50,7 +42,7 @@ def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Seq
     main = next((name for name in (*_MAIN, *there) if name in there), "accuracy")
     name = str(result.get("monitor") or asked or main)
     higher = result.get("higher_is_better")
-    return name, higher if isinstance(higher, bool) else not is_lower_better(name)
+    return name, higher if isinstance(higher, bool) else higher_is_better(name)
 
 
 def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, higher: bool) -> Epoch | None:

@@ -22,7 +22,8 @@ from expkit.training.distillation import Teacher
 from expkit.training.early_stopping import EarlyStopping
 from expkit.training.loss_share import BatchLoss, LossShare
 from expkit.training.losses import WithAuxiliary, chance_level
-from expkit.training.metrics import TRAINING_SCORES, EvalMetrics, metric_names
+from expkit.training.metric import evaluation_metrics, training_metrics
+from expkit.training.metrics import EvalMetrics
 from expkit.training.micro_batches import MicroBatches
 from expkit.training.observers import Monitor
 from expkit.training.train_state import RunLength
@@ -157,7 +158,7 @@ def choose_monitor(setup: Setup, watched: Mapping[str, Score]) -> Monitor:
     node, data = setup.config["checkpoint"], setup.splits.train
     if not setup.splits.val:
         return _monitor_of_training(node)
-    names = metric_names(data.task, len(data.class_names))
+    names = {one.name: one.higher_is_better for one in evaluation_metrics(data.task, len(data.class_names))}
     known = {name: score.higher_is_better for name, score in watched.items()} | names
     monitor = str(node.get("monitor") or next(iter(names)))
     monitor = monitor if monitor in known else monitor.removeprefix("val/")
@@ -174,7 +175,8 @@ def choose_monitor(setup: Setup, watched: Mapping[str, Score]) -> Monitor:
 def _monitor_of_training(node: Config) -> Monitor:
     """Return the score of training that early stopping and schedules go by where there are no validation images."""
     monitor = str(node.get("monitor") or "loss").removeprefix("train/").removeprefix("val/")
-    if monitor not in TRAINING_SCORES:
-        known = f"there is {', '.join(TRAINING_SCORES)}, of training"
+    scores = {one.name: one.higher_is_better for one in training_metrics()}
+    if monitor not in scores:
+        known = f"there is {', '.join(scores)}, of training"
         raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}' without validation images; {known}")
-    return Monitor(monitor, TRAINING_SCORES[monitor])
+    return Monitor(monitor, scores[monitor])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from expkit.training.metrics import BadBatch, EvalMetrics, TrainMetrics, metric_names
+from expkit.training.metric import METRICS, confusion_counts, evaluation_metrics, higher_is_better
+from expkit.training.metrics import BadBatch, EvalMetrics, TrainMetrics
 
 CPU = torch.device("cpu")
 
@@ -22,8 +23,8 @@ def test_evaluation_counts_each_sample_once() -> None:
     assert scores["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)))
     assert scores["accuracy"] == pytest.approx(float((logits.argmax(1) == targets).float().mean()))
     assert scores["top5"] == pytest.approx(float((logits.topk(5).indices == targets[:, None]).any(1).float().mean()))
-    assert sum(map(sum, metrics.confusion)) == 23
-    assert set(scores) == set(metric_names("single_label", 7))
+    assert int(confusion_counts(logits, targets).sum()) == 23
+    assert set(scores) == {one.name for one in evaluation_metrics("single_label", 7)}
 
 
 def test_multilabel_is_mean_average_precision() -> None:
@@ -35,7 +36,7 @@ def test_multilabel_is_mean_average_precision() -> None:
         metrics.update(loss, logits[part], targets[part])
     expected = multilabel_average_precision(logits.sigmoid(), targets.long(), 3)
     assert metrics.compute()["map"] == pytest.approx(float(expected))
-    assert set(metrics.compute()) == set(metric_names("multilabel", 3))
+    assert set(metrics.compute()) == {one.name for one in evaluation_metrics("multilabel", 3)}
 
 
 def test_training_means_weigh_samples_over_intervals() -> None:
@@ -71,3 +72,21 @@ def test_a_loss_that_is_no_number_is_named_and_left_out_of_the_means() -> None:
     assert (loss.batch, loss.what, norm) == (5, "loss", BadBatch(6, "gradient norm", math.inf))
     assert metrics.interval() == {"loss": 1.0, "accuracy": 1.0}
     assert metrics.read() == []
+
+
+def test_the_state_keeps_the_keys_of_old_checkpoints() -> None:
+    metrics = TrainMetrics()
+    metrics.update(0, torch.tensor(1.5), torch.eye(2), torch.tensor([0, 0]))
+    sums = {"loss": 3.0, "correct": 1.0, "count": 2}
+    assert metrics.state_dict() == {"interval": sums, "epoch": sums}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_says_its_direction_and_resumes_from_its_state(name: str) -> None:
+    assert higher_is_better(f"best val/{name}") == METRICS[name].higher_is_better
+    metric, resumed = METRICS[name](), METRICS[name]()
+    metric.reset(CPU)
+    logits, targets = torch.eye(7), torch.eye(7) if name == "map" else torch.arange(7)
+    metric.update(torch.tensor(0.5), logits, targets)
+    resumed.load_state_dict(metric.state_dict())
+    assert resumed.compute() == metric.compute()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from expkit.inference.evaluate.intervals import Decisions, Interval, bootstrap, wilson
+from expkit.training.metric import top_k_hits
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)
 
@@ -61,7 +62,7 @@ def single_label(probabilities: Tensor, targets: Tensor, names: tuple[str, ...],
     right = probabilities.argmax(1) == targets
     shares = {"accuracy": right}
     if top_k < classes:
-        shares[f"top{top_k}"] = (probabilities.topk(top_k).indices == targets[:, None]).any(1)
+        shares[f"top{top_k}"] = top_k_hits(probabilities, targets, top_k)
     losses = -probabilities.gather(1, targets[:, None])[:, 0].clamp_min(1e-12).log()
     overall = {name: float(share.float().mean()) for name, share in shares.items()} | {"loss": float(losses.mean())}
     with _quiet():

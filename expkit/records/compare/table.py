@@ -8,8 +8,9 @@ from pathlib import Path
 
 from expkit.config.diff import affects, flatten
 from expkit.core.formatting import duration, value_text
-from expkit.records.epochs import Epoch, best_of, is_lower_better, monitor_of
+from expkit.records.epochs import Epoch, best_of, monitor_of
 from expkit.records.run_folder import RunFolder
+from expkit.training.metric import higher_is_better
 
 Value = str | float | None
 
@@ -80,7 +81,7 @@ class Comparison:
         for row in self.rows if column in self.scores else ():
             if math.isfinite(value := row.scores.get(column, math.nan)):
                 found.setdefault(row.scale(column), []).append(value)
-        pick = min if is_lower_better(column) else max
+        pick = max if higher_is_better(column) else min
         return {scale: pick(values) for scale, values in found.items() if min(values) < max(values)}
 
     def marked(self, column: str) -> list[bool]:

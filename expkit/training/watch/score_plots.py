@@ -13,6 +13,7 @@ from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.core.plots.heatmap import draw_matrix
 from expkit.loggers.figures import Curves, Matrix, Picture, Table
+from expkit.training.metric import confusion_counts
 from expkit.training.watch.base import Judged, Shown, Watcher, Where, array
 
 BINS = 1000
@@ -33,9 +34,7 @@ class _Counts(Watcher):
     def judge(self, judged: Judged) -> None:
         if not self.can_be_shown:
             return
-        size = len(self.scene.class_names)
-        cells = judged.targets * size + judged.probabilities.argmax(1)
-        self.counts += torch.bincount(cells, minlength=size**2).view(size, size).cpu().numpy()
+        self.counts += confusion_counts(judged.probabilities, judged.targets).cpu().numpy()
 
 
 class Confusion(_Counts):

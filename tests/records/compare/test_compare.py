@@ -14,7 +14,7 @@ from expkit.core.run_folder import find_run_folders
 from expkit.records.compare.filter import ordered
 from expkit.records.compare.output import fitting
 from expkit.records.compare.table import compare
-from expkit.records.epochs import is_lower_better
+from expkit.training.metric import higher_is_better
 from tests.records.report.browser import opened
 from tests.records.report.runs import NASTY, write_run
 
@@ -139,7 +139,7 @@ def test_losses_of_two_kinds_are_no_rivals(tmp_path: Path) -> None:
      ("val/glossiness", False), ("val/mean_absolute_error", True), ("val/terror_recall", False)],
 )  # fmt: skip
 def test_the_direction_of_a_score_is_known_by_its_name(name: str, lower: bool) -> None:
-    assert is_lower_better(name) == lower
+    assert higher_is_better(name) != lower
 
 
 @pytest.mark.parametrize(
