@@ -20,7 +20,7 @@ from expkit.cli.report import main as report
 from expkit.cli.reproduce import main as reproduce
 from expkit.cli.run import main as run
 from expkit.core.files import Reserve, append_line, overwrite
-from expkit.records import check_record
+from expkit.records.integrity import check_record
 from expkit.training.trainer import Trainer
 from tests.inference.runs import overrides, trained_run
 

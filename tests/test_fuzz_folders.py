@@ -23,10 +23,11 @@ from expkit.core.errors import ConfigError
 from expkit.data.cache import Cache, cached
 from expkit.data.datasets import load
 from expkit.data.transforms import Chain
-from expkit.records import check_record, export, left_out_sources
 from expkit.records.compatibility import apart, apart_data, missing_plugins
 from expkit.records.cross_validation import show_folds
 from expkit.records.environment import data_facts, environment_facts
+from expkit.records.export import export, left_out_sources
+from expkit.records.integrity import check_record
 from expkit.records.run_folder import RunFolder
 from expkit.records.shared_record import read_record
 from expkit.sweeps.folder import SweepFolder, changes

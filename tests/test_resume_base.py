@@ -11,7 +11,7 @@ from expkit.checkpoints import FolderLock
 from expkit.cli.run import main as run
 from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
-from expkit.records import check_record
+from expkit.records.integrity import check_record
 from expkit.records.report.report import report_of
 from expkit.records.run_folder import RunFolder
 from tests import killed

@@ -22,7 +22,7 @@ COMMANDS = {  # name: the module that holds its main(arguments), and what it doe
     "new": ("expkit.cli.new", "a project folder of your own, which trains at once"),
     "visdom": ("expkit.cli.visdom", "start a Visdom server for this machine"),
 }
-_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 a mistake in the command, 130 Ctrl+C."
+_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 a mistake in the command, 130 Ctrl+C, 143 SIGTERM."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -78,7 +78,7 @@ def _run(asked: argparse.Namespace, command: str) -> None:
         sys.exit(_check(place))
     if asked.export:
         target = expanded(asked.export)
-        from expkit.records import export, export_summary, left_out_sources
+        from expkit.records.export import export, export_summary, left_out_sources
 
         print(export_summary(target, *export(place, target), left_out_sources(place)))
         return
@@ -87,7 +87,7 @@ def _run(asked: argparse.Namespace, command: str) -> None:
 
 
 def _check(place: Path) -> int:
-    from expkit.records import check_record
+    from expkit.records.integrity import check_record
 
     faults, notes = check_record(place)
     for sentence in [*faults, *(f"note: {note}" for note in notes)]:
@@ -99,8 +99,8 @@ def _check(place: Path) -> int:
 
 def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
     with importing():
-        from expkit.records import read_record
         from expkit.records.compatibility import missing_plugins
+        from expkit.records.shared_record import read_record
         from expkit.runs.check import check
         from expkit.runs.train import train
 
@@ -227,9 +227,9 @@ def _allowed(words: Sequence[str]) -> set[str]:
 def _compare_places(place: Path, record: Any, config: Config, allowed: set[str]) -> None:
     """Show what differs here. Raises ConfigError where it breaks the promise and was not allowed."""
     from expkit.data.datasets import load
-    from expkit.records import check_record
     from expkit.records.compatibility import Apart, apart, apart_data
     from expkit.records.environment import data_facts, environment_facts
+    from expkit.records.integrity import check_record
 
     found = apart(record, environment_facts(config), config["device"])
     found += apart_data(record, *data_facts(load(config["dataset"])))

@@ -21,9 +21,9 @@ from expkit.core.files import disk_fault, write_bytes, writing
 from expkit.core.formatting import count_noun, relative
 from expkit.core.run_folder import make_run_folder
 from expkit.loggers import ConsoleLogger, JsonlLogger, RunFacts, TextLogger
-from expkit.records import EventLog, Record
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import DataFacts, data_facts, weights_digest
+from expkit.records.writer import EventLog, Record
 from expkit.runs.build import open_checkpoints, open_loggers
 from expkit.runs.job import Job
 from expkit.runs.outcome import RunOutcome, outcome_of

@@ -16,9 +16,10 @@ from rich.table import Table
 
 from expkit.config.launch import compose_one, plain
 from expkit.data.datasets import load
-from expkit.records import Record, check_record
 from expkit.records.environment import data_facts
 from expkit.records.fingerprint import list_bytes
+from expkit.records.integrity import check_record
+from expkit.records.writer import Record
 
 CLASSES = 50
 BYTES = 20_000  # of each file

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from expkit.cli.main import main
+from expkit.cli.main import COMMANDS, main
 
 SLOW = ("torch", "hydra", "omegaconf", "rich", "numpy")
 _PROGRAM = """
@@ -24,6 +24,21 @@ def test_help_and_version_import_no_slow_library(word: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "expkit" in done.stdout
     assert json.loads(done.stderr.splitlines()[-1]) == []
+
+
+def test_no_command_imports_torch_to_show_its_help() -> None:
+    program = f"""
+import sys
+from contextlib import suppress
+from expkit.cli.main import main
+for name in {list(COMMANDS)}:
+    with suppress(SystemExit):
+        main([name, "--help"])
+    assert "torch" not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
 
 
 def test_an_unknown_command_is_a_mistake_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from expkit.data.dataset import Splits
 from expkit.data.datasets import load
-from expkit.records import Record
+from expkit.records.writer import Record
 
 Config = dict[str, Any]
 

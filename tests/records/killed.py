@@ -11,7 +11,7 @@ from pathlib import Path
 
 from expkit.config.launch import compose_one, plain
 from expkit.data.datasets import load
-from expkit.records import Record
+from expkit.records.writer import Record
 
 
 def main() -> None:

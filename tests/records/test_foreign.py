@@ -11,7 +11,8 @@ from expkit.config.confined import confined
 from expkit.config.resumed_config import config_of_resumed
 from expkit.core.errors import ConfigError
 from expkit.inference.evaluate.dataset import dataset_node
-from expkit.records import Record, read_record
+from expkit.records.shared_record import read_record
+from expkit.records.writer import Record
 from tests.forks import Forks
 
 SHAPES = {"name": "shapes", "size": 16, "train_images": 10, "val_images": 10, "draw_seed": 0}

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from expkit.core.errors import ConfigError
-from expkit.records import Record, check_record, export
+from expkit.records.export import export
+from expkit.records.integrity import check_record
+from expkit.records.writer import Record
 
 
 @pytest.fixture

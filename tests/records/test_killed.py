@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit.records import check_record, read_record
+from expkit.records.integrity import check_record
+from expkit.records.shared_record import read_record
 
 LONG = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="EXPKIT_LONG=1 runs it: several minutes")
 WRITER = Path(__file__).with_name("killed.py")

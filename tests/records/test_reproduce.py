@@ -13,7 +13,8 @@ import pytest
 from expkit.cli.reproduce import main, prepared_config
 from expkit.config.registry import devices
 from expkit.core.errors import ConfigError
-from expkit.records import Record, read_record
+from expkit.records.shared_record import read_record
+from expkit.records.writer import Record
 from tests.forks import Forks
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from expkit.cli.export import main as export
 from expkit.cli.predict import main as predict
 from expkit.cli.report import main as report
 from expkit.cli.reproduce import main as reproduce
-from expkit.records import check_record
+from expkit.records.integrity import check_record
 from expkit.training.trainer import Trainer
 from tests import killed
 from tests.inference.runs import overrides

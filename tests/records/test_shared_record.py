@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from expkit.core.errors import ConfigError
-from expkit.records import Record, check_record, export, read_record
-from expkit.records.shared_record import LARGEST_TEXT, read_points
+from expkit.records.export import export
+from expkit.records.integrity import check_record
+from expkit.records.shared_record import LARGEST_TEXT, read_points, read_record
+from expkit.records.writer import Record
 
 
 def test_folder_zip_and_single_file_say_the_same(record: Record, tmp_path: Path) -> None:

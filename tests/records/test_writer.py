@@ -11,9 +11,10 @@ import yaml
 from expkit.config.plugins import load_plugins
 from expkit.config.redaction.redactor import config_hash
 from expkit.data.dataset import Splits
-from expkit.records import EventLog, Record, check_record
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import data_facts
+from expkit.records.integrity import check_record
+from expkit.records.writer import EventLog, Record
 
 Config = dict[str, Any]
 

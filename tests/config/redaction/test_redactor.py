@@ -30,7 +30,8 @@ import sys
 from pathlib import Path
 from expkit.config.launch import compose_one, plain
 from expkit.data.datasets import load
-from expkit.records import Record, export
+from expkit.records.export import export
+from expkit.records.writer import Record
 
 root, elsewhere = sys.argv[1:]
 words = ["dataset.size=32", "dataset.train_images=10", "dataset.val_images=5", f"dataset.root={elsewhere}",
