@@ -20,9 +20,9 @@ NOUNS = (
 )
 # Numbers that cannot be 1, or that no one reads as a count of what follows.
 EVER_MORE = re.compile(
-    r"[A-Z_.]+|len\(CLASSES\)|options\.folds|limit|fold|every|length|batch|planned|num_classes|len\(folders\)|len\(torn\)"
-    r"|len\(sweep\.rates\)|len\(names\)|len\(images\)|len\(data\)|limit \* size|images|.*get\('(folds|images)'.*"
-    r"|split|purpose|what|kind|values\.dtype|_has\(outside\)|speed|total / .*|done / .*"
+    r"[A-Z_.]+|len\(CLASSES\)|options\.folds|limit|fold|every|length|batch|planned|num_classes|len\(folders\)"
+    r"|len\(ambiguous\)|len\(sweep\.rates\)|len\(names\)|len\(images\)|len\(data\)|limit \* size|images"
+    r"|.*get\('(folds|images)'.*|split|purpose|what|kind|values\.dtype|_has\(outside\)|speed|total / .*|done / .*"
 )
 
 
