@@ -107,7 +107,8 @@ def _text_fault(path: str, key: str, value: Any) -> str:
     """Say what is wrong with a text that a file gave."""
     if path.startswith("hydra.sweeper.params."):
         return _params_fault(path.removeprefix("hydra.sweeper.params."), value)
-    advice = f"only the command line may set it to '{value}'; give {path}=… there"
+    told = "output_dir" if path == "hydra.run.dir" else path  # the folder of runs; Hydra's own is refused there, too
+    advice = f"only the command line may set it to '{value}'; give {told}=… there"
     if not isinstance(value, str) or key in ("_target_", "class", "()"):
         return ""
     if path in _TEXTS:
