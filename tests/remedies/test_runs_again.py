@@ -6,6 +6,7 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,17 @@ from tests.remedies.told import fault_of_line, says, words_of
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PLUGIN = "from expkit.extend import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
 
+# The name of a run's copy, and what a file of it says otherwise.
+CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
+    "EDITED": ("result.json", {"epochs": 7}), "DATA": ("data.json", {"class_names": ["a", "b"]}),
+    "PACKAGES": ("env.json", {"packages": {"torch": "0.4"}}), "HARDWARE": ("env.json", {"system": "Plan 9"}),
+    "CODE": ("code.json", {"expkit_sha256": "0"}),
+}  # fmt: skip
 # (the command and its words, what is said, what then is typed, each of several ways). In the folder: RUN, a run;
-# EDITED, one with another result.json; FOLDS, two folds; CONFIG, one whose config is no mapping; mine.py, a plugin.
+# EDITED and the like, those of CHANGED; FOLDS, two folds; mine.py, a plugin.
 COMMANDS: list[tuple[str, str, list[str]]] = [
     ("folds RUN", "there are no two finished folds of one config here; python -m expkit.run -m 'dataset.fold=range(5)'"
      " trains all", ["folds FOLDS", "run -m 'dataset.fold=range(5)'"]),
-    ("folds CONFIG", "is no file of a run; give run folders", ["folds FOLDS"]),
     ("replay EMPTY logger=none", "it has no metrics.jsonl; give a run folder", ["replay RUN logger=tensorboard"]),
     ("replay RUN logger=none", "names no backend to fill; choose one, e.g. logger=visdom",
      ["replay RUN logger=tensorboard"]),
@@ -38,6 +44,12 @@ COMMANDS: list[tuple[str, str, list[str]]] = [
      ["reproduce EDITED --dry --allow code,packages,hardware,data,edited"]),
     ("reproduce DATA --dry --allow code,packages,hardware,edited", "; --allow {} runs it all the same",
      ["reproduce DATA --dry --allow code,packages,hardware,edited,data"]),
+    ("reproduce PACKAGES --dry --allow code,hardware,data,edited", "; --allow {} runs it all the same",
+     ["reproduce PACKAGES --dry --allow code,hardware,data,edited,packages"]),
+    ("reproduce HARDWARE --dry --allow code,packages,data,edited", "; --allow {} runs it all the same",
+     ["reproduce HARDWARE --dry --allow code,packages,data,edited,hardware"]),
+    ("reproduce CODE --dry --allow packages,hardware,data,edited", "; --allow {} runs it all the same",
+     ["reproduce CODE --dry --allow packages,hardware,data,edited,code"]),
     ("reproduce RUN --dry seed=3", "reproduce takes {}", ["reproduce RUN --dry --allow all dataset.num_workers=0"]),
     ("reproduce RUN --dry dataset.rot=x", "did you mean '{}'?",
      ["reproduce RUN --dry --allow all dataset.root=SHAPES"]),
@@ -64,15 +76,12 @@ def places(small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
     monkeypatch.setattr(plugins, "_loaded", [])
     monkeypatch.delitem(sys.modules, "expkit_plugin_mine", raising=False)
     shutil.copytree(small_run.folder, tmp_path / "RUN")
-    for name, file in (("EDITED", "result.json"), ("DATA", "data.json")):
+    for name, (file, more) in CHANGED.items():
         shutil.copytree(small_run.folder, tmp_path / name)
-        found = json.loads((tmp_path / name / file).read_text())
-        found |= {"class_names": ["a", "b"]} if name == "DATA" else {"epochs": 7}
+        found = json.loads((tmp_path / name / file).read_text()) | more
         (tmp_path / name / file).write_text(json.dumps(found))
     for fold in (0, 1):
         fold_run(tmp_path / "FOLDS" / str(fold), fold)
-    fold_run(tmp_path / "CONFIG", 0)
-    (tmp_path / "CONFIG/config.yaml").write_text("null\n")
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "mine.py").write_text(PLUGIN)
     return {"SHAPES": small_run.folder.parents[1] / "shapes"}
@@ -87,7 +96,7 @@ def told(line: str, capsys: pytest.CaptureFixture[str], **places: Path) -> tuple
     capsys.readouterr()
     code: object = 0
     try:
-        importlib.import_module(f"expkit.{module}").main(words)
+        importlib.import_module(f"expkit.cli.{module}").main(words)
     except SystemExit as end:
         code = end.code
     printed = capsys.readouterr()
