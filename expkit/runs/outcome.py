@@ -68,7 +68,7 @@ def _memory_advice(job: Job) -> str:
     else:
         peak, where = _peak_memory(), "this process"
     used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
-    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces (auto finds their size)"
+    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces"
     advice = smaller if at_once > 1 else "no batch is smaller than one image: use a smaller model or image_size"
     return (
         f"memory ran out at step {position.step + 1} (epoch {position.epoch + 1}) with batch_size={size}{used};"
