@@ -25,6 +25,7 @@ class Lame(TensorBoardLogger):
 
 def told(folder: Path, backend: Logger, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Log a point in a run folder; return all messages."""
+    monkeypatch.setattr(hub, "loaded_files", list)
     monkeypatch.setattr(hub, "CLOSING", 0.3)
     monkeypatch.setattr(background, "PATIENCE", 0.1)
     folder.mkdir(exist_ok=True)
@@ -67,7 +68,10 @@ GIVEN = [
 
 
 @pytest.mark.parametrize(("given", "words"), GIVEN)
-def test_the_command_names_the_place_that_was_given(given: dict[str, Any], words: list[str]) -> None:
+def test_the_command_names_the_place_that_was_given(
+    given: dict[str, Any], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "loaded_files", list)  # the command names them too, and other tests may have loaded some
     ours = LoggerHub()
     node = {**node_of(["logger=visdom"], "logger")["visdom"], **given}
     ours.start(RunFacts("r", "", {"logger": {"visdom": node}}, {}))
