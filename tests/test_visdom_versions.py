@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from expkit.loggers.visdom_server import install_command
+from expkit.core.version import visdom_install_command
 from tests.cli.test_visdom import served
 from tests.loggers.servers import panes, panes_of, post
 from tests.loggers.shown import EXHIBITS
@@ -104,4 +104,4 @@ def test_what_is_said_where_visdom_is_missing(monkeypatch: pytest.MonkeyPatch) -
         (12, "pip install 'expkit[visdom]'"),
     ):
         monkeypatch.setattr("sys.version_info", (3, version, 0))
-        assert command in install_command()
+        assert command in visdom_install_command()

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+from expkit.cli.visdom_server import listen, own_names, serve, without_slow_imports
 from expkit.core.user_folders import cache_folder, expanded
-from expkit.core.version import package_version
-from expkit.loggers.visdom_server import install_command, listen, own_names, serve, without_slow_imports
+from expkit.core.version import package_version, visdom_install_command
 
 # The scripts of visdom's page, by npm package and version; visdom's own downloader needs three sites, and crashes
 # where one of them cannot be reached.
@@ -77,7 +77,7 @@ def _start(given: argparse.Namespace) -> None:
             import_module("visdom.server.app")
     except ImportError as error:
         missing = f"cannot be imported ({error})" if find_spec("visdom") else "is not installed"
-        _end(f"visdom: {missing}; {install_command()}")
+        _end(f"visdom: {missing}; {visdom_install_command()}")
     folder = expanded(given.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,10 +16,10 @@ import numpy as np
 
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
+from expkit.core.version import visdom_install_command
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text
 from expkit.loggers.visdom_client import connect
-from expkit.loggers.visdom_server import install_command
 
 _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "images/s", "data_wait": "share of time"}
 
@@ -192,7 +192,7 @@ def visdom(
     import importlib.util
 
     if importlib.util.find_spec("visdom") is None:
-        raise ConfigError(f"logger.visdom: needs the package visdom; {install_command()}")
+        raise ConfigError(f"logger.visdom: needs the package visdom; {visdom_install_command()}")
     username = username or os.environ.get("VISDOM_USERNAME")
     password = os.environ.get("VISDOM_PASSWORD")  # never in a config, which the record keeps
     if username and not password:

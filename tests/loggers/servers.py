@@ -23,7 +23,7 @@ def free_port() -> int:
 
 def start_visdom(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     """Start visdom's server without its page, and return when it answers."""
-    slim = "from expkit.loggers.visdom_server import without_slow_imports"
+    slim = "from expkit.cli.visdom_server import without_slow_imports"
     program = f"{slim}\nwith without_slow_imports():\n    from visdom.server.run_server import main\nmain()"
     arguments = ["-port", str(port), "-env_path", str(folder), "-bind_local", *more]
     folder.mkdir(exist_ok=True)

@@ -19,8 +19,9 @@ from expkit.config.confined import confined
 from expkit.config.redaction.redactor import ELSEWHERE
 from expkit.config.registry import losses
 from expkit.core.errors import ConfigError
-from expkit.records import export, read_record
 from expkit.records.compatibility import missing_plugins
+from expkit.records.export import export
+from expkit.records.shared_record import read_record
 from tests.remedies.followed import node_of
 
 PLUGIN = "from expkit.extend import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from expkit.api import Run
+from expkit.cli.visdom_server import refusal
 from expkit.config import plugins
 from expkit.config.registry import losses
-from expkit.loggers.visdom_server import install_command, refusal
+from expkit.core.version import visdom_install_command
 from tests.records.test_cross_validation import fold_run
 from tests.remedies.told import fault_of_line, says, words_of
 
@@ -125,4 +126,4 @@ def test_the_extras_that_messages_name_are_there() -> None:
     texts = [path.read_text() for path in Path(importlib.import_module("expkit").__path__[0]).rglob("*.py")]
     named = {name.split("]")[0] for text in texts for name in text.split("expkit[")[1:]} - {"{extra}"}
     assert {"timm", "ray", "slurm", "visdom"} <= named <= set(EXTRAS), named
-    assert "expkit[visdom]" in install_command() or "visdom<0.3" in install_command()
+    assert "expkit[visdom]" in visdom_install_command() or "visdom<0.3" in visdom_install_command()

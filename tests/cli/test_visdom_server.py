@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.loggers.visdom_server import refusal
+from expkit.cli.visdom_server import refusal
 from tests.cli.test_visdom import served
 from tests.loggers.servers import panes, post
 
