@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from expkit.core.version import visdom_install_command
+from expkit.core.extras import visdom_install_command
 from tests.cli.test_visdom import served
 from tests.loggers.servers import panes, panes_of, post
 from tests.loggers.shown import EXHIBITS

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from expkit.cli.visdom_server import listen, own_names, serve, without_slow_imports
+from expkit.core.extras import visdom_install_command
 from expkit.core.user_folders import cache_folder, expanded
-from expkit.core.version import package_version, visdom_install_command
+from expkit.core.version import package_version
 
 # The scripts of visdom's page, by npm package and version; visdom's own downloader needs three sites, and crashes
 # where one of them cannot be reached.

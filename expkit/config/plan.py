@@ -51,12 +51,12 @@ class Plan:
     """What a command line asks for.
 
     jobs: all of them, for a search one for each value to be tried out. faults: of overrides that could not be composed,
-    which are missing in the jobs. words: the
-    command line without what only says how to run it, sorted, by which a sweep is known again. launcher: Hydra's node.
-    folder: the sweep folder that was typed (hydra.sweep.dir), None for one of ours. varied: the keys that differ from
-    job to job, in the typed order. space: what a search draws from; submit: has a cluster's launcher run jobs, None for
-    our pool. for_hydra: the command line with which Hydra starts the jobs, None where we do. composed: a single run's
-    config, as Hydra composed it; files: all that were read. notes: what the user should know of the jobs.
+    which are missing in the jobs. words: the command line without what only says how to run it, sorted; a sweep is
+    recognised by them. launcher: Hydra's node. folder: the sweep folder that was typed (hydra.sweep.dir), None for the
+    default. varied: the keys that differ from job to job, in the typed order. space: what a search draws from. submit:
+    has a cluster's launcher run jobs, None for our pool. for_hydra: the command line with which Hydra starts the jobs,
+    None where we do. composed: a single run's config, as Hydra composed it. files: all that were read. notes: what the
+    user should know of the jobs.
     """
 
     jobs: list[JobConfig] = field(default_factory=list)

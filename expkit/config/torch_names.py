@@ -140,7 +140,7 @@ _OPTIONS: dict[str, str] = {
     "mixup": "transforms.batch=[{name:mixup}]", "cutmix": "transforms.batch=[{name:cutmix}]", "freezebackbone":
     "'model.freeze=[\"*\"]'", "numclasses": "the data set knows its classes; leave it out", "metrics":
     "the scores are those of the task; leave it out", "callbacks": "early_stopping_patience=5 and checkpoint.monitor"
-    " take the place of callbacks", "trainer": "what a trainer is told are keys of their own, e.g. epochs=16", "arch":
+    " take the place of callbacks", "trainer": "the trainer's options are keys of their own, e.g. epochs=16", "arch":
     "model=resnet18", "modelname": "model=resnet18", "imagenet": "dataset=imagenet dataset.root=FOLDER",
     "savebestonly": "checkpoint.keep_last=1 checkpoint.keep_best=1", "evaluate":
     "python -m expkit evaluate RUN evaluates a run", "testonly": "python -m expkit evaluate RUN evaluates a run",

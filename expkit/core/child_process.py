@@ -17,8 +17,8 @@ _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") i
 def die_with_parent(parent: int | None, number: int = getattr(signal, "SIGKILL", 9)) -> None:
     """Have the kernel send this process a signal when its parent ends, however it ends (Linux only).
 
-    parent: its process ID, by which a parent that has ended already is told: its child ends at once. None: the parent
-    is a server, whose ID the child does not know.
+    parent: its process ID; if that process has already ended, this one ends at once. None: the parent is a server,
+    whose ID the child does not know.
     """
     if sys.platform != "linux":
         return

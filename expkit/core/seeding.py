@@ -10,10 +10,10 @@ from expkit.core.escaping import name_bytes
 
 
 def derive_seed(seed: int, purpose: str, *place: int | str) -> int:
-    """Return the 64-bit key of one purpose at one place of a run.
+    """Return the 64-bit seed of one purpose at one place of a run.
 
     purpose: "init", "split", "order", "sample", "batch" or "step"; place: for example (epoch, position).
-    The key is blake2b (RFC 7693) over the words, so neighbouring places share nothing.
+    The seed is blake2b (RFC 7693) over the words, so neighbouring places share nothing.
     """
     words = "/".join(map(str, (seed, purpose, *place)))
     return int.from_bytes(blake2b(name_bytes(words), digest_size=8).digest(), "little")

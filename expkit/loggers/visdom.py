@@ -16,7 +16,7 @@ import numpy as np
 
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.core.version import visdom_install_command
+from expkit.core.extras import visdom_install_command
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text
 from expkit.loggers.visdom_client import connect

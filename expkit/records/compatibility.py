@@ -98,7 +98,7 @@ def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Ap
 def _processes(theirs: Any, here: Mapping[str, Any]) -> Iterator[Apart]:
     """Yield how the number of ranks differs, on which the last digits of sums depend, and dropout."""
     if not isinstance(theirs, Mapping) or theirs.get("name") != here["name"]:
-        return  # it is another device, which is told
+        return  # another device is reported as such
     for key in ("count", "indices"):
         if key in here and theirs.get(key) != here[key]:
             yield Apart("hardware", f"device.{key}", _short(theirs.get(key)), _short(here[key]), True)

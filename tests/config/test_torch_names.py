@@ -14,6 +14,10 @@ from expkit.config.torch_names import _OF_GROUPS, _OPTIONS, instead, instead_of_
 from expkit.core.errors import ConfigError
 
 TOLD = sorted({text for names in [*_OF_GROUPS.values(), _OPTIONS] for text in names.values()})
+SMALL = [
+    "dataset=fake", "dataset.images=20", "dataset.image_size=16", "dataset.num_classes=2", "model.width=4",
+    "logger=none",
+]  # fmt: skip
 BASE = {"dataset": ["dataset=image_folder", "dataset.root=FOLDER"]}
 
 
@@ -93,16 +97,8 @@ def test_the_tutorials_names_are_answered(
     words: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = [
-        "dataset=fake",
-        "dataset.images=20",
-        "dataset.image_size=16",
-        "dataset.num_classes=2",
-        "model.width=4",
-        "logger=none",
-    ]
     with pytest.raises(SystemExit) as end:
-        main([*small, words])
+        main([*SMALL, words])
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert told in error
@@ -218,16 +214,7 @@ def test_all_faults_of_a_command_line_are_named(
 
 def test_a_score_is_also_known_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = [
-        "dataset=fake",
-        "dataset.images=20",
-        "dataset.image_size=16",
-        "dataset.num_classes=2",
-        "model.width=4",
-        "logger=none",
-        "epochs=1",
-    ]
-    main([*small, "checkpoint.monitor=val/accuracy", "dataset.num_workers=0", "watch=none"])
+    main([*SMALL, "epochs=1", "checkpoint.monitor=val/accuracy", "dataset.num_workers=0", "watch=none"])
     assert list(tmp_path.glob("outputs/*/result.json"))
 
 

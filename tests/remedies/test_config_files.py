@@ -51,7 +51,7 @@ def test_a_value_that_is_none_is_put_in_quotes_then() -> None:
 
 
 def test_the_file_is_read_then(tmp_path: Path) -> None:
-    """Where it lies, and how it is encoded: each of them is mended by hand."""
+    """A user fixes the file's place and its encoding by hand."""
     conf, outside, mine = tmp_path / "conf", tmp_path / "outside.yaml", tmp_path / "conf/mine.yaml"
     conf.mkdir()
     outside.write_text("seed: 1\n")

@@ -21,7 +21,7 @@ from expkit.config import launch
 from expkit.config.registry import GROUPS
 
 SOURCE = Path(expkit.__file__).parent
-# What is told of other programs, or stands for whatever the user chooses.
+# Options of other programs, and placeholders for whatever the user chooses.
 EXEMPT_FOLDERS = ("config/redaction", "cli/new_project/templates")  # patterns of foreign commands; a user's own words
 EXEMPT = {
     "--logdir": "a flag of TensorBoard", "--backend-store-uri": "a flag of MLflow", "--shm-size": "a flag of Docker",

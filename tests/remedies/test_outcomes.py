@@ -55,7 +55,7 @@ def test_what_ended_a_run_can_be_set_otherwise(
     ended = outcome_of(error, job)
     assert (ended.status, ended.code, ended.is_explained) == ("failed", 1, True)
     assert said in ended.reason
-    assert set(re.findall(r"[a-z_.]+=[\w.]+", said)) <= set(then)  # every override that is told is typed
+    assert set(re.findall(r"[a-z_.]+=[\w.]+", said)) <= set(then)  # each override in the message is typed
     for line in then:
         assert not fault_of(words_of(line)), line
 

@@ -113,7 +113,7 @@ def test_what_is_said_can_be_set(
         assert not fault_of(words(line)), line
 
 
-# What goes by the names of a word is told by notes and warnings, too: (typed, said, typed then).
+# Notes and warnings about a registered name advise too: (typed, said, typed then).
 NOTES = [
     ("schedule=torch schedule.name=ReduceLROnPlateau", "; set ++schedule.mode={}",
      "schedule=torch schedule.name=ReduceLROnPlateau ++schedule.mode=max"),

@@ -25,7 +25,7 @@ from expkit.records.shared_record import read_record
 from tests.remedies.followed import node_of
 
 PLUGIN = "from expkit.extend import losses\n\n@losses.register('mine')\ndef mine(task: str) -> None:\n    '''Mine.'''\n"
-Spoilt = tuple[Path, Callable[[], object]]  # where the record lies, and what mends it
+Spoilt = tuple[Path, Callable[[], object]]  # where the record lies, and what fixes it
 Spoil = Callable[[Path], Spoilt]
 
 
@@ -53,11 +53,11 @@ def not_there(run: Path) -> Spoilt:
 def of_another_kind(run: Path) -> Spoilt:
     Path("a.tar").write_bytes(b"")
 
-    def mend() -> None:
+    def fix() -> None:
         Path("a.tar").unlink()
         shutil.copytree(run, "a.tar")
 
-    return Path("a.tar"), mend
+    return Path("a.tar"), fix
 
 
 def with_a_reference(run: Path) -> Spoilt:
@@ -85,11 +85,11 @@ RECORDS: list[tuple[Spoil, str]] = [
 
 @pytest.mark.parametrize(("spoil", "said"), RECORDS)
 def test_the_record_is_read_then(spoil: Spoil, said: str, run: Path) -> None:
-    place, mend = spoil(run)
+    place, fix = spoil(run)
     with pytest.raises(ConfigError) as raised:
         read_record(place)
     assert said in str(raised.value)
-    mend()
+    fix()
     assert read_record(place).config["seed"] == 0
 
 

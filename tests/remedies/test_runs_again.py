@@ -14,7 +14,7 @@ from expkit.api import Run
 from expkit.cli.visdom_server import refusal
 from expkit.config import plugins
 from expkit.config.registry import losses
-from expkit.core.version import visdom_install_command
+from expkit.core.extras import visdom_install_command
 from tests.records.test_cross_validation import fold_run
 from tests.remedies.told import fault_of_line, says, words_of
 

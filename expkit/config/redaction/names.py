@@ -30,7 +30,7 @@ _PASSES = {"forward", "backward", "first", "second", "one", "single", "multi", "
            "next", "each", "this", "per", "test", "train", "eval", "data", "render", "full", "last"}  # fmt: skip
 # Of one word with what it is for: `PGPASSWORD`, `mypass`, `hftoken`; not `compass`, `padtoken`.
 _CERTAIN_ENDS = ("password", "passwd", "passphrase", "passwort", "apikey", "secretkey", "secret", "credentials")
-_BEFORE_PASS = {
+_PASS_PREFIXES = {
     "db",
     "pg",
     "my",
@@ -117,7 +117,7 @@ def _level_of_word(words: tuple[str, ...], place: int) -> Level:
         return Level.NONE
     if word in _CERTAIN or word.endswith(_CERTAIN_ENDS) or (word in _CERTAIN_AT_END and is_last):
         return Level.CERTAIN
-    if word.endswith("pass") and word.removesuffix("pass") in _BEFORE_PASS:
+    if word.endswith("pass") and word.removesuffix("pass") in _PASS_PREFIXES:
         return Level.CERTAIN
     if word.endswith("token") and word != "token" and is_last:
         return Level.NONE if word.removesuffix("token") in _MARKS else Level.LIKELY

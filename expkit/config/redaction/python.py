@@ -52,7 +52,7 @@ def redact_python(source: str, clean: Clean = lambda text: text) -> str:
     return mark + whole
 
 
-# Lines of a notebook's cell that are no Python: `!wandb login …`, `%env HF_TOKEN=…`; cells that are none: `%%bash`.
+# Lines of a notebook that are not Python (`!pip install …`, `%env NAME=…`), and whole cells that are not (`%%bash`).
 _SHELL = re.compile(r"^[ \t]*(?:!|%%?(?=[A-Za-z]))", re.M)
 _ALL_SHELL = re.compile(r"\s*%%(?:bash|sh|script|cmd|writefile|file|perl|ruby|system|sx|html|javascript|js)\b")
 
