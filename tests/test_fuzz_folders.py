@@ -15,11 +15,11 @@ import yaml
 from rich.console import Console as RichConsole
 
 from expkit.api import Run
-from expkit.checkpoints import FolderInUse, FolderLock
 from expkit.cli.reproduce import prepared_config
 from expkit.config.confined import confined
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
+from expkit.core.lock import FolderInUse, FolderLock
 from expkit.data.cache import Cache, cached
 from expkit.data.datasets import load
 from expkit.data.transforms import Chain

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from expkit.checkpoints import FolderLock
 from expkit.cli.run import main as run
 from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
+from expkit.core.lock import FolderLock
 from expkit.records.integrity import check_record
 from expkit.records.report.report import report_of
 from expkit.records.run_folder import RunFolder

@@ -35,7 +35,7 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
     from expkit.config.launch import compose_one, plain
     from expkit.core.progress import tracked
-    from expkit.loggers import RunFacts
+    from expkit.loggers.base import RunFacts
     from expkit.loggers.figure_store import read_exhibits
     from expkit.loggers.jsonl import read_points
     from expkit.records.run_folder import RunFolder

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from expkit.checkpoints import CheckpointDamaged, read_checkpoint
-from expkit.checkpoints.reader import Intact, first_intact
+from expkit.checkpoints.reader import Intact, first_intact, read_checkpoint
 from expkit.core.errors import ConfigError
-from expkit.core.manifest import finished_checkpoints
+from expkit.core.manifest import CheckpointDamaged, finished_checkpoints
 from expkit.core.user_folders import expanded
 
 Which = Literal["best", "last", "newest"]  # the last two are one

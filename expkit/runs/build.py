@@ -8,19 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import CheckpointDamaged, CheckpointManager, CheckpointOptions, Checkpoints, read_weights
-from expkit.checkpoints.manager import find_weights
+from expkit.checkpoints.foreign_weights import read_weights
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, Checkpoints, find_weights
 from expkit.config.registry import checkpoints as checkpoint_words
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
-from expkit.core.manifest import read_manifest
+from expkit.core.manifest import CheckpointDamaged, read_manifest
 from expkit.core.user_folders import expanded
 from expkit.data.class_names import are_same, differ
 from expkit.data.dataset import Splits
 from expkit.data.labels import unique_names
 from expkit.devices import Ranks
-from expkit.loggers import LazyLogger, LoggerHub
+from expkit.loggers.base import LazyLogger
+from expkit.loggers.hub import LoggerHub
 from expkit.models import load_matching
 from expkit.runs.batch_sizes import check_single_images
 from expkit.runs.check import check

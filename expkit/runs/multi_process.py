@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from expkit.checkpoints import CheckpointNotWritten
+from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.config.plugins import loaded_files
 from expkit.config.registry import devices
 from expkit.core.errors import ConfigError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from expkit.checkpoints import CheckpointNotWritten
+from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.core.errors import ConfigError
 from expkit.core.files import disk_fault
 from expkit.data.decode import BadImage

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from expkit.checkpoints import CheckpointDamaged, CheckpointOptions, FolderLock, newest_intact, read_checkpoint
-from expkit.checkpoints.manager import find_checkpoint
+from expkit.checkpoints.manager import CheckpointOptions, find_checkpoint
+from expkit.checkpoints.reader import newest_intact, read_checkpoint
 from expkit.config.diff import Difference, differences
 from expkit.config.redaction.redactor import Redactor
 from expkit.config.registry import checkpoints
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
-from expkit.core.manifest import finished_checkpoints
+from expkit.core.lock import FolderLock
+from expkit.core.manifest import CheckpointDamaged, finished_checkpoints
 from expkit.core.run_folder import check_kinds, is_run_folder
 from expkit.core.user_folders import expanded
 from expkit.data.deep import SIXTEEN_BITS

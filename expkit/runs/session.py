@@ -13,14 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import CheckpointNotWritten, FolderLock
+from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.config.plugins import loaded_files
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, shortened
 from expkit.core.files import disk_fault, write_bytes, writing
 from expkit.core.formatting import count_noun, relative
+from expkit.core.lock import FolderLock
 from expkit.core.run_folder import make_run_folder
-from expkit.loggers import ConsoleLogger, JsonlLogger, RunFacts, TextLogger
+from expkit.loggers.base import RunFacts
+from expkit.loggers.console import ConsoleLogger
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.text import TextLogger
 from expkit.records.compatibility import data_changes
 from expkit.records.environment import DataFacts, data_facts, weights_digest
 from expkit.records.writer import EventLog, Record

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import FolderLock
 from expkit.config.diff import differences
 from expkit.core.errors import ConfigError
 from expkit.core.files import append_line, read_json_object, write_bytes, write_json
 from expkit.core.formatting import count_noun, timestamp
+from expkit.core.lock import FolderLock
 from expkit.core.run_folder import make_run_folder
 from expkit.core.user_folders import expanded
 from expkit.loggers.line_file import read_lines

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.checkpoints import FolderInUse, FolderLock
+from expkit.core.lock import FolderInUse, FolderLock
 from expkit.runs.resume import run_name
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.job import SweepJob

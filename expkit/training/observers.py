@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from expkit.checkpoints import Checkpoints
-from expkit.loggers import Logger, LoggerHub
+from expkit.checkpoints.manager import Checkpoints
+from expkit.loggers.base import Logger
+from expkit.loggers.hub import LoggerHub
 from expkit.training.losses import Guessing
 from expkit.training.metrics import Scores
 from expkit.training.signals import Interruption

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from expkit.checkpoints import WeightsNotFinite
+from expkit.checkpoints.writer import WeightsNotFinite
 from expkit.config.run_options import RunOptions
 from expkit.data.batches import Batch
 from expkit.data.loader import Loader
-from expkit.loggers import Point
+from expkit.loggers.base import Point
 from expkit.training.evaluation import Evaluator
 from expkit.training.metrics import Scores
 from expkit.training.non_finite import NonFinite, RollBack, not_finite

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from expkit.checkpoints import CheckpointManager, CheckpointOptions
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions
 
 SIZES = {"44 MB": 11, "300 MB": 75}  # in tensors of 4 MB
 WARM_UP = 3  # rounds; a virtual machine's memory is several times slower at its first touch

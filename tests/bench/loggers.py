@@ -13,7 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.servers import free_port, hung_server, visdom_server
 

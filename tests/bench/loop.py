@@ -28,8 +28,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from expkit.config.run_options import RunOptions
 from expkit.data.batches import Batch
 from expkit.devices import Device, DeviceOptions
-from expkit.loggers import JsonlLogger, LoggerHub, TensorBoardLogger
 from expkit.loggers.base import RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.training.evaluation import Evaluator
 from expkit.training.loss_share import BatchLoss
 from expkit.training.losses import Guessing

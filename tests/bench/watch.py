@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from expkit.config.launch import compose_one, plain
-from expkit.loggers import JsonlLogger, RunFacts
+from expkit.loggers.base import RunFacts
+from expkit.loggers.jsonl import JsonlLogger
 from expkit.runs.build import build
 from expkit.training.watch import WatchDispatcher
 

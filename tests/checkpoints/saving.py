@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from expkit.checkpoints import CheckpointManager, CheckpointOptions, newest_intact
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions
+from expkit.checkpoints.reader import newest_intact
 from expkit.core import files
 
 SCORES = {1: 0.9, 2: 0.5, 3: 0.95}  # the third takes the places of both others

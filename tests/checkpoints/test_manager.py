@@ -13,15 +13,10 @@ from typing import Any
 
 import pytest
 
-from expkit.checkpoints import (
-    CheckpointManager,
-    CheckpointNotWritten,
-    CheckpointOptions,
-    newest_intact,
-    read_checkpoint,
-    writer,
-)
-from expkit.checkpoints.manager import find_checkpoint
+from expkit.checkpoints import writer
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, find_checkpoint
+from expkit.checkpoints.reader import newest_intact, read_checkpoint
+from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.core.errors import ConfigError
 from expkit.core.manifest import finished_checkpoints
 from tests.checkpoints.saving import SCORES, score_of, state_of

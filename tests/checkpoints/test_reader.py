@@ -11,8 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from expkit.checkpoints import CheckpointDamaged, newest_intact, read_checkpoint, write_checkpoint
-from expkit.core.manifest import manifest_bytes, manifest_path, read_manifest
+from expkit.checkpoints.reader import newest_intact, read_checkpoint
+from expkit.checkpoints.writer import write_checkpoint
+from expkit.core.manifest import CheckpointDamaged, manifest_bytes, manifest_path, read_manifest
 from tests.checkpoints.states import same, state_of
 
 REASONS = {

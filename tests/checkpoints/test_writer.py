@@ -16,17 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.checkpoints import (
-    CheckpointManager,
-    CheckpointNotWritten,
-    CheckpointOptions,
-    WeightsNotFinite,
-    export_weights,
-    newest_intact,
-    read_checkpoint,
-    safetensors_buffer,
-    write_checkpoint,
-)
+from expkit.checkpoints import safetensors_buffer
+from expkit.checkpoints.foreign_weights import export_weights
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions
+from expkit.checkpoints.reader import newest_intact, read_checkpoint
+from expkit.checkpoints.writer import CheckpointNotWritten, WeightsNotFinite, write_checkpoint
 from expkit.core import files as disk
 from tests.checkpoints.states import same, state_of, temporary_files
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import expkit
-from expkit.checkpoints import import_weights
+from expkit.checkpoints.foreign_weights import import_weights
 from expkit.cli.export import main
 from expkit.inference import load_trained
 from expkit.inference.export import formats

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.checkpoints import FolderInUse, FolderLock
+from expkit.core.lock import FolderInUse, FolderLock
 
 HOLD = """
 import os, sys, time

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import expkit
-from expkit.checkpoints import read_checkpoint
+from expkit.checkpoints.reader import read_checkpoint
 from expkit.core.manifest import finished_checkpoints, manifest_path
 from expkit.core.sealing import seal_of
 from expkit.inference import load_trained

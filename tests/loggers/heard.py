@@ -1,6 +1,6 @@
 """A logger that keeps what the user is told."""
 
-from expkit.loggers import Logger
+from expkit.loggers.base import Logger
 
 
 class Heard(Logger):

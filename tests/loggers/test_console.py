@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from expkit.loggers import ConsoleLogger, LoggerHub, Point, Progress, RunFacts
+from expkit.loggers.base import Point, Progress, RunFacts
+from expkit.loggers.console import ConsoleLogger
+from expkit.loggers.hub import LoggerHub
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +82,8 @@ def test_a_pipe_gets_plain_lines() -> None:
 
 PROGRAM = """
 import sys, time
-from expkit.loggers import Point, Progress, RunFacts, eta as pace
+from expkit.loggers import eta as pace
+from expkit.loggers.base import Point, Progress, RunFacts
 from expkit.loggers.console import ConsoleLogger
 pace.QUIET_SECONDS = 0.5
 progress = Progress("train", 0, 2, 0, 100)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from expkit.loggers import Point, Progress
+from expkit.loggers.base import Point, Progress
 from expkit.loggers.eta import Pace
 
 

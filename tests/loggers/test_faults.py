@@ -14,19 +14,11 @@ import pytest
 import torch
 
 from expkit.config.launch import compose_one, plain
-from expkit.loggers import (
-    JsonlLogger,
-    LazyLogger,
-    Logger,
-    LoggerHub,
-    Point,
-    RunFacts,
-    TensorBoardLogger,
-    background,
-    hub,
-    visdom_client,
-)
-from expkit.loggers.jsonl import read_points
+from expkit.loggers import background, hub, visdom_client
+from expkit.loggers.base import LazyLogger, Logger, Point, RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger, read_points
+from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.visdom import VisdomLogger
 from expkit.runs.build import build
 from tests.loggers.heard import Heard
@@ -314,7 +306,10 @@ def test_a_users_logger_is_wrong(
 FULL_DISK = """
 import sys, time
 from pathlib import Path
-from expkit.loggers import JsonlLogger, LoggerHub, Point, RunFacts, TensorBoardLogger
+from expkit.loggers.base import Point, RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
 from tests.loggers.heard import Heard
 from tests.loggers.test_tensorboard import read
 

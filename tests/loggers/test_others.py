@@ -14,7 +14,9 @@ from PIL import Image
 
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
 from tests.loggers.heard import Heard
 from tests.loggers.shown import EXHIBITS
 

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import JsonlLogger, Logger, Point, RunFacts, background
+from expkit.loggers import background
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.jsonl import JsonlLogger
 from expkit.runs.build import build
 
 Compose = Callable[..., Config]

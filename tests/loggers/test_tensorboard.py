@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, backlog
+from expkit.loggers import backlog
+from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figure_store import FigureStore, read_exhibits
 from expkit.loggers.figures import Embedding, Text
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
 from tests.loggers.shown import EXHIBITS, PICTURE
 
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from expkit.config.launch import Config
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers import Logger, Point, RunFacts
+from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.visdom import VisdomLogger
 from tests.cli.test_visdom import served_page
 from tests.forks import Forks

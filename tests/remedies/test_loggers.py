@@ -10,7 +10,11 @@ import pytest
 from expkit.cli.replay import main as replay
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
-from expkit.loggers import JsonlLogger, Logger, LoggerHub, Point, RunFacts, TensorBoardLogger, background, hub
+from expkit.loggers import background, hub
+from expkit.loggers.base import Logger, Point, RunFacts
+from expkit.loggers.hub import LoggerHub
+from expkit.loggers.jsonl import JsonlLogger
+from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.loggers.visdom import VisdomLogger
 from tests.loggers.heard import Heard
 from tests.remedies.followed import node_of

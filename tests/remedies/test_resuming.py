@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from expkit.api import Run
-from expkit.checkpoints import FolderLock
 from expkit.config.launch import compose_one, plain
+from expkit.core.lock import FolderLock
 from tests.remedies.told import fault_of, says, words_of
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit.checkpoints import FolderInUse
 from expkit.core.errors import ConfigError
+from expkit.core.lock import FolderInUse
 from expkit.sweeps.folder import SweepFolder
 
 

@@ -82,7 +82,7 @@ def test_stop_names_the_step_and_its_samples_and_keeps_the_last_good(train: Any)
     assert told.count("/shapes/") == 8
     assert "lower optimizer.lr" in reason
     (last,) = (folder / "checkpoints").glob("*_step_00000006.safetensors")
-    from expkit.checkpoints import read_checkpoint
+    from expkit.checkpoints.reader import read_checkpoint
 
     state, _ = read_checkpoint(last)
     assert all(torch.isfinite(value).all() for value in state["model"].values())

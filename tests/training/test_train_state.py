@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from expkit.checkpoints import CheckpointOptions, Checkpoints
+from expkit.checkpoints.manager import CheckpointOptions, Checkpoints
 from expkit.config.launch import Config
 from expkit.config.run_options import RunOptions
 from expkit.training.train_state import RunLength, run_length

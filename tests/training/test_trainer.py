@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.checkpoints import write_checkpoint
+from expkit.checkpoints.writer import write_checkpoint
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
-from expkit.loggers import Logger, Point
+from expkit.loggers.base import Logger, Point
 from expkit.runs.build import build
 from expkit.training.non_finite import TrainingDiverged
 from expkit.training.trainer import Trainer

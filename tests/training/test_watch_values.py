@@ -11,7 +11,7 @@ import torch
 from expkit.config.launch import Config
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
-from expkit.loggers import Point
+from expkit.loggers.base import Point
 from expkit.runs.build import build
 from expkit.runs.train import train as train_run
 from expkit.training.watch import Watcher

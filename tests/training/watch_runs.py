@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from expkit.config.launch import Config
-from expkit.loggers import Logger, Point
+from expkit.loggers.base import Logger, Point
 from expkit.loggers.figures import Figure
 from expkit.runs.build import build
 from expkit.training.trainer import Trainer

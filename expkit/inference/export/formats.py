@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from expkit.checkpoints import CheckpointNotWritten, export_weights, import_weights
+from expkit.checkpoints.foreign_weights import export_weights, import_weights
+from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.core.errors import ConfigError
 from expkit.core.files import write_bytes, write_json
 from expkit.inference import Trained

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
-from expkit.loggers import Point
+from expkit.loggers.base import Point
 from expkit.loggers.figures import Figure
 
 Moment = Literal["start", "inputs", "update", "evaluation"]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from expkit.config.registry import watchers
-from expkit.loggers import LoggerHub, Point
+from expkit.loggers.base import Point
+from expkit.loggers.hub import LoggerHub
 from expkit.training.signals import Interruption
 from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.core.plots.image_grid import Tile, draw_grid
-from expkit.loggers import Point
+from expkit.loggers.base import Point
 from expkit.loggers.figures import Histogram, Picture
 from expkit.training.non_finite import whole_norm
 from expkit.training.watch.base import Shown, Watcher, Where, array

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from expkit.loggers import JsonlLogger, Point
+from expkit.loggers.base import Point
 from expkit.loggers.figure_store import FigureStore
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table, Text
+from expkit.loggers.jsonl import JsonlLogger
 
 NASTY = """<script>document.title='hacked'</script>"><img src=x onerror="document.title='hacked'">'&amp; ähnlich"""
 
