@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,8 +16,8 @@ _LINE_EVERY = 10.0  # seconds, where lines are written
 
 
 @contextmanager
-def bar(what: str, total: int | None, items: str = "") -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and yield what to call with the number of items that were done.
+def bar(what: str, total: int | None, items: str = "") -> Iterator[Any]:
+    """Show a bar on a terminal, and yield what to call with the number of items done, and a new label if it changes.
 
     total: None where it is not known. items: what they are (jobs), for what takes long enough that a file or pipe is
     to have lines in place of the bar: at once, and then every 10 seconds. It draws itself when called and not from a
@@ -25,16 +25,16 @@ def bar(what: str, total: int | None, items: str = "") -> Iterator[Callable[[int
     """
     console = Console(stderr=True)
     if not console.is_terminal:  # there a bar would leave an empty line
-        yield _lines(what, total, items) if items else lambda count: None
+        yield _lines(what, total, items) if items else lambda *done: None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = Progress(*columns, console=console, auto_refresh=False, transient=True)
     task = shown.add_task(what, total=total)
     drawn = 0.0
 
-    def advance(count: int) -> None:
+    def advance(count: int, label: str = what) -> None:
         nonlocal drawn
-        shown.update(task, advance=count)
+        shown.update(task, advance=count, description=label)
         if (now := time.monotonic()) - drawn >= _REDRAW_EVERY:
             drawn = now
             shown.refresh()

@@ -1,1 +1,1 @@
-"""The doctor: looks at a data set and at the machine before training, and says what fixes what is wrong."""
+"""The doctor: examines a data set and the machine before training, and names the fix of each problem."""

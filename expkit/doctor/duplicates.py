@@ -1,7 +1,7 @@
-"""Images that come twice: exactly, or nearly, within a split and across the splits (a leak)."""
+"""Duplicate images: exact or near copies, within a split or across splits (a leak)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expkit.core.formatting import count_noun
 from expkit.doctor.finding import Finding, Level, listed
-from expkit.doctor.scan import Collection, Reading
+from expkit.doctor.scan import THUMBNAIL, Collection, Reading
 
 Pairs = NDArray[np.int64]
 
@@ -20,18 +20,14 @@ Pairs = NDArray[np.int64]
 # hash alone would not do: of the 50 million pairs that 10,000 handwritten digits form, 140,000 agree in it, 2 in both.
 LARGEST_BITS = 8  # of the 64 of the perceptual hash
 LARGEST_SHARE = 0.06  # mean difference of two thumbnails over their contrast (mean absolute deviation)
-SURELY_SMALL = 1.0  # levels of 255: as little as compression makes of a flat image
+SURELY_SMALL = 1.0  # levels of 255: what compression alone changes in a flat image
 
 _BLOCK = 1 << 20  # comparisons at a time: what fits into a core's cache
 
 
 @dataclass(frozen=True)
 class Group:
-    """Samples that show the same.
-
-    kind: "exact": the same pixels, "near": hardly different ones. samples: numbers in the collection; splits, labels:
-    of each sample.
-    """
+    """Samples with the same image. kind: "exact" (the same pixels) or "near". samples: numbers in the collection."""
 
     kind: Literal["exact", "near"]
     samples: tuple[int, ...]
@@ -46,13 +42,13 @@ class Group:
     def contradicts(self) -> bool:
         return len(set(self.labels)) > 1
 
-    def telling(self) -> list[int]:
-        """Return the samples with one of each split and label first."""
+    def examples(self) -> list[int]:
+        """Return the samples, one of each split and label first."""
         first = dict(reversed([*zip(zip(self.splits, self.labels, strict=True), self.samples, strict=True)]))
         return sorted(self.samples, key=lambda sample: sample not in first.values())
 
     def surplus(self) -> tuple[int, ...]:
-        """Return what to leave out: all but one of validation where the labels agree, all where they do not."""
+        """Return the samples to exclude: all where the labels differ, else all but one, preferably of validation."""
         if self.contradicts:
             return self.samples
         kept = self.samples[self.splits.index("val")] if "val" in self.splits else self.samples[0]
@@ -60,7 +56,7 @@ class Group:
 
 
 def find_groups(collection: Collection, readings: Mapping[int, Reading], threads: int = 1) -> list[Group]:
-    """Return the groups of equal images, the exact ones first."""
+    """Return the groups of duplicates, the exact ones first."""
     by_digest: dict[str, list[int]] = defaultdict(list)
     for number in sorted(readings):
         by_digest[readings[number].digest].append(number)
@@ -82,8 +78,8 @@ def _group(collection: Collection, kind: Literal["exact", "near"], numbers: list
 def near_pairs(readings: list[Reading], threads: int = 1) -> Pairs:
     """Return (P, 2) positions in `readings` whose perceptual hashes and thumbnails are close.
 
-    Every pair is compared, by XOR and popcount on blocks of numpy: about 10 s a core for 100,000 images, a hundred
-    times that for a million.
+    Compares every pair, by XOR and popcount on blocks: about 10 s on one core for 100,000 images, a hundred times that
+    for a million.
     """
     hashes = np.array([reading.perceptual for reading in readings], dtype=np.uint64)
     thumbnails = np.array([reading.thumbnail for reading in readings])
@@ -96,23 +92,18 @@ def near_pairs(readings: list[Reading], threads: int = 1) -> Pairs:
 
 
 def _near_in_block(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], start: int, rows: int) -> Pairs:
-    """Return the near pairs whose first image is one of `rows` images from `start` on, and whose second comes later."""
+    """Return the near pairs whose first image is among the `rows` images from `start` on; the second comes later."""
     bits = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[None, start:])
     pairs = np.argwhere(bits <= LARGEST_BITS)
     pairs = pairs[pairs[:, 1] > pairs[:, 0]] + start
-    alike = [_look_alike(thumbnails[some[:, 0]], thumbnails[some[:, 1]]) for some in _batches(pairs)]
-    kept: Pairs = pairs[np.concatenate([np.empty(0, bool), *alike])]
+    alike = [_look_alike(thumbnails[part]) for part in np.split(pairs, range(4096, len(pairs), 4096))]
+    kept: Pairs = pairs[np.concatenate(alike)]
     return kept
 
 
-def _batches(pairs: Pairs, size: int = 4096) -> Iterator[Pairs]:
-    for start in range(0, len(pairs), size):
-        yield pairs[start : start + size]
-
-
-def _look_alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """first, second: (P, 16, 16, 3) -> (P,) whether they differ little beside the contrast of the first."""
-    one, other = (images.astype(np.float32).reshape(len(images), -1) for images in (first, second))
+def _look_alike(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return (P,) True if the images of a pair, (P, 2, 16, 16, 3), differ little relative to the first's contrast."""
+    one, other = np.moveaxis(thumbnails.astype(np.float32).reshape(-1, 2, 3 * THUMBNAIL**2), 1, 0)
     contrast = np.abs(one - one.mean(axis=1, keepdims=True)).mean(axis=1)
     difference = np.abs(one - other).mean(axis=1)
     limit = np.maximum(SURELY_SMALL, LARGEST_SHARE * contrast)
@@ -120,7 +111,7 @@ def _look_alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
 
 
 def connected(pairs: Iterable[Any]) -> list[list[int]]:
-    """Return the groups that pairs connect, each sorted."""
+    """Return the connected components of a graph of pairs (union-find), each sorted."""
     leader: dict[int, int] = {}
 
     def lead(one: int) -> int:
@@ -139,27 +130,20 @@ def connected(pairs: Iterable[Any]) -> list[list[int]]:
 
 
 def judge(groups: list[Group], collection: Collection, remedy: str) -> list[Finding]:
-    """Return what the groups mean. remedy: the override that leaves the surplus images out."""
+    """Return the findings on the groups. remedy: the override that excludes the surplus images."""
     found = []
     for kind, copies in (("exact", "exact copies"), ("near", "near copies")):
         some = [group for group in groups if group.kind == kind]
-        across = [group for group in some if group.leaks]
-        torn = [group for group in some if group.contradicts]
-        inside = [group for group in some if not group.leaks and not group.contradicts]
-        if across:
-            says = f"{copies} in train and in val, so the score of val flatters"
-            found.append(_finding("problem", across, says, collection, remedy))
-        if torn:
-            found.append(_finding("problem", torn, f"{copies} with different labels", collection, remedy))
-        if inside:
-            found.append(_finding("note", inside, f"{copies} within a split", collection, ""))
+        cases: list[tuple[Level, list[Group], str, str]] = [
+            ("problem", [group for group in some if group.leaks],
+             f"{copies} in train and in val, so the val score is too high", remedy),
+            ("problem", [group for group in some if group.contradicts], f"{copies} with different labels", remedy),
+            ("note", [group for group in some if not group.leaks and not group.contradicts],
+             f"{copies} within a split", ""),
+        ]  # fmt: skip
+        for level, chosen, problem, fix in cases:
+            if chosen:
+                examples = listed([collection.describe(number) for number in chosen[0].examples()])
+                sentence = f"{problem}: {count_noun(len(chosen), 'group')}, e.g. {examples}"
+                found.append(Finding(level, "duplicates", sentence, fix))
     return found
-
-
-def _finding(level: Level, groups: list[Group], says: str, collection: Collection, remedy: str) -> Finding:
-    example = listed([_described(collection, number) for number in groups[0].telling()])
-    return Finding(level, "duplicates", f"{says}: {count_noun(len(groups), 'group')}, e.g. {example}", remedy)
-
-
-def _described(collection: Collection, number: int) -> str:
-    return f"{collection.name(number)} ({collection.split_of[number]}, {collection.label(number)})"

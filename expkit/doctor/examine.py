@@ -1,4 +1,4 @@
-"""The examination, in reading order: read every file, judge the data and the machine, write it all down."""
+"""The examination in order: read every file, judge the data and the machine, write the results."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from expkit.config.registry import datasets, devices
 from expkit.core.errors import ConfigError
 from expkit.core.files import writing
 from expkit.core.formatting import count_noun
+from expkit.core.progress import bar
 from expkit.core.run_folder import make_run_folder
 from expkit.core.terminal import Console
 from expkit.data.datasets import DataOptions, load
@@ -33,14 +34,14 @@ Config = Mapping[str, Any]
 
 SAMPLES_NAME, TRANSFORMS_NAME = "samples.png", "transforms.png"
 _COLUMNS, _SAMPLES, _TRIED = 8, 40, 6
-_NO_IMAGE = (224, 224)  # what a batch is reckoned with where no image can be read
-_EVENING_OUT = ("class_balanced", "weighted", "WeightedRandomSampler")
+_NO_IMAGE = (224, 224)  # size assumed for a batch if no image can be read
+_BALANCING = ("class_balanced", "weighted", "WeightedRandomSampler")
 
 
 def examine(config: Config, console: Console, run_command: str) -> bool:
-    """Examine a checked config's data and this machine; return whether all is well. Raises ConfigError.
+    """Examine a checked config's data and this machine; return True if there is no problem. Raises ConfigError.
 
-    run_command: what would train on this config, to be shown with the fixes.
+    run_command: the command that trains with this config, shown with the fixes.
     """
     options: DataOptions = datasets.shared(config["dataset"])
     found_device: torch.device | Layout | Split = devices.build(config["device"])
@@ -49,9 +50,9 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
     collection = Collection(splits)
     with _folder(config) as folder:
         report.print_heading(console, folder, collection, splits.notes)
-        with report.progress(console, len(collection)) as on_read:
-            found = scan(collection, usable_cores(), options.timeout, on_read)
-        set_unfit_aside(config, found)
+        with bar("reading", len(collection)) as advance:
+            found = scan(collection, usable_cores(), options.timeout, advance)
+        exclude_unfit(config, found)
         report.print_scan(console, found)
         findings, fixes = judge_scan(config, found, folder)
         statistics = collect(found) if len(found.readable("train")) else None
@@ -67,7 +68,7 @@ def examine(config: Config, console: Console, run_command: str) -> bool:
 
 @contextmanager
 def _folder(config: Config) -> Iterator[Path]:
-    """Make the folder before the long scan, and leave no empty one behind."""
+    """Make the folder before the long scan; remove it if it stays empty."""
     folder = make_run_folder(str(Path(config["output_dir"]) / "doctor"), config["dataset"]["name"])
     try:
         yield folder
@@ -76,8 +77,8 @@ def _folder(config: Config) -> Iterator[Path]:
             folder.rmdir()
 
 
-def set_unfit_aside(config: Config, found: Scan) -> None:
-    """Count images that the transforms cannot be applied to, such as 1×30000 pixels, among those of no use."""
+def exclude_unfit(config: Config, found: Scan) -> None:
+    """Move images that the transforms cannot be applied to, such as 1×30000 pixels, to the bad ones."""
     for split, name in (("train", "train"), ("val", "eval")):
         chain = build_eventual_chain(config, found, name)
         for number in [one for one in found.readings if found.collection.split_of[one] == split]:
@@ -89,7 +90,7 @@ def set_unfit_aside(config: Config, found: Scan) -> None:
 
 
 def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding], Fixes]:
-    """Write the lists of unreadable and of equal images; return what they mean, and what leaves them out."""
+    """Write the lists of unreadable and duplicate images; return the findings, and the overrides that exclude them."""
     groups = find_groups(found.collection, found.readings, found.processes)
     fixes = write_lists(folder, found, groups, config["dataset"].get("exclude"))
     write_duplicates(folder, groups, found.collection)
@@ -109,15 +110,15 @@ def judge_scan(config: Config, found: Scan, folder: Path) -> tuple[list[Finding]
 def try_config(
     config: Config, found: Scan, statistics: Statistics, folder: Path, findings: list[Finding]
 ) -> tuple[int, int]:
-    """Draw the pictures and add findings on classes, images and transforms; return (height, width) of a batch."""
+    """Draw samples and add findings on classes, images and transforms; return (height, width) of a batch."""
     data = found.readable("train")
     counts = statistics.counts["train"]
-    findings += judge_classes(counts, data.class_names, is_evened_out(config), data.task == "multilabel")
+    findings += judge_classes(counts, data.class_names, is_balanced(config), data.task == "multilabel")
     with writing(folder / SAMPLES_NAME):
         draw_samples(data, choose(data, _SAMPLES), _COLUMNS).save(folder / SAMPLES_NAME)
     try:
         trial = try_transforms(config, data, choose(data, _TRIED).tolist())
-    except ConfigError as error:  # the data has been examined for good: this is one finding among others
+    except ConfigError as error:  # the results on the data are still of use
         findings += [Finding("problem", "transforms", fault) for fault in error.faults]
         height, width = data.image(0).shape[-2:]
         return height, width
@@ -133,7 +134,7 @@ def try_config(
     return trial.size
 
 
-def is_evened_out(config: Config) -> bool:
-    """Return whether a config's sampler or loss weighs classes that have few images."""
+def is_balanced(config: Config) -> bool:
+    """Return True if a config's sampler or loss weights rare classes."""
     weights = config["loss"].get("class_weights") or config["loss"].get("pos_weight")
-    return config["sampler"]["name"] in _EVENING_OUT or bool(weights)
+    return config["sampler"]["name"] in _BALANCING or bool(weights)

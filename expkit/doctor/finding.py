@@ -1,4 +1,4 @@
-"""What the doctor says: a finding, how grave it is, and what fixes it."""
+"""A finding of the doctor: its level and its fix."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +8,10 @@ Level = Literal["problem", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing worth saying.
+    """One finding.
 
-    level: a "problem" should be fixed before training and makes the exit code 1, a "note" is only worth knowing.
-    about: files, duplicates, classes, images, transforms or machine. remedy: an override, or what else fixes it.
+    level: a "problem" should be fixed before training and makes the exit code 1, a "note" is for information. about:
+    files, duplicates, classes, images, transforms or machine. remedy: an override, or what else fixes it.
     """
 
     level: Level
@@ -20,7 +20,7 @@ class Finding:
     remedy: str = ""
 
 
-def listed(words: list[str], shown: int = 3) -> str:
-    """Return the first few words, and how many more there are."""
-    more = len(words) - shown
-    return ", ".join(words[:shown]) + (f" and {more:,} more" if more > 0 else "")
+def listed(names: list[str], shown: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Whether the machine has what a run will ask of it; every check takes numbers and measures nothing."""
+"""Whether the machine meets a run's needs; the checks take numbers and measure nothing."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from expkit.doctor.finding import Finding, Level
 
 GIB = 1 << 30
 PREFETCH = 2  # batches that each worker holds ready
-LOADERS = 2  # those of training and of validation, whose workers live side by side
+LOADERS = 2  # training and validation, whose workers exist at the same time
 DISK_FLOOR = GIB  # bytes for logs and the like
-GPU_ALLOWANCE = GIB  # bytes that this process's own context and the driver may take
+GPU_ALLOWANCE = GIB  # bytes for the CUDA context of this process and the driver
 _FILES_PER_BATCH = 3  # images, targets and indices are a shared file each
 _FILES_PER_WORKER = 6  # pipes and the like
 _FILES_OF_RUN = 200  # libraries, logs, the pipes of the process itself
@@ -18,11 +18,10 @@ _CHECKPOINTS = 3  # the last, the best, and the one that is being written
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run will ask for.
+    """The needs of a run.
 
-    workers: processes of each loader; batch_bytes: of a batch of uint8 images; checkpoint_bytes: of one checkpoint, 0
-    where none is kept; output_dir: where they go; reads_files: whether reading an image costs anything;
-    eval_batch_size: where it is larger, batch_bytes are those of its batches.
+    workers: processes of each loader; batch_bytes: of the largest batch of uint8 images, of training or evaluation;
+    checkpoint_bytes: 0 without checkpoints; reads_files: False for images in memory.
     """
 
     workers: int
@@ -36,7 +35,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as a run would find it; free, total, own: bytes, own being this process's; chosen: by the config."""
+    """A GPU. free, total, own: bytes, own of this process; chosen: by the config."""
 
     index: int
     name: str
@@ -48,10 +47,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is.
+    """The resources of a machine.
 
-    cores: that this process may use; shared_free, shared_total: bytes of /dev/shm, None where the system has none;
-    open_files, open_files_most: what this process may have open, and what it may raise that to; disk_free: bytes.
+    cores: that this process may use; open_files, open_files_most: soft and hard limit; shared_free, shared_total: bytes
+    of /dev/shm, None without one.
     """
 
     cores: int
@@ -64,7 +63,7 @@ class Machine:
 
 
 def judge_machine(needs: Needs, machine: Machine) -> list[Finding]:
-    """Return what the machine lacks, with the override that asks for less."""
+    """Return what the machine lacks, with overrides that need less."""
     return [
         *judge_shared_memory(needs, machine.shared_free, machine.shared_total),
         *judge_cores(needs, machine.cores),
@@ -75,13 +74,13 @@ def judge_machine(needs: Needs, machine: Machine) -> list[Finding]:
 
 
 def judge_shared_memory(needs: Needs, free: int | None, total: int | None) -> list[Finding]:
-    """Workers hand their batches over in /dev/shm: the prefetched ones of both loaders must fit."""
+    """Return a problem if the prefetched batches of both loaders do not fit into /dev/shm."""
     per_worker = LOADERS * PREFETCH * needs.batch_bytes
     if free is None or total is None or needs.workers * per_worker <= free:
         return []
     says = (
-        f"/dev/shm has {size(free)} free of {size(total)}, and {count_noun(needs.workers, 'worker')} per loader hold up"
-        f" to {size(needs.workers * per_worker)} of batches there"
+        f"/dev/shm has {size(free)} free of {size(total)}; {count_noun(needs.workers, 'worker')} per loader need up to"
+        f" {size(needs.workers * per_worker)} for batches"
     )
     sizes = {"batch_size": needs.batch_size, "eval_batch_size": needs.eval_batch_size}
     fewer, smaller = free // per_worker, int(max(sizes.values()) * free / (needs.workers * per_worker))
@@ -91,32 +90,32 @@ def judge_shared_memory(needs: Needs, free: int | None, total: int | None) -> li
 
 
 def judge_cores(needs: Needs, cores: int) -> list[Finding]:
-    """More workers than cores get in each other's way; none at all leaves cores idle while files are read."""
+    """Return a finding if there are more workers than cores, or none to read files."""
     remedy = f"dataset.num_workers={cores}"
     if needs.workers > cores:
         level: Level = "problem" if needs.workers > 2 * cores else "note"
-        says = f"{count_noun(needs.workers, 'worker')} for {count_noun(cores, 'core')}: they wait for each other"
+        says = f"{count_noun(needs.workers, 'worker')} for {count_noun(cores, 'core')}: they slow each other down"
         return [Finding(level, "machine", says, remedy)]
     if needs.workers == 0 and needs.reads_files and cores > 1:
-        says = f"no workers: training waits while each image is read, and {count_noun(cores, 'core')} could share that"
+        says = f"no workers: training waits for each image, and {count_noun(cores, 'core')} could read in parallel"
         return [Finding("note", "machine", says, remedy)]
     return []
 
 
 def judge_open_files(needs: Needs, limit: int, most: int) -> list[Finding]:
-    """Every prefetched batch holds shared files open, every worker some pipes."""
+    """Return a problem if batches in shared memory and pipes of workers exceed the limit of open files."""
     per_worker = LOADERS * (PREFETCH * _FILES_PER_BATCH + _FILES_PER_WORKER)
     wanted = _FILES_OF_RUN + needs.workers * per_worker
     if wanted <= limit:
         return []
-    says = f"a process may open {limit:,} files, and {count_noun(needs.workers, 'worker')} want about {wanted:,}"
+    says = f"a process may open {limit:,} files, and {count_noun(needs.workers, 'worker')} need about {wanted:,}"
     raising = f"ulimit -n {wanted}" if wanted <= most else "a higher limit from the administrator (ulimit -Hn)"
     fewer = max((limit - _FILES_OF_RUN) // per_worker, 0)
     return [Finding("problem", "machine", says, f"dataset.num_workers={fewer} or {raising}")]
 
 
 def judge_disk(needs: Needs, free: int) -> list[Finding]:
-    """The checkpoints of a run, and some room beside them, must fit on the disk."""
+    """Return a problem if the checkpoints of a run, and some logs, do not fit on the disk."""
     wanted = _CHECKPOINTS * needs.checkpoint_bytes + DISK_FLOOR
     if wanted <= free:
         return []
@@ -126,25 +125,24 @@ def judge_disk(needs: Needs, free: int) -> list[Finding]:
 
 
 def judge_gpus(gpus: tuple[Gpu, ...]) -> list[Finding]:
-    """Memory of the chosen GPU that another process holds is not there for the run."""
-    return [finding for gpu in gpus if gpu.chosen for finding in _judge_gpu(gpu, gpus)]
-
-
-def _judge_gpu(gpu: Gpu, gpus: tuple[Gpu, ...]) -> list[Finding]:
-    held = gpu.total - gpu.free - gpu.own
-    if held <= GPU_ALLOWANCE:
-        return []
-    says = f"another process holds {size(held)} of {size(gpu.total)} of GPU {gpu.index} ({gpu.name})"
-    others = [other for other in gpus if not other.chosen and other.total - other.free - other.own <= GPU_ALLOWANCE]
-    free = max(others, key=lambda other: other.free, default=None)
+    """Return a problem for each chosen GPU whose memory another process holds."""
+    held = {gpu: gpu.total - gpu.free - gpu.own for gpu in gpus}
+    others = [gpu for gpu in gpus if not gpu.chosen and held[gpu] <= GPU_ALLOWANCE]
+    spare = max(others, key=lambda gpu: gpu.free, default=None)
     remedy = (
-        f"device=gpu device.index={free.index}" if free else "end that process (nvidia-smi names it), or device=cpu"
+        f"device=gpu device.index={spare.index}" if spare else "end that process (nvidia-smi names it), or device=cpu"
     )
-    return [Finding("problem", "machine", says, remedy)]
+    return [
+        Finding(
+            "problem", "machine",
+            f"another process holds {size(held[gpu])} of {size(gpu.total)} of GPU {gpu.index} ({gpu.name})", remedy,
+        )
+        for gpu in gpus if gpu.chosen and held[gpu] > GPU_ALLOWANCE
+    ]  # fmt: skip
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people write it."""
+    """Return a number of bytes in the unit that fits it."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Processes that work through numbered items, so that an item which hangs or kills its reader costs only itself."""
+"""A pool of reader processes: an item that hangs or kills its reader costs only itself."""
 
 import os
 import signal
@@ -14,24 +14,24 @@ from expkit.core.child_process import be_killed_first, die_with_parent, signals_
 Answer = TypeVar("Answer")
 
 _AHEAD = 8  # items that a reader holds, so that it never waits for the next one
-_LOOK_EVERY = 1.0  # seconds
+_POLL = 1.0  # seconds
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Stands for the answer of an item that took too long or killed its reader."""
+    """The answer of an item that timed out or killed its reader."""
 
     reason: str
 
 
 class _Reader:
-    """A process, the pipe to it, and the items that it still owes, in the order in which it answers."""
+    """A process, the pipe to it, and the items that it has not answered yet, in order."""
 
     def __init__(self, task: Callable[[int], Any]) -> None:
         context: Any = get_context("fork" if os.name == "posix" else "spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, task, os.getpid()), daemon=True)
-        _start_deaf(self.process)
+        _start_without_interrupts(self.process)
         theirs.close()
         self.items: deque[int] = deque()
         self.since = time.monotonic()
@@ -45,11 +45,11 @@ class _Reader:
         self.items.extend(more)
         try:
             self.pipe.send(more)
-        except OSError:  # it has just died: the next look at its pipe finds out
+        except OSError:  # it has just died: the next poll of its pipe shows it
             return
 
     def take(self) -> tuple[int, Any]:
-        """Return the next item with its answer, or with what became of the reader."""
+        """Return the next item with its answer, or with how the reader died."""
         try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
@@ -71,9 +71,9 @@ class _Reader:
 def read_all(
     task: Callable[[int], Answer], items: int, processes: int, timeout: float
 ) -> Iterator[tuple[int, Answer | Lost]]:
-    """Yield (item, task(item)) for the items 0 to `items` - 1 in the order in which they are done.
+    """Yield (item, task(item)) for the items 0 to `items` - 1 in the order of completion.
 
-    timeout: seconds that one item may take. Whatever ends the iteration, no process is left behind.
+    timeout: seconds per item. However the iteration ends, no process remains.
     """
     waiting = deque(range(items))
     readers: list[_Reader] = []
@@ -95,10 +95,10 @@ def read_all(
 
 
 def _next_answers(readers: list[_Reader], timeout: float) -> list[tuple[_Reader, int, Any]]:
-    """Wait for answers; a reader that has none and is overdue is ended."""
+    """Wait for answers; end a reader that is overdue."""
     busy = [reader for reader in readers if reader.items]
     first_due = min(reader.since for reader in busy) + timeout
-    patience = min(max(first_due - time.monotonic(), 0), _LOOK_EVERY)
+    patience = min(max(first_due - time.monotonic(), 0), _POLL)
     ready = set(connection.wait([reader.pipe for reader in busy], patience))
     answers = [(reader, *reader.take()) for reader in busy if reader.pipe in ready]
     now = time.monotonic()
@@ -110,15 +110,15 @@ def _cause_of_death(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"ended the reader (exit code {exit_code})"
     name = signal.Signals(-exit_code).name
-    hint = ", most likely for want of memory" if name == "SIGKILL" else ""
+    hint = ", most likely out of memory" if name == "SIGKILL" else ""
     return f"killed the reader ({name}{hint})"
 
 
 # ---- in the reader's process -----------------------------------------------------------------------------------
 
 
-def _start_deaf(process: Any) -> None:
-    """Start a process that never sees Ctrl+C, not even while it starts: the parent is the one to answer it."""
+def _start_without_interrupts(process: Any) -> None:
+    """Start a process that never receives Ctrl+C, not even while it starts: the parent handles it."""
     with signals_wait():
         if not hasattr(signal, "pthread_sigmask"):
             process.start()
@@ -133,7 +133,7 @@ def _start_deaf(process: Any) -> None:
 def _work(pipe: Any, task: Callable[[int], Any], parent: int) -> None:
     die_with_parent(parent)
     be_killed_first(1000)
-    # What C libraries say of damaged files would tear the progress bar; the reason comes through the pipe.
+    # Messages of C libraries on damaged files would break the progress bar; the reason comes through the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
         try:

@@ -1,14 +1,11 @@
-"""What the doctor prints, and the findings as a file."""
+"""The doctor's output in the terminal, and findings.json."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from expkit.core.files import write_json
@@ -16,9 +13,8 @@ from expkit.core.formatting import count_noun, relative
 from expkit.core.terminal import Console
 from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Collection, Scan
-from expkit.doctor.statistics import Statistics, mode_in_words
+from expkit.doctor.statistics import Statistics, mode_name
 
-_REDRAW_EVERY = 0.1  # seconds
 _MOST_CLASSES = 20  # rows of the table; findings.json has all
 _MOST_BAD = 20
 _INDENT = 9
@@ -26,7 +22,7 @@ _COLOURS = {"problem": "bold red", "note": "yellow"}
 
 
 def say(console: Console, heading: str, text: str, style: str = "") -> None:
-    """Print a line that a narrow terminal wraps and a file does not, so that it can be copied."""
+    """Print a line that only a terminal wraps, so that it can be copied."""
     console.print(f"{heading:<{_INDENT}}", end="", style=style or "bold", markup=False)
     console.print(text, soft_wrap=True, markup=False)
 
@@ -40,40 +36,11 @@ def print_heading(console: Console, folder: Path, collection: Collection, notes:
         say(console, "", note)
 
 
-@contextmanager
-def progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and yield what to call after each image with the number of bad ones.
-
-    It draws itself when called and not from a thread, since readers are forked while it stands.
-    """
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[bad]:,} unreadable"))
-    bar = Progress(
-        TextColumn("reading "), *columns, console=console, auto_refresh=False, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip
-    task = bar.add_task("", total=total, bad=0)
-    drawn = 0.0
-
-    def on_read(bad: int) -> None:
-        nonlocal drawn
-        now = time.monotonic()
-        bar.update(task, advance=1, bad=bad)
-        if now - drawn > _REDRAW_EVERY:
-            bar.refresh()
-            drawn = now
-
-    with bar:
-        yield on_read
-
-
 def print_scan(console: Console, found: Scan) -> None:
     total = len(found.readings) + len(found.bad)
     rate = f"{total / max(found.seconds, 1e-9):,.0f} images/s with {count_noun(found.processes, 'process')}"
-    say(
-        console,
-        "read",
-        f"{count_noun(total, 'image')} in {found.seconds:.1f} s ({rate}), {len(found.bad):,} unreadable",
-    )
+    done = f"{count_noun(total, 'image')} in {found.seconds:.1f} s"
+    say(console, "read", f"{done} ({rate}), {len(found.bad):,} unreadable")
     for number, reason in sorted(found.bad.items())[:_MOST_BAD]:
         say(console, "", f"{found.collection.location(number)}: {reason}")
     if len(found.bad) > _MOST_BAD:
@@ -83,7 +50,7 @@ def print_scan(console: Console, found: Scan) -> None:
 def print_all(
     console: Console, folder: Path, findings: list[Finding], statistics: Statistics | None, next_command: str
 ) -> None:
-    """Print the statistics, the findings with their fixes, what to type next, and where everything lies."""
+    """Print the statistics, the findings with their fixes, the next command, and the paths of the files."""
     if statistics:
         _print_statistics(console, statistics)
     console.print()
@@ -91,30 +58,31 @@ def print_all(
         say(console, finding.level, f"{finding.about}: {finding.sentence}", _COLOURS[finding.level])
         if finding.remedy:
             say(console, "", f"fix: {finding.remedy}")
-    _print_verdict(console, findings)
+    problems = sum(finding.level == "problem" for finding in findings)
+    verdict = f"{count_noun(problems, 'problem')} to fix before training" if problems else "nothing to fix"
+    notes = count_noun(len(findings) - problems, "note")
+    say(console, "verdict", f"{verdict}, {notes}", "bold red" if problems else "bold green")
     if next_command:
         say(console, "then", next_command)
     for path in sorted(folder.iterdir()):
         say(console, "see", relative(path))
 
 
-def _print_verdict(console: Console, findings: Sequence[Finding]) -> None:
-    problems = sum(finding.level == "problem" for finding in findings)
-    notes = count_noun(len(findings) - problems, "note")
-    if problems:
-        say(console, "verdict", f"{count_noun(problems, 'problem')} to fix before training, {notes}", "bold red")
-    else:
-        say(console, "verdict", f"nothing to fix, {notes}", "bold green")
-
-
 def _print_statistics(console: Console, statistics: Statistics) -> None:
     say(console, "sizes", _sizes(statistics))
-    if modes := ", ".join(f"{count:,} {mode_in_words(mode)}" for mode, count in statistics.modes.items() if mode):
+    if modes := ", ".join(f"{count:,} {mode_name(mode)}" for mode, count in statistics.modes.items() if mode):
         say(console, "pixels", modes)
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (statistics.mean, statistics.std))
     say(console, "levels", f"mean {mean}, std {std} (training images, scaled to 0..1); to normalise by them:")
     say(console, "", f"'{statistics.as_override()}'")
-    console.print(Padding(_class_table(statistics), (0, 0, 0, _INDENT), expand=False))
+    table = Table("class", box=None, padding=(0, 3, 0, 0))
+    for split in statistics.counts:
+        table.add_column(split, justify="right")
+    for place, name in enumerate(statistics.class_names[:_MOST_CLASSES]):
+        table.add_row(name, *(f"{counts[place]:,}" for counts in statistics.counts.values()))
+    if len(statistics.class_names) > _MOST_CLASSES:
+        table.add_row(f"and {len(statistics.class_names) - _MOST_CLASSES:,} more")
+    console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
 
 
 def _sizes(statistics: Statistics) -> str:
@@ -126,21 +94,10 @@ def _sizes(statistics: Statistics) -> str:
     return f"{least} the smallest, {middle} in the middle, {most} the largest"
 
 
-def _class_table(statistics: Statistics) -> Table:
-    table = Table("class", box=None, padding=(0, 3, 0, 0))
-    for split in statistics.counts:
-        table.add_column(split, justify="right")
-    for place, name in enumerate(statistics.class_names[:_MOST_CLASSES]):
-        table.add_row(name, *(f"{counts[place]:,}" for counts in statistics.counts.values()))
-    if len(statistics.class_names) > _MOST_CLASSES:
-        table.add_row(f"and {len(statistics.class_names) - _MOST_CLASSES:,} more")
-    return table
-
-
 def write_findings(
     folder: Path, dataset: Mapping[str, Any], found: Scan, findings: Sequence[Finding], statistics: Statistics | None
 ) -> None:
-    """Write findings.json: what was examined, what was found, and the statistics with every class."""
+    """Write findings.json: the data set, the findings, and the statistics of every class."""
     content = {
         "dataset": dict(dataset),
         "images": len(found.collection),

@@ -1,4 +1,4 @@
-"""One reading of every image, on all cores: whether it can be read, and all that the other checks want to know."""
+"""One pass over every image, on all cores: whether it can be read, and the facts that the other checks need."""
 
 import hashlib
 import time
@@ -28,12 +28,11 @@ _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 
 @dataclass(frozen=True)
 class Reading:
-    """What is kept of an image.
+    """The facts about one image.
 
-    width, height: pixels; mode: Pillow's word for how the file stores pixels, "" where there is no file; turned:
-    whether its EXIF asks for a rotation. digest: sha256 of the RGB pixels; perceptual: 64 bits; thumbnail: (16, 16, 3)
-    uint8. mean, square: per channel, of the values and of their squares, both scaled to 0..1. span: the least and the
-    largest value in the file of an image with more than 8 bits.
+    mode: Pillow's mode of the file, "" without a file; turned: whether its EXIF asks for a rotation. digest: sha256 of
+    the RGB pixels; perceptual: a 64-bit hash; thumbnail: (16, 16, 3) uint8. mean, square: per channel, of the values
+    and of their squares, both scaled to 0..1. span: the value range in the file of an image with more than 8 bits.
     """
 
     width: int
@@ -53,7 +52,7 @@ class Reading:
 
 
 class Collection:
-    """The samples of all splits in a row, by number. held_out: whether validation is a share of the training data."""
+    """The samples of all splits, numbered in a row. held_out: whether validation is a part of the training data."""
 
     def __init__(self, splits: Splits) -> None:
         self.parts = {"train": splits.train} | ({"val": splits.val} if splits.val else {})
@@ -74,6 +73,9 @@ class Collection:
             number -= len(part)
         raise IndexError(number)
 
+    def describe(self, number: int) -> str:
+        return f"{self.name(number)} ({self.split_of[number]}, {self.label(number)})"
+
     def name(self, number: int) -> str:
         part, index = self.find(number)
         return part.sample_name(index)
@@ -85,13 +87,9 @@ class Collection:
     def label(self, number: int) -> str:
         return label(*self.find(number))
 
-    def image(self, number: int) -> Tensor:
-        part, index = self.find(number)
-        return part.image(index)
-
 
 def label(data: ImageDataset, index: int) -> str:
-    """Return the word of a sample's class, or the words of its classes."""
+    """Return the class names of a sample."""
     target = data.targets[index]
     classes = [int(target)] if data.targets.ndim == 1 else np.flatnonzero(target).tolist()
     return ", ".join(data.class_names[one] for one in classes)
@@ -99,10 +97,7 @@ def label(data: ImageDataset, index: int) -> str:
 
 @dataclass
 class Scan:
-    """readings: number of a sample -> what is kept of it; bad: number -> why it cannot be used; seconds it took.
-
-    unfit: those of the bad ones that can be read, and whose shape the transforms cannot be applied to.
-    """
+    """readings: sample number -> its facts; bad: number -> why it cannot be used; unfit: too thin to transform."""
 
     collection: Collection
     readings: dict[int, Reading] = field(default_factory=dict)
@@ -120,9 +115,9 @@ class Scan:
 
 
 def scan(
-    collection: Collection, processes: int, timeout: float, on_read: Callable[[int], None] = lambda bad: None
+    collection: Collection, processes: int, timeout: float, advance: Callable[[int, str], None] = lambda *done: None
 ) -> Scan:
-    """Read every sample once. timeout: seconds for one; on_read: called after each with the number of bad ones."""
+    """Read every sample once. timeout: seconds per sample; advance: of a progress bar."""
     found = Scan(collection, processes=processes)
     began = time.perf_counter()
     for number, answer in read_all(partial(look, collection), len(collection), processes, timeout):
@@ -130,17 +125,17 @@ def scan(
             found.readings[number] = answer
         else:
             found.bad[number] = answer.reason if isinstance(answer, Lost) else answer
-        on_read(len(found.bad))
+        advance(1, f"reading, {len(found.bad):,} unreadable")
     found.seconds = time.perf_counter() - began
     return found
 
 
 def look(collection: Collection, number: int) -> Reading | str:
-    """Return what is kept of one sample, or why it cannot be read."""
+    """Return the facts about one sample, or why it cannot be read."""
     torch.set_num_threads(1)  # there is a process per core already
     try:
-        kept = measure(collection.image(number), Path(collection.location(number)))
-        return replace(kept, span=span_at(*collection.find(number)))
+        part, index = collection.find(number)
+        return replace(measure(part.image(index), Path(part.location(index))), span=span_at(part, index))
     except BadImage as error:
         return error.reason
     except Exception as error:  # whatever a dataset raises, it is this sample that cannot be read
@@ -148,7 +143,7 @@ def look(collection: Collection, number: int) -> Reading | str:
 
 
 def measure(image: Tensor, path: Path) -> Reading:
-    """Return what is kept of a decoded image, (3, H, W) uint8, and of the header of its file, if there is one."""
+    """Return the facts about a decoded image, (3, H, W) uint8, and the header of its file, if there is one."""
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{width}×{height}".encode())
@@ -156,12 +151,8 @@ def measure(image: Tensor, path: Path) -> Reading:
     small = functional.resize(image, [SMALL, SMALL], antialias=True).permute(1, 2, 0).contiguous().numpy()
     mean, square = _moments(pixels)
     mode, turned = _header(path)
-    return Reading(width, height, mode, turned, digest.hexdigest(), _perceptual(small), _shrink(small), mean, square)
-
-
-def _perceptual(small: NDArray[np.uint8]) -> int:
-    bits = imagehash.phash(Image.fromarray(small)).hash
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    perceptual = int(str(imagehash.phash(Image.fromarray(small))), 16)
+    return Reading(width, height, mode, turned, digest.hexdigest(), perceptual, _shrink(small), mean, square)
 
 
 def _shrink(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -173,7 +164,7 @@ def _shrink(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _moments(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return per channel the mean of the values and of their squares, scaled to 0..1.
 
-    From Pillow's histogram, which is exact and ten times faster than sums over the pixels.
+    Pillow's histogram is exact and ten times faster than sums over the pixels.
     """
     counts = np.array(Image.fromarray(pixels).histogram(), dtype=np.float64).reshape(3, 256)
     shares = counts / counts[0].sum()
@@ -182,11 +173,9 @@ def _moments(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _header(path: Path) -> tuple[str, bool]:
-    """Return how the file stores its pixels and whether it asks to be turned; nothing is decoded for it."""
+    """Return the file's mode and whether it asks to be rotated, without decoding it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return image.mode, image.getexif().get(_ORIENTATION, 1) in range(2, 9)
-    except Exception:  # Pillow throws whatever it stumbles over
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            return image.mode, image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except Exception:  # Pillow may raise anything on a damaged file
         return "", False  # no file of its own, or one that only another decoder reads: it has been read already

@@ -1,13 +1,11 @@
-"""The config's transforms, tried on some samples before a run does."""
+"""Apply the config's transforms to some samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from expkit.config.registry import models
 from expkit.core.errors import ConfigError
 from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data.dataset import ImageDataset
@@ -16,6 +14,7 @@ from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Scan
 from expkit.models import pretrained_input
 from expkit.models.input_size import check_input
+from expkit.models.pretrained import build_untrained
 from expkit.runs.setup import build_input
 
 DRAWS = 5
@@ -23,7 +22,7 @@ DRAWS = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """rows: (name, original, draws of train, eval) for each sample; image_size: pixels that the config asks for."""
+    """rows: (name, original, draws of train, eval) for each sample; image_size: of the config, in pixels."""
 
     rows: Sequence[tuple[str, Tensor, Sequence[Tensor], Tensor]]
     image_size: int
@@ -31,13 +30,13 @@ class Trial:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return (height, width) of what the train transforms give."""
+        """Return (height, width) that the train transforms give."""
         height, width = self.rows[0][2][0].shape[-2:]
         return height, width
 
 
 def try_transforms(config: Mapping[str, Any], data: ImageDataset, indices: Sequence[int]) -> Trial:
-    """Apply the transforms to the samples of these indices, the train ones several times. Raises ConfigError."""
+    """Apply the transforms to some samples, the train transforms several times. Raises ConfigError."""
     node = config["transforms"]
     sizes, _, note = build_input(node, pretrained_input(config["model"]), data)
     train, evaluation = (build_chain(node[split], *sizes) for split in ("train", "eval"))
@@ -51,22 +50,19 @@ def try_transforms(config: Mapping[str, Any], data: ImageDataset, indices: Seque
 
 
 def build_eventual_chain(config: Mapping[str, Any], found: Scan, split: str) -> Chain | None:
-    """Return the transforms of a split as a run would build them, None where they cannot be built."""
+    """Return the transforms of a split as a run would build them, None if they cannot be built."""
     data = found.readable("train")
     try:
         sizes, _, _ = build_input(config["transforms"], pretrained_input(config["model"]), data)
         return build_chain(config["transforms"][split], *sizes)
-    except (ConfigError, IndexError):  # no image can be read, or the config's own trial reports it
+    except (ConfigError, IndexError):  # no image can be read, or try_transforms reports it
         return None
 
 
 def fits_model(config: Mapping[str, Any], num_classes: int, size: int) -> bool:
-    """Return whether a config's model takes square images of so many pixels."""
-    node = {option: value for option, value in config["model"].items() if option != "weights"}
-    with torch.random.fork_rng(devices=[]):
-        model = models.build(node, num_classes=num_classes)
+    """Return True if a config's model accepts square images of a size in pixels."""
     try:
-        check_input(model, node["name"], size, size, num_classes)
+        check_input(build_untrained(config["model"], num_classes), config["model"]["name"], size, size, num_classes)
     except ConfigError:
         return False
     return True
@@ -79,7 +75,7 @@ def _draw(chain: Chain, image: Tensor, split: str, seed: int, index: int, draw: 
 
 
 def judge_trial(trial: Trial) -> list[Finding]:
-    """Return whether what the transforms give can be stacked to batches."""
+    """Return a problem for each split whose transformed images cannot be stacked to a batch."""
     found = []
     for split, images in (
         ("train", [one for _, _, draws, _ in trial.rows for one in draws]),
@@ -87,6 +83,6 @@ def judge_trial(trial: Trial) -> list[Finding]:
     ):
         shapes = sorted({f"{image.shape[-1]}×{image.shape[-2]}" for image in images})
         if len(shapes) > 1:
-            says = f"transforms.{split} gives images of different sizes ({', '.join(shapes[:3])}): no batch can be made"
+            says = f"transforms.{split} gives images of different sizes ({', '.join(shapes[:3])}), which make no batch"
             found.append(Finding("problem", "transforms", says, "transforms=imagenet, or end the list with a crop"))
     return found

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 import torchvision.models as zoo
+from torch import nn
 from torchvision.models import WeightsEnum
 
+from expkit.config.registry import models
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.escaping import shortened
 from expkit.core.pickles import pickle_problem, refusal_of
@@ -105,6 +107,12 @@ def _unreadable(path: Path, error: Exception) -> str:
 def _first_line(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return shortened(first.partition(" This is an internal miniz error")[0].rstrip("."))
+
+
+def build_untrained(node: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """Build a node's network with fresh weights, without drawing from the default generator."""
+    with torch.random.fork_rng(devices=[]):
+        return models.build(without_pretrained(node), num_classes=num_classes)  # type: ignore[no-any-return]
 
 
 def without_pretrained(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -43,9 +43,9 @@ def test_groups_are_found_the_exact_ones_first(pets: Scan) -> None:
 def test_leaks_and_contradictions_are_problems_and_copies_in_a_split_a_note(pets: Scan) -> None:
     found = judge(find_groups(pets.collection, pets.readings), pets.collection, "dataset.exclude=x")
     assert [(one.level, one.sentence.split(":")[0], one.remedy) for one in found] == [
-        ("problem", "exact copies in train and in val, so the score of val flatters", "dataset.exclude=x"),
+        ("problem", "exact copies in train and in val, so the val score is too high", "dataset.exclude=x"),
         ("problem", "exact copies with different labels", "dataset.exclude=x"),
-        ("problem", "near copies in train and in val, so the score of val flatters", "dataset.exclude=x"),
+        ("problem", "near copies in train and in val, so the val score is too high", "dataset.exclude=x"),
         ("note", "near copies within a split", ""),
     ]
     assert "cat/0.jpg (train, cat), cat/leak.jpg (val, cat)" in found[0].sentence
@@ -58,7 +58,7 @@ def test_surplus_leaves_one_image_in_validation_and_none_where_labels_differ() -
     assert leak.surplus() == (3, 5, 9)
     assert inside.surplus() == (5,)
     assert torn.surplus() == (3, 5, 8)
-    assert leak.telling()[:2] == [3, 8]
+    assert leak.examples()[:2] == [3, 8]
 
 
 def test_blocks_find_what_comparing_one_by_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_every_item_is_answered_once_whatever_one_does(processes: int) -> None:
     assert lost == {
         3: "took longer than 0.6 s",
         5: "killed the reader (SIGSEGV)",
-        7: "killed the reader (SIGKILL, most likely for want of memory)",
+        7: "killed the reader (SIGKILL, most likely out of memory)",
         9: "ended the reader (exit code 1)",
     }
     assert {item: answer for item, answer in answers if item not in lost} == {

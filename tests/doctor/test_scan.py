@@ -62,14 +62,14 @@ def test_bad_files_are_named_and_the_others_read(tmp_path: Path) -> None:
     (root / "cat/2.jpg").write_bytes(b"")
     whole = (root / "dog/3.jpg").read_bytes()
     (root / "dog/3.jpg").write_bytes(whole[: len(whole) // 2])
-    called: list[int] = []
+    called: list[tuple[int, str]] = []
     pets = collection(root)
-    found = scan(pets, 2, timeout=30, on_read=called.append)
+    found = scan(pets, 2, timeout=30, advance=lambda *done: called.append(done))
     reasons = {pets.name(number): reason for number, reason in found.bad.items()}
     assert set(reasons) == {"cat/2.jpg", "dog/3.jpg"}
     assert reasons["cat/2.jpg"] == "the file is empty"
     assert len(found.readings) == 8
-    assert (len(called), called[-1]) == (10, 2)
+    assert (len(called), called[-1]) == (10, (1, "reading, 2 unreadable"))
     assert len(found.readable("train")) + len(found.readable("val")) == 8
     names = {
         found.readable(split).sample_name(i) for split in ("train", "val") for i in range(len(found.readable(split)))

@@ -40,12 +40,12 @@ def test_the_override_can_be_pasted_and_val_does_not_enter_it(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("counts", "evened_out", "level"),
+    ("counts", "is_balanced", "level"),
     [([100, 90], False, None), ([100, 60], False, "note"), ([100, 9], False, "problem"), ([100, 9], True, "note"),
      ([100, 0], True, "problem")],
 )  # fmt: skip
-def test_only_grave_imbalance_is_a_problem(counts: list[int], evened_out: bool, level: str | None) -> None:
-    found = judge_classes(np.array(counts), ("cat", "dog"), evened_out)
+def test_only_severe_imbalance_is_a_problem(counts: list[int], is_balanced: bool, level: str | None) -> None:
+    found = judge_classes(np.array(counts), ("cat", "dog"), is_balanced)
     assert [one.level for one in found] == ([level] if level else [])
 
 
@@ -56,10 +56,10 @@ def test_odd_images_are_noted() -> None:
     }  # fmt: skip
     said = [one.sentence for one in judge_images(images, image_size=224, native=False)]
     assert [sentence.split(" ")[0] for sentence in said] == ["2", "1", "1", "1"]
-    assert "smaller than the 224 pixels" in said[0]
+    assert "smaller than the model's input of 224 pixels" in said[0]
     assert "more than 4 times as large" in said[1]
     assert "more than 3 times as long as wide" in said[2]
-    assert "of one colour" in said[3]
+    assert "of a single colour" in said[3]
 
 
 def test_native_size_of_images_that_differ_is_noted() -> None:

@@ -13,7 +13,7 @@ from expkit.config.registry import losses, samplers
 from expkit.data.datasets import load
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.deep import Span, checked_range, range_of
-from expkit.doctor.examine import is_evened_out
+from expkit.doctor.examine import is_balanced
 from expkit.doctor.finding import Finding
 from expkit.doctor.machine import GIB, Gpu, Machine, Needs, judge_machine
 from expkit.doctor.measure import measure_needs
@@ -95,14 +95,14 @@ DEFAULTS = {"sampler": "shuffle", "loss": "cross_entropy", "dataset": "image_fol
     ("several", "fix", "group"),
     [(False, "sampler=class_balanced", "sampler"), (True, "loss=bce loss.pos_weight=balanced", "loss")],
 )
-def test_classes_are_evened_out_then(several: bool, fix: str, group: str) -> None:
+def test_classes_are_balanced_then(several: bool, fix: str, group: str) -> None:
     counts, names = np.array([10, 5]), ("cat", "dog")
     config = {"sampler": {"name": "shuffle"}, "loss": {"name": "bce"}}
-    (found,) = judge_classes(counts, names, is_evened_out(config), several)
+    (found,) = judge_classes(counts, names, is_balanced(config), several)
     assert found.remedy == fix
     config[group] = typed(fix, group)
-    assert is_evened_out(config)
-    assert not judge_classes(counts, names, is_evened_out(config), several)[0].remedy
+    assert is_balanced(config)
+    assert not judge_classes(counts, names, is_balanced(config), several)[0].remedy
     if several:
         losses.build(config["loss"], task="multilabel", class_names=names, num_classes=2, class_counts=counts)
     else:
