@@ -18,6 +18,11 @@ class ConfigError(Exception):
         return [f"error: {fault}" for fault in self.faults]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, the name of its type if it has none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def nearest(word: object, words: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest word there is, or nothing."""
     by_lower_case = {known.lower(): known for known in words if known != word}

@@ -1,4 +1,4 @@
-"""Trained models: read back from a checkpoint or a run folder alone, and applied to images."""
+"""Trained models: load them from a checkpoint or a run folder alone, and apply them to images."""
 
 from expkit.inference.batch_inference import Scored, score
 from expkit.inference.inputs import collect_images, path_images

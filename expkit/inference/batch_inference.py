@@ -1,4 +1,4 @@
-"""A dataset through a trained model, as fast as the loop evaluates: workers read, the model works."""
+"""Apply a trained model to a dataset; worker processes read the images."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from expkit.devices.device import available_cores
 from expkit.inference.trained_model import Trained
 from expkit.inference.tta import Views
 
-FEW = 32  # images, for which starting workers would take longer than reading them
+FEW = 32  # images: starting workers would take longer than reading them
 
 
 class Scored(NamedTuple):
-    """indices: (N,) int64 into the dataset; images: (N, 3, h, w) uint8, as the model saw them; probabilities: (N, C).
+    """indices: (N,) int64 into the dataset; images: (N, 3, h, w) uint8, transformed; probabilities: (N, C).
 
-    failed: samples of this batch that could not be read, which are not among the indices.
+    failed: samples of this batch that could not be read; they are not in indices.
     """
 
     indices: NDArray[np.int64]
@@ -38,10 +38,10 @@ def score(
     views: Views = "none",
     timeout: float = 60.0,
 ) -> Iterator[Scored]:
-    """Yield the dataset's samples in their order, a batch at a time; those that cannot be read are told of.
+    """Yield the dataset's samples in order, a batch at a time, with those that cannot be read.
 
-    num_workers: None for one per core. timeout: seconds after which a worker that gives nothing is an error.
-    Raises ConfigError for images that do not stack, WorkerFailed.
+    num_workers: None for one per core. timeout: seconds to wait for a worker. Raises ConfigError for images that do not
+    stack, WorkerFailed.
     """
     if num_workers is None:
         num_workers = 0 if dataset.in_memory or len(dataset) <= FEW else available_cores()

@@ -1,4 +1,4 @@
-"""The images that a command line names: files, folders, patterns, and a list on standard input."""
+"""The images named on a command line: files, folders, patterns, and a list on standard input."""
 
 import glob
 import os
@@ -14,48 +14,43 @@ from expkit.data.decode import Decoder
 
 
 def collect_images(
-    words: Sequence[str], listed: Iterable[str] = (), say: Callable[[str], None] = lambda note: None
+    arguments: Sequence[str], listed: Iterable[str] = (), report: Callable[[str], None] = lambda note: None
 ) -> list[str]:
-    """Return the paths of all images that the words name, each once, in their order. Raises ConfigError.
+    """Return the paths of all images that the arguments name, each once, in order. Raises ConfigError.
 
-    words: a file, a folder (searched through to the bottom), a pattern such as `photos/**/*.jpg`, or `-` for `listed`,
-    one path a line; what such a list names is taken as it is, and told of as a bad file where it is not there.
-    say: takes a sentence on what lies in the folders and was passed over.
+    arguments: a file, a folder (searched recursively), a pattern such as `photos/**/*.jpg`, or `-` for `listed`, one
+    path per line, which need not exist. report: called with a sentence on each kind of skipped file.
     """
     found: dict[str, None] = {}
-    passed = PassedOver()
-    for word in words:
-        paths = _lines(listed) if word == "-" else _named(word, passed)
+    skipped = PassedOver()
+    for argument in arguments:
+        paths = filter(None, (line.rstrip("\r\n") for line in listed)) if argument == "-" else _named(argument, skipped)
         found |= dict.fromkeys(paths)
-    for note in passed.notes():
-        say(note)
+    for note in skipped.notes():
+        report(note)
     if not found:
         raise ConfigError("images: none given; name files, folders or patterns, or `-` for a list on standard input")
     return list(found)
 
 
-def _lines(listed: Iterable[str]) -> list[str]:
-    return [line for line in (line.rstrip("\r\n") for line in listed) if line]
-
-
-def _named(word: str, passed: PassedOver) -> list[str]:
-    path = expanded(word)
+def _named(argument: str, skipped: PassedOver) -> list[str]:
+    path = expanded(argument)
     if path.is_dir():
-        if not (inside := _inside(path, passed)):
-            raise nothing_found(path, "images", passed)
+        if not (inside := _inside(path, skipped)):
+            raise nothing_found(path, "images", skipped)
         return inside
     if path.exists():
         return [str(path)]
-    matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(word) else []
-    matches = _of_images(_without_links_to_others(matches), path, passed)
+    matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(argument) else []
+    matches = _of_images(_without_links_to_others(matches), path, skipped)
     if not matches:
-        what = "nothing matches the pattern" if glob.has_magic(word) else "there is no file or folder"
-        raise ConfigError(f"images: {what} '{word}' (looked in {Path.cwd()})")
-    return [name for match in matches for name in ([match] if os.path.isfile(match) else _inside(Path(match), passed))]
+        what = "nothing matches the pattern" if glob.has_magic(argument) else "there is no file or folder"
+        raise ConfigError(f"images: {what} '{argument}' (looked in {Path.cwd()})")
+    return [name for match in matches for name in ([match] if os.path.isfile(match) else _inside(Path(match), skipped))]
 
 
 def _without_links_to_others(matches: list[str]) -> list[str]:
-    """Return each real file once, by the name without links: `**` follows one that leads upwards again and again."""
+    """Return each real file once, by its name without links: `**` follows a link to a parent again and again."""
     by_file: dict[str, str] = {}
     for match in sorted(matches, key=lambda match: (len(Path(match).parts), match)):
         real = os.path.realpath(match)
@@ -64,8 +59,8 @@ def _without_links_to_others(matches: list[str]) -> list[str]:
     return sorted(by_file.values())
 
 
-def _of_images(matches: list[str], pattern: Path, passed: PassedOver) -> list[str]:
-    """Return the matches without leftovers of other programs, and without files of other kinds beside images."""
+def _of_images(matches: list[str], pattern: Path, skipped: PassedOver) -> list[str]:
+    """Return the matches without leftovers of other programs, and, if there are images, without other files."""
     folders = {match for match in matches if os.path.isdir(match)}
     kept = []
     for match in matches:
@@ -73,25 +68,25 @@ def _of_images(matches: list[str], pattern: Path, passed: PassedOver) -> list[st
         if not left:
             kept.append(match)
         elif folders.isdisjoint(map(str, Path(match).parents)):  # else it is counted with the folder
-            passed.leftover(left)
+            skipped.leftover(left)
     wanted = [match for match in kept if match in folders or is_image(match)]
     if not wanted:
-        return kept  # that is what was asked for
+        return kept  # as requested
     for match in set(kept) - set(wanted):
         if folders.isdisjoint(map(str, Path(match).parents)):
-            passed.file(match)
+            skipped.file(match)
     return wanted
 
 
-def _inside(folder: Path, passed: PassedOver) -> list[str]:
+def _inside(folder: Path, skipped: PassedOver) -> list[str]:
     """Return the paths of all images below a folder, sorted."""
     tree = image_tree(folder)
-    passed.add(tree.passed)
+    skipped.add(tree.passed)
     return [str(folder / name) for name in sorted(tree.paths)]
 
 
 def path_images(paths: Sequence[str], classes: Sequence[str], decoder: Decoder | None = None) -> ImageFiles:
-    """Return a dataset of image files whose classes nobody knows: all targets are 0. decoder: the model's."""
+    """Return a dataset of image files with unknown classes: all targets are 0. decoder: the model's."""
     images = ImageFiles(Path(), paths, repeat(0, len(paths)), classes)
     images.decode_with(decoder or Decoder())
     return images

@@ -1,4 +1,4 @@
-"""Which checkpoint a path stands for: a file, or the best or the last one of a run folder."""
+"""Find the checkpoint that a path names: a file, or the best or last one of a run folder."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -8,16 +8,16 @@ from expkit.core.errors import ConfigError
 from expkit.core.manifest import CheckpointDamaged, finished_checkpoints
 from expkit.core.user_folders import expanded
 
-Which = Literal["best", "last", "newest"]  # the last two are one
+Which = Literal["best", "last", "newest"]  # last and newest are the same
 
 
 def read_trained(place: Path, which: Which = "best") -> Intact:
     """Return the verified checkpoint of a file, a run folder or a folder of checkpoints. Raises ConfigError.
 
-    A damaged one is passed over, with a sentence in `problems`, and the next is taken: after the best one the newest.
+    A damaged one is skipped, with a sentence in `problems`: after the best one the newest is tried.
     """
     if which not in get_args(Which):
-        raise ConfigError(f"checkpoint: takes one of {', '.join(get_args(Which))}, got {which!r}")
+        raise ConfigError(f"checkpoint: expected one of {', '.join(get_args(Which))}, got {which!r}")
     place = expanded(place)
     if place.is_file():
         path = place.with_suffix(".safetensors") if place.suffix == ".json" else place
@@ -30,12 +30,12 @@ def read_trained(place: Path, which: Which = "best") -> Intact:
     finished, problems = finished_checkpoints(place)
     if found := first_intact(_in_turn(finished, which), problems):
         return found
-    told = f": {'; '.join(problems)}" if problems else ""
-    raise ConfigError(f"{place}: holds no finished checkpoint{told}; give a run folder or a .safetensors file")
+    reasons = f": {'; '.join(problems)}" if problems else ""
+    raise ConfigError(f"{place}: holds no finished checkpoint{reasons}; give a run folder or a .safetensors file")
 
 
 def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:
-    """Return checkpoints in the order in which they are tried."""
+    """Return the checkpoints in the order to try them."""
     newest_first = list(reversed(finished))
     if which != "best" or not newest_first:
         return newest_first
@@ -47,7 +47,7 @@ def _in_turn(finished: dict[Path, dict[str, Any]], which: Which) -> list[Path]:
 
 
 def run_folders(place: Path) -> list[Path]:
-    """Return the runs that a path stands for: itself, or every run folder below it, by name. Raises ConfigError."""
+    """Return the path if it is a run, else every run folder below it, by name. Raises ConfigError."""
     place = expanded(place)
     if place.is_file() or (place / "checkpoints").is_dir() or (place.is_dir() and any(place.glob("*.safetensors"))):
         return [place]

@@ -1,4 +1,4 @@
-"""What a trained model can be given from Python: paths, Pillow images, NumPy arrays and tensors, one or many."""
+"""Images given from Python: paths, Pillow images, NumPy arrays and tensors, one or many."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,13 +18,13 @@ from expkit.data.decode import BadImage, Decoder, decode_file
 
 Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
 
-_TAKES = "takes paths, Pillow images, NumPy arrays and tensors, one or many"
-_SHAPES = "takes (H, W), (H, W, C), (C, H, W), and batches of them, with C = 1, 3 or 4"
+_EXPECTED = "expected paths, Pillow images, NumPy arrays and tensors, one or many"
+_SHAPES = "expected (H, W), (H, W, C), (C, H, W), and batches of them, with C = 1, 3 or 4"
 _CHANNELS = (1, 3, 4)
 
 
 def pictures(images: object, decoder: Decoder, where: str = "images") -> Iterator[tuple[Tensor, str]]:
-    """Yield each image as (3, H, W) uint8 with its name; a generator is asked for one after the other.
+    """Yield each image as (3, H, W) uint8 with its name, lazily.
 
     Raises ConfigError for what is no image, BadImage for a file that cannot be read.
     """
@@ -41,34 +41,30 @@ def pictures(images: object, decoder: Decoder, where: str = "images") -> Iterato
     elif isinstance(images, Iterable) and not isinstance(images, Mapping | bytes | bytearray | memoryview):
         yield from _each(images, decoder, where)
     else:
-        remedy = "; Image.open(io.BytesIO(data)) makes an image of a file's bytes" * isinstance(images, bytes)
-        raise ConfigError(f"{where}: {_TAKES}, got {_described(images)}{remedy}")
+        shown = repr(images)[:40] if isinstance(images, int | float | bool | None) else f"a {type(images).__name__}"
+        remedy = "; Image.open(io.BytesIO(data)) reads a file's bytes" * isinstance(images, bytes)
+        raise ConfigError(f"{where}: {_EXPECTED}, got {shown}{remedy}")
 
 
 def _each(images: Iterable[object], decoder: Decoder, where: str) -> Iterator[tuple[Tensor, str]]:
     for number, image in enumerate(images):
         if where.count("[") > 2 or image is images:
-            raise ConfigError(f"{where}: {_TAKES}, got lists within lists")
+            raise ConfigError(f"{where}: {_EXPECTED}, got lists within lists")
         yield from pictures(image, decoder, f"{where}[{number}]")
-
-
-def _described(value: object) -> str:
-    shown = repr(value) if isinstance(value, int | float | bool | None) else ""
-    return shown[:40] or f"a {type(value).__name__}"
 
 
 def _of_pillow(image: Image.Image, decoder: Decoder, where: str) -> Tensor:
     try:
         return torch.from_numpy(decoder.pixels(image)).permute(2, 0, 1)
-    except Exception as error:  # its file is read only now, and may be damaged in any way
+    except Exception as error:  # Pillow reads the file only now, and may raise anything on a damaged one
         raise BadImage(getattr(image, "filename", "") or where, str(error)) from error
 
 
 def _of_array(array: NDArray[Any] | Tensor, decoder: Decoder, where: str) -> Iterator[tuple[Tensor, bool]]:
     """Yield (a (3, H, W) uint8 image, whether it is the only one)."""
-    values = _plain(array, where)
+    values = _as_numpy(array, where)
     shape = tuple(values.shape)
-    last_first = isinstance(array, np.ndarray)  # where both ends may be the channels: NumPy has them last, torch first
+    last_first = isinstance(array, np.ndarray)  # if both ends may be the channels: NumPy has them last, torch first
     if 0 in shape or not 2 <= len(shape) <= 4:
         raise ConfigError(f"{where}: has the shape {shape}; {_SHAPES}")
     if len(shape) == 2:
@@ -82,30 +78,27 @@ def _of_array(array: NDArray[Any] | Tensor, decoder: Decoder, where: str) -> Ite
         yield torch.from_numpy(np.array(np.broadcast_to(pixels, (3, *pixels.shape[1:])), order="C")), len(shape) < 4
 
 
-def _plain(array: NDArray[Any] | Tensor, where: str) -> NDArray[Any]:
+def _as_numpy(array: NDArray[Any] | Tensor, where: str) -> NDArray[Any]:
     if isinstance(array, np.ndarray):
         return array
     try:
         tensor = array.detach().cpu()
         return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
     except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantized, without values
-        raise ConfigError(
-            f"{where}: is a tensor that holds no plain pixels ({array.layout}, {array.device})"
-        ) from error
+        raise ConfigError(f"{where}: is a tensor without plain pixels ({array.layout}, {array.device})") from error
 
 
 def _eight_bits(values: NDArray[Any], decoder: Decoder, where: str) -> NDArray[np.uint8]:
-    """Return pixels as uint8: floats are shares of full brightness, as torchvision's are; 16 bits are as in files."""
+    """Return pixels as uint8: floats are in 0..1 as in torchvision; 16 bits are scaled as in files."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:
         return deep.to_eight_bits(values, decoder.deep_range or deep.SIXTEEN_BITS)
     if values.dtype.kind != "f":
-        raise ConfigError(f"{where}: holds {values.dtype} values; takes uint8 from 0 to 255 and floats from 0 to 1")
+        raise ConfigError(f"{where}: holds {values.dtype} values; expected uint8 from 0 to 255 or floats from 0 to 1")
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):  # NaN is neither
-        found = "values that are no numbers" if np.isnan([low, high]).any() else f"floats from {low:.3g} to {high:.3g}"
-        remedy = "floats are taken from 0 to 1, before normalisation; uint8 from 0 to 255"
-        raise ConfigError(f"{where}: holds {found}; {remedy}")
+        found = "NaN or infinite values" if np.isnan([low, high]).any() else f"floats from {low:.3g} to {high:.3g}"
+        raise ConfigError(f"{where}: holds {found}; expected floats from 0 to 1, before normalisation, or uint8")
     pixels: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""A trained model with all that belongs to it, from its checkpoint alone: nothing is asked again."""
+"""Load a trained model, with its transforms and classes, from its checkpoint alone."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from expkit.checkpoints.reader import weights_of
 from expkit.config.registry import devices, models
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
@@ -22,23 +23,23 @@ from expkit.inference.locate import Which, read_trained
 from expkit.inference.pictures import Picture, pictures
 from expkit.inference.tta import Views, averaged
 from expkit.models.planned import planned_numbers
-from expkit.models.pretrained import without_pretrained
+from expkit.models.pretrained import build_untrained
 
 Config = dict[str, Any]
 
 _TASKS = ("single_label", "multilabel")
 _NEEDED = ("class_names", "task", "config", "transforms")
-_SPARE = 1_000_000  # weights that a model may have beyond twice those of its checkpoint
+_SPARE = 1_000_000  # numbers that a model may have beyond twice those of its checkpoint
 
 
 @dataclass(repr=False)
 class Trained:
     """A trained model that is ready to be applied.
 
-    model: takes normalised (N, 3, H, W) float32 images on the device, gives (N, C) logits. classes: C words.
-    task: "single_label" or "multilabel". chain: the evaluation transforms on (3, H, W) uint8; normalize: from a batch
-    of uint8 to the model's input. config: the run's, with every `auto` of its transforms found out. path: the
-    checkpoint; scores: those it had. notes: what its user should know.
+    model: from normalised (N, 3, H, W) float32 images on the device to (N, C) logits. classes: C names. task:
+    "single_label" or "multilabel". chain: the evaluation transforms on (3, H, W) uint8; normalize: from a batch of
+    uint8 to the model's input. config: the run's, with every `auto` of its transforms resolved. path, scores: of the
+    checkpoint. notes: sentences for the user.
     """
 
     model: nn.Module
@@ -58,13 +59,15 @@ class Trained:
         return f"Trained({name}, {known}; on {self.device.torch_device}; {self.path})"
 
     def seen(self, image: Picture) -> Tensor:
-        """Return what the model sees of an image, (3, h, w) uint8. Raises BadImage for a file that cannot be read.
+        """Return an image after the evaluation transforms, (3, h, w) uint8. Raises ConfigError, BadImage.
 
-        image: as `predict` takes it, but one. Raises ConfigError for what is none.
+        image: one image of any kind that `predict` accepts.
         """
         found = list(islice(self._seen(image, "the image"), 2))
         if len(found) != 1:
-            raise ConfigError(f"the image: takes one image, got {'several' if found else 'none'}; predict takes many")
+            raise ConfigError(
+                f"the image: expected one image, got {'several' if found else 'none'}; predict takes many"
+            )
         return found[0]
 
     def _seen(self, images: Picture | Iterable[Picture], where: str = "images") -> Iterator[Tensor]:
@@ -73,52 +76,44 @@ class Trained:
 
     @property
     def decoder(self) -> Decoder:
-        """How encoded images become pixels: those of more than 8 bits by the range of the training images."""
+        """The decoder of images: more than 8 bits are scaled by the range of the training images."""
         return Decoder(deep_range=deep.checked_range(self.config["dataset"]["deep_range"]))
 
     def transforms(self, image: Picture) -> Tensor:
-        """Return the model's input for an image, (3, h, w) float32 on the CPU: the evaluation transforms, normalised.
-
-        image: as `predict` takes it, but one. Raises ConfigError, BadImage.
-        """
+        """Return the model's input for an image as `seen` takes it, (3, h, w) float32 on the CPU, normalised."""
         batch = self.device.images(self.seen(image)[None])
-        normalised: Tensor = self.normalize(batch)[0].cpu()
-        return normalised
+        return self.normalize(batch)[0].cpu()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor, views: Views = "none") -> Tensor:
-        """Return (N, C) float32 probabilities on the CPU of (N, 3, h, w) uint8 images as `seen` gives them.
+        """Return (N, C) float32 probabilities on the CPU of (N, 3, h, w) uint8 images from `seen`.
 
-        They add up to 1 where there is one class per image, else each is that of its class alone. views: test-time
-        augmentation.
+        They add up to 1 for single_label; for multilabel each is independent. views: test-time augmentation.
         """
-        return averaged(self._probabilities, self.device.images(images), views).cpu()
 
-    def _probabilities(self, images: Tensor) -> Tensor:
-        logits = self.logits(images)
-        return logits.softmax(1) if self.task == "single_label" else logits.sigmoid()
+        def predict(images: Tensor) -> Tensor:
+            logits = self.logits(images)
+            return logits.softmax(1) if self.task == "single_label" else logits.sigmoid()
+
+        return averaged(predict, self.device.images(images), views).cpu()
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return (N, C) float32 logits, on the device, of (N, 3, h, w) uint8 images that lie there."""
+        """Return (N, C) float32 logits, on the device, of (N, 3, h, w) uint8 images on the device."""
         with self.device.autocast():
             logits: Tensor = self.model(self.normalize(images))
         return logits.float()
 
-    def fresh_model(self) -> nn.Module:
-        """Return the same network with fresh weights, on the CPU."""
-        return _network(self.config["model"], self.classes)
-
     def predict(self, images: Picture | Iterable[Picture], views: Views = "none") -> list[dict[str, float]]:
-        """Return for each image its probabilities by class, the most probable first; of one image a list of one.
+        """Return for each image its probabilities by class, the most probable first; a list of one for one image.
 
         images: one or many of: a path, a Pillow image, a NumPy array or a tensor, (H, W), (H, W, C) or (C, H, W), or a
         batch of them; uint8 from 0 to 255, uint16, or floats from 0 to 1. Grey becomes three channels, transparency is
-        dropped. views: none, flip or five_crop, test-time augmentation. Raises ConfigError for what is no image,
+        dropped. views: none, flip or five_crop, test-time augmentation. Raises ConfigError for what is not an image,
         BadImage for a file that cannot be read. For more than a few files `python -m expkit predict` is faster: it
         reads them with worker processes.
         """
         if views not in get_args(Views):
-            raise ConfigError(f"views: takes one of {', '.join(get_args(Views))}, got {views!r}")
+            raise ConfigError(f"views: expected one of {', '.join(get_args(Views))}, got {views!r}")
         found = []
         for image in self._seen(images):
             values = self.probabilities(image[None], views)[0]
@@ -133,15 +128,15 @@ def load_trained(
     """Return the trained model of a checkpoint or a run folder. Raises ConfigError.
 
     which: "best", or "last" ("newest" is the same), of a run's checkpoints. device: auto, cpu or gpu. precision: fp32,
-    tf32 or bf16, None for the one that the run was trained and evaluated in. Nothing in a checkpoint is executed: its
-    config goes through the same closed registry as one that was typed, and its tensors are plain numbers.
+    tf32 or bf16, None for the run's. Nothing in a checkpoint is executed: its config is checked against the same closed
+    registry as a typed one, and its tensors are plain numbers.
     """
     found = read_trained(Path(place), which)
     config = _checked(found.facts, found.path)
     target = _device(config.get("device", {}), device, precision)
     facts, classes = found.facts, unique_names(found.facts["class_names"])
     transforms = config["transforms"]
-    normalize = pixels.Normalize(*(tuple(transforms["normalize"][word]) for word in ("mean", "std")))
+    normalize = pixels.Normalize(*(tuple(transforms["normalize"][name]) for name in ("mean", "std")))
     return Trained(
         model=target.place(_model(config["model"], classes, found.state, found.path)).eval(),
         classes=classes,
@@ -152,18 +147,19 @@ def load_trained(
         config=config,
         path=found.path,
         scores=facts.get("scores", {}),
-        notes=[f"warning: {problem}; took {found.path.name}" for problem in found.problems],
+        notes=[f"warning: {problem}; used {found.path.name}" for problem in found.problems],
     )
 
 
 def _checked(facts: Mapping[str, Any], path: Path) -> Config:
-    """Return the config in a checkpoint's facts. Raises ConfigError where anything in it is not a known word."""
-    if missing := [word for word in _NEEDED if word not in facts]:
+    """Return the config in a checkpoint's facts. Raises ConfigError for any unknown name or option."""
+    if missing := [name for name in _NEEDED if name not in facts]:
         raise ConfigError(f"{path}: its manifest lacks {', '.join(missing)}: an older expkit wrote it; train again")
     config, classes = facts["config"], facts["class_names"]
-    if not isinstance(config, dict) or not _are_names(classes) or facts["task"] not in _TASKS:
+    are_names = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+    if not isinstance(config, dict) or not are_names or facts["task"] not in _TASKS:
         raise ConfigError(f"{path}: its manifest is not one that expkit wrote")
-    config = config | {"transforms": facts["transforms"]}  # with every `auto` found out
+    config = config | {"transforms": facts["transforms"]}  # with every `auto` resolved
     try:
         span = deep.checked_range(facts.get("deep_range"))
         config["dataset"] = dict(config.get("dataset", {})) | {"deep_range": list(span) if span else None}
@@ -177,45 +173,40 @@ def _checked(facts: Mapping[str, Any], path: Path) -> Config:
     return config
 
 
-def _are_names(classes: object) -> bool:
-    return isinstance(classes, list) and len(classes) > 0 and all(isinstance(name, str) for name in classes)
-
-
 def _unresolved(node: Mapping[str, Any]) -> list[str]:
-    """Say which sizes and means are still to be found out, which only the training data could tell."""
-    normalize = node.get("normalize", {})
-    told: dict[str, object] = {word: node.get(word) for word in ("image_size", "resize_size")}
-    found = [f"transforms.{word}: is {value!r}" for word, value in told.items() if not isinstance(value, int)]
-    for word in ("mean", "std"):
-        if not isinstance(normalize.get(word), list) or len(normalize[word]) != 3:
-            found.append(f"transforms.normalize.{word}: takes 3 numbers, got {normalize.get(word)!r}")
+    """Return a fault for each size or mean that was not resolved, which needs the training data."""
+    sizes, normalize = ("image_size", "resize_size"), node.get("normalize", {})
+    found = [f"transforms.{name}: is {node.get(name)!r}" for name in sizes if not isinstance(node.get(name), int)]
+    for name in ("mean", "std"):
+        if not isinstance(normalize.get(name), list) or len(normalize[name]) != 3:
+            found.append(f"transforms.normalize.{name}: expected 3 numbers, got {normalize.get(name)!r}")
     return found
 
 
-def _device(trained_on: object, name: str, precision: str | None) -> Device:
-    """Return the device, with the run's precision and layout as far as nothing else was asked for."""
+def _device(trained_on: object, device: str, precision: str | None) -> Device:
+    """Return the device, with the run's precision and memory layout by default."""
     known = trained_on if isinstance(trained_on, Mapping) else {}  # a manifest may hold anything
-    kept = {word: known[word] for word in ("precision", "channels_last") if word in known}
+    kept = {name: known[name] for name in ("precision", "channels_last") if name in known}
     if kept.get("precision") not in ("fp32", "tf32", "bf16"):
         kept.pop("precision", None)
-    node = {"name": name, **kept, **({"precision": precision} if precision else {})}
+    node = {"name": device, **kept, **({"precision": precision} if precision else {})}
     if faults := devices.faults(node):
         raise ConfigError(*faults)
     options: DeviceOptions = devices.shared(node)
-    device = Device(devices.build(node), options)
-    device.activate()
-    return device
+    found = Device(devices.build(node), options)
+    found.activate()
+    return found
 
 
 def _model(node: Mapping[str, Any], classes: Sequence[str], state: Mapping[str, Any], path: Path) -> nn.Module:
-    """Build the network and put the checkpoint's weights in, all or nothing. Raises ConfigError.
+    """Build the network and load the checkpoint's weights, all or nothing. Raises ConfigError.
 
-    Where the run kept an average of the weights, that is taken: its scores are those that the checkpoint tells.
+    Uses the average of the weights if the run kept one: the checkpoint's scores are the average's.
     """
     try:
-        weights = state["average"]["model"] if "average" in state else state["model"]
+        weights = weights_of(dict(state))
         _refuse_larger(node, classes, weights, path)
-        model = _network(node, classes)
+        model = build_untrained(node, len(classes))
         model.load_state_dict(weights)
     except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -224,17 +215,11 @@ def _model(node: Mapping[str, Any], classes: Sequence[str], state: Mapping[str, 
 
 
 def _refuse_larger(node: Mapping[str, Any], classes: Sequence[str], weights: Mapping[str, Any], path: Path) -> None:
-    """Raise ConfigError for a model much larger than the weights are, before anything of its size is allocated."""
+    """Raise ConfigError for a model much larger than its weights, before it is allocated."""
     held = sum(value.numel() for value in weights.values() if isinstance(value, Tensor))
     try:
-        planned = planned_numbers(node, lambda: _network(node, classes))
+        planned = planned_numbers(node, lambda: build_untrained(node, len(classes)))
     except ConfigError as error:
         raise ConfigError(*(f"{path}: in its config: {fault}" for fault in error.faults)) from error
     if planned and planned > 2 * held + _SPARE:
         raise ConfigError(f"{path}: its weights do not fit its model {node['name']}: {held:,} of {planned:,} numbers")
-
-
-def _network(node: Mapping[str, Any], classes: Sequence[str]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # the fresh weights are drawn, and thrown away
-        model: nn.Module = models.build(without_pretrained(node), num_classes=len(classes))
-    return model

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a model's probabilities averaged over mirrored or shifted views of each image."""
+"""Test-time augmentation: average a model's probabilities over mirrored or shifted views of each image."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,14 +7,14 @@ from torch import Tensor
 
 Views = Literal["none", "flip", "five_crop"]
 
-FIVE_CROP_SHARE = 0.875  # of the side, as in Krizhevsky et al. 2012, section 4.1: 224 of 256 pixels
+FIVE_CROP_SHARE = 0.875  # of each side, as in Krizhevsky et al. 2012, section 4.1: 224 of 256 pixels
 
 
 def views_of(images: Tensor, views: Views) -> list[Tensor]:
     """Return the views of a batch (N, 3, H, W), each of the same shape.
 
     flip: the image and its mirror image. five_crop: the corners and the centre, each with its mirror image, ten in
-    all (Krizhevsky et al. 2012), scaled back to the size that the model was trained on.
+    all (Krizhevsky et al. 2012), scaled back to the input size.
     """
     if views == "none":
         return [images]

@@ -76,7 +76,7 @@ def test_torch_export(small_run: expkit.Run, picture: Path, preprocess: str) -> 
 
 
 @pytest.mark.parametrize("word", ["safetensors", "state_dict"])
-def test_weights(small_run: expkit.Run, picture: Path, word: formats.Word) -> None:
+def test_weights(small_run: expkit.Run, picture: Path, word: formats.FormatName) -> None:
     path = Path("m" + SUFFIX[word])
     assert run(small_run.folder, "--to", word, "--output", path) == 0
     given, expected = import_weights(path), load_trained(small_run.folder, device="cpu").model.state_dict()

@@ -131,8 +131,8 @@ def test_several_labels_or_none(
     ("words", "says"),
     [
         (["gone"], "there is no file or folder 'gone'"),
-        (["pictures", "--top", "0"], "--top: takes a whole number from 1 up"),
-        (["pictures", "--threshold", "2"], "--threshold: takes a probability"),
+        (["pictures", "--top", "0"], "--top: expected an integer from 1 up"),
+        (["pictures", "--threshold", "2"], "--threshold: expected a probability"),
         (["pictures", "--output", "pictures/x.csv/y.csv"], "--output: cannot write"),
         (["pictures", "--device", "gpu"], "device.name: gpu needs a CUDA device"),
     ],

@@ -94,28 +94,28 @@ def test_a_square_of_three_is_read_as_its_library_has_it(trained: Trained) -> No
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (None, "images: takes paths, .* got None"),
-        (3, "images: takes paths, .* got 3"),
-        (b"\x89PNG", r"images: takes paths, .* got a bytes; Image.open\(io.BytesIO\(data\)\)"),
+        (None, "images: expected paths, .* got None"),
+        (3, "images: expected paths, .* got 3"),
+        (b"\x89PNG", r"images: expected paths, .* got a bytes; Image.open\(io.BytesIO\(data\)\)"),
         ({"a": TENSOR}, "got a dict"),
-        ([TENSOR, None], r"images\[1\]: takes paths"),
+        ([TENSOR, None], r"images\[1\]: expected paths"),
         ([[[[[TENSOR]]]]], "lists within lists"),
-        (PIXELS > 9, "holds bool values; takes uint8 from 0 to 255 and floats from 0 to 1"),
+        (PIXELS > 9, "holds bool values; expected uint8 from 0 to 255 or floats from 0 to 1"),
         (TENSOR > 9, "holds bool values"),
         (TENSOR.long(), "holds int64 values"),
         (PIXELS.astype(np.int32), "holds int32 values"),
         (TENSOR.to(torch.complex64), "holds complex64 values"),
-        (TENSOR.float(), "holds floats from 0 to 255; floats are taken from 0 to 1, before normalisation"),
+        (TENSOR.float(), "holds floats from 0 to 255; expected floats from 0 to 1, before normalisation"),
         (TENSOR / 255 * 4 - 2, "holds floats from -2 to 2; "),
-        (TENSOR / 255 * torch.nan, "holds values that are no numbers"),
+        (TENSOR / 255 * torch.nan, "holds NaN or infinite values"),
         (torch.full((3, 4, 4), torch.inf), "holds floats from inf to inf"),
-        (TENSOR[:2], r"has the shape \(2, 40, 36\); takes \(H, W\), \(H, W, C\)"),
+        (TENSOR[:2], r"has the shape \(2, 40, 36\); expected \(H, W\), \(H, W, C\)"),
         (torch.zeros(5, 40, 36), r"has the shape \(5, 40, 36\)"),
         (torch.zeros(3), r"has the shape \(3,\)"),
         (torch.zeros(1, 1, 3, 4, 4), r"has the shape \(1, 1, 3, 4, 4\)"),
         (torch.zeros(3, 0, 4), r"has the shape \(3, 0, 4\)"),
-        (TENSOR.float().to_sparse(), "holds no plain pixels"),
-        (TENSOR.to("meta"), "holds no plain pixels"),
+        (TENSOR.float().to_sparse(), "is a tensor without plain pixels"),
+        (TENSOR.to("meta"), "is a tensor without plain pixels"),
     ],
     ids=str,
 )
@@ -139,14 +139,14 @@ def test_a_file_that_cannot_be_read_is_named(trained: Trained, tmp_path: Path) -
 def test_the_input_of_one_image_alone(trained: Trained) -> None:
     assert trained.transforms(PIXELS).shape == (3, 32, 32)
     for several in (torch.stack([TENSOR] * 2), [TENSOR] * 2, []):
-        with pytest.raises(expkit.ConfigError, match=r"takes one image, got (several|none)"):
+        with pytest.raises(expkit.ConfigError, match=r"expected one image, got (several|none)"):
             trained.transforms(several)  # type: ignore[arg-type]
 
 
 def test_a_misspelt_choice_is_refused(trained: Trained, small_run: expkit.Run) -> None:
-    with pytest.raises(expkit.ConfigError, match="views: takes one of none, flip, five_crop, got 'flips'"):
+    with pytest.raises(expkit.ConfigError, match="views: expected one of none, flip, five_crop, got 'flips'"):
         trained.predict(TENSOR, "flips")  # type: ignore[arg-type]
-    with pytest.raises(expkit.ConfigError, match="checkpoint: takes one of best, last, newest, got 'first'"):
+    with pytest.raises(expkit.ConfigError, match="checkpoint: expected one of best, last, newest, got 'first'"):
         small_run.load("first")  # type: ignore[arg-type]
 
 

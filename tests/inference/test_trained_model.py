@@ -112,7 +112,7 @@ CALL = {"_target_": "os.system", "_args_": ["touch hacked"]}
         (set_path("transforms", "eval", value=[{"name": "Lambda"}]), "no transform is called 'Lambda'"),
         (set_path("transforms", "eval", value=[CALL]), "takes a mapping with a `name`"),
         (set_path("transforms", "image_size", value="auto"), "image_size: is 'auto'"),
-        (set_path("transforms", "normalize", value={}), "normalize.mean: takes 3 numbers"),
+        (set_path("transforms", "normalize", value={}), "normalize.mean: expected 3 numbers"),
         (set_path("config", value="${oc.env:HOME}"), "is not one that expkit wrote"),
         (set_path("task", value="regression"), "is not one that expkit wrote"),
         (set_path("class_names", value=["a", "b"]), "its weights do not fit"),
@@ -137,7 +137,7 @@ def test_a_place_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_it_is_told_in_a_line(small_run: expkit.Run) -> None:
-    told = repr(small_run.load(device="cpu"))
-    assert told.startswith("Trained(small_resnet, ")
-    assert "on cpu; " in told
-    assert "\n" not in told
+    shown = repr(small_run.load(device="cpu"))
+    assert shown.startswith("Trained(small_resnet, ")
+    assert "on cpu; " in shown
+    assert "\n" not in shown

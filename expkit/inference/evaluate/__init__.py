@@ -1,1 +1,1 @@
-"""python -m expkit evaluate: how good trained models are, on any data."""
+"""python -m expkit evaluate: score trained models on any data."""

@@ -1,4 +1,4 @@
-"""What a model is evaluated on: the run's own data, or other data whose classes the model knows."""
+"""The data of an evaluation: the run's own, or other data whose classes the model knows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,32 +20,28 @@ Split = Literal["val", "train", "test"]
 
 
 def dataset_node(own: Mapping[str, Any] | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the checked dataset node: that of the run, with the overrides, or another choice. Raises ConfigError.
+    """Return the checked dataset node: the run's with overrides, or another choice. Raises ConfigError.
 
-    `dataset=CHOICE` composes conf/dataset/CHOICE.yaml; without it `dataset.KEY=VALUE` changes the run's own node.
+    `dataset=CHOICE` composes conf/dataset/CHOICE.yaml; without it `dataset.KEY=VALUE` changes the run's node.
     """
-    if wrong := [word for word in overrides if not word.lstrip("+").startswith(("dataset=", "dataset."))]:
-        raise ConfigError(f"{wrong[0]}: only the data can be another one: dataset=CHOICE, dataset.KEY=VALUE")
-    if any(word.startswith("dataset=") for word in overrides):
+    if wrong := [one for one in overrides if not one.lstrip("+").startswith(("dataset=", "dataset."))]:
+        raise ConfigError(f"{wrong[0]}: only the data can be changed: dataset=CHOICE, dataset.KEY=VALUE")
+    if any(one.startswith("dataset=") for one in overrides):
         node: Any = {"deep_range": (own or {}).get("deep_range")} | plain(compose_one([*overrides]))["dataset"]
     else:
-        given = dict(map(_key_and_value, overrides))
-        # The checkpoint may be a stranger's: what it asks to draw or to download goes below the output folder.
+        pairs = (one.lstrip("+").removeprefix("dataset.").partition("=") for one in overrides)
+        given = {key: parse_value(text, f"dataset.{key}") for key, _, text in pairs}
+        # The checkpoint may be untrusted: what it draws or downloads goes below the output folder.
         node = confined(own or {}, given)[0] | given
         if str(node.get("root")).startswith(ELSEWHERE):
-            raise ConfigError("dataset.root: lay outside the folders of who trained it; give dataset.root=PATH")
+            raise ConfigError("dataset.root: the run's data were outside its working folder; give dataset.root=PATH")
     if faults := datasets.faults(node):
         raise ConfigError(*faults)
     return dict(node)
 
 
-def _key_and_value(override: str) -> tuple[str, Any]:
-    key, _, text = override.lstrip("+").removeprefix("dataset.").partition("=")
-    return key, parse_value(text, f"dataset.{key}")
-
-
 def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = None) -> ImageDataset:
-    """Build a checked dataset node, and return one of its splits. notes: takes what it says. Raises ConfigError."""
+    """Build a checked dataset node and return one split; extend notes by the data's. Raises ConfigError."""
     splits: Splits = load(node)
     if notes is not None:
         notes += splits.notes
@@ -56,35 +52,35 @@ def split_of(node: Mapping[str, Any], split: Split, notes: list[str] | None = No
 
 
 def _other_way(node: Mapping[str, Any], splits: Splits) -> str:
-    """Return how other images are named, which are those of validation then; where they cannot be, what there is."""
+    """Return the override that names other images, as validation images; without one, the splits that exist."""
     options = datasets.options(node["name"])
     if "val_root" in options:
         more = " (and dataset.val_annotations)" if "val_annotations" in options else ""
-        return f"set dataset.val_root to their folder{more} and take --split val"
+        return f"set dataset.val_root to their folder{more} and use --split val"
     if option := next((one for one in ("val_split", "val_shards") if one in options), None):
-        return f"set dataset.{option} to theirs and take --split val"
-    return f"take --split {' or '.join(part for part in ('val', 'train') if getattr(splits, part))}"
+        return f"set dataset.{option} to theirs and use --split val"
+    return f"use --split {' or '.join(part for part in ('val', 'train') if getattr(splits, part))}"
 
 
 def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
-    """Return the data with the model's classes: the same words, in the model's order. Raises ConfigError.
+    """Return the data with the model's class numbers. Raises ConfigError for classes that the model does not have.
 
-    The data may lack some of the classes, and have them in another order, but have no others.
+    The data may lack classes and have them in another order.
     """
     if data.task != trained.task:
         raise ConfigError(f"dataset: is {data.task}, and {trained.path} was trained on {trained.task} data")
     if data.class_names == trained.classes:
         return data
     place = {name: number for number, name in enumerate(trained.classes)}
-    called = by_known(data.class_names, trained.classes)
-    if unknown := [name for name in data.class_names if called[name] not in place]:
+    known = by_known(data.class_names, trained.classes)
+    if unknown := [name for name in data.class_names if known[name] not in place]:
         shown = f"{', '.join(unknown[:5])}; it knows {', '.join(trained.classes[:8])}"
         raise ConfigError(f"dataset: the model {trained.path} does not know {shown}")
-    return _Relabelled(data, trained.classes, np.array([place[called[name]] for name in data.class_names]))
+    return _Relabelled(data, trained.classes, np.array([place[known[name]] for name in data.class_names]))
 
 
 class _Relabelled(Subset):
-    """The same images, their targets told in other numbers. places: (C,) the new number of each class."""
+    """The same images with other class numbers. places: (C,) the new number of each class."""
 
     def __init__(self, data: ImageDataset, class_names: tuple[str, ...], places: Any) -> None:
         super().__init__(data, np.arange(len(data)))

@@ -1,4 +1,4 @@
-"""Exporting from first to last: load, write, read back, compare."""
+"""Export a model: load it, write it, read it back and compare."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,19 @@ from expkit.core.terminal import Console
 from expkit.data.dataset import ImageDataset
 from expkit.data.datasets import load
 from expkit.inference import Trained, Which, collect_images, load_trained, path_images
-from expkit.inference.export.formats import FORMATS, Word, check_installed, write
+from expkit.inference.export.formats import FORMATS, FormatName, check_installed, write
 from expkit.inference.export.pipeline import Preprocess
 from expkit.inference.export.verify import TOLERANCE, some_images, verify
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is asked for. output: None for the run's name in this folder. images: none for the run's validation data.
+    """Options. output: None for the run's name in this folder. images: () for the run's validation data.
 
-    tolerance: the largest difference of a probability that counts as equal, None for that of the pre-processing.
+    tolerance: largest difference of a probability that counts as equal, None for that of the pre-processing.
     """
 
-    to: Word
+    to: FormatName
     preprocess: Preprocess = "none"
     output: Path | None = None
     images: tuple[str, ...] = ()
@@ -38,35 +38,35 @@ class Export:
             raise ConfigError(f"--output: a file of {self.to} ends in {FORMATS[self.to].suffix}, not '{self.output}'")
 
 
-def export(place: Path, which: Which, wishes: Export) -> bool:
-    """Write a model and say how far the file's results are from its own; returns whether they are equal enough."""
-    check_installed(wishes.to)
+def export(place: Path, which: Which, options: Export) -> bool:
+    """Write a model and print how much the file's results differ; return True if they are within the tolerance."""
+    check_installed(options.to)
     console = Console(highlight=False)
     trained = load_trained(place, which, device="cpu", precision="fp32")
     trained.model.to(memory_format=torch.contiguous_format)
     for parameter in trained.model.parameters():
         parameter.requires_grad_(False)
-    images = some_images(_compared_on(trained, wishes))  # before anything is written
+    images = some_images(_images_to_compare(trained, options))  # before anything is written
     name = place.stem if place.is_file() else place.resolve().name
-    path = wishes.output or Path(name + FORMATS[wishes.to].suffix)
-    write(wishes.to, trained, wishes.preprocess, metadata(trained, wishes.preprocess), path)
+    path = options.output or Path(name + FORMATS[options.to].suffix)
+    write(options.to, trained, options.preprocess, metadata(trained, options.preprocess), path)
     console.print(
-        f"written  {path} ({path.stat().st_size / 1e6:,.1f} MB, {wishes.to}), from {trained.path}", soft_wrap=True
+        f"written  {path} ({path.stat().st_size / 1e6:,.1f} MB, {options.to}), from {trained.path}", soft_wrap=True
     )
-    found = verify(wishes.to, trained, wishes.preprocess, images, path)
-    limit = TOLERANCE[wishes.preprocess] if wishes.tolerance is None else wishes.tolerance
+    found = verify(options.to, trained, options.preprocess, images, path)
+    limit = TOLERANCE[options.preprocess] if options.tolerance is None else options.tolerance
     equal = found.probability <= limit
     console.print(
-        f"{'equal' if equal else 'DIFFERS':<9}max difference over {count_noun(found.images, 'image')}:"
-        f" logits {found.logit:.2e},"
-        f" probabilities {found.probability:.2e} (limit {limit:g}); same class {found.same_class} of {found.images}",
+        f"{'equal' if equal else 'DIFFERS':<9}max difference over {count_noun(found.images, 'image')}: logits"
+        f" {found.logit:.2e}, probabilities {found.probability:.2e} (limit {limit:g}); same class {found.same_class} of"
+        f" {found.images}",
         soft_wrap=True,
     )
     return equal
 
 
 def metadata(trained: Trained, preprocess: Preprocess) -> dict[str, Any]:
-    """Return what a program must know to use the file: classes, and what it has to do to an image before."""
+    """Return what a program needs to use the file: classes, and the pre-processing of its input."""
     node = trained.config["transforms"]
     return {
         "classes": list(trained.classes),
@@ -79,15 +79,15 @@ def metadata(trained: Trained, preprocess: Preprocess) -> dict[str, Any]:
             "normalize": "uint8 (N, 3, h, w), RGB: after the transforms",
             "full": "uint8 (N, 3, H, W), RGB, any size from the crop's up",
         }[preprocess],
-        "transforms": {word: node[word] for word in ("eval", "image_size", "resize_size", "normalize")},
+        "transforms": {name: node[name] for name in ("eval", "image_size", "resize_size", "normalize")},
         "scores": trained.scores,
         "checkpoint": trained.path.name,
     }  # fmt: skip
 
 
-def _compared_on(trained: Trained, wishes: Export) -> ImageDataset:
-    if wishes.images:
-        return path_images(collect_images(wishes.images), trained.classes, trained.decoder)
+def _images_to_compare(trained: Trained, options: Export) -> ImageDataset:
+    if options.images:
+        return path_images(collect_images(options.images), trained.classes, trained.decoder)
     try:
         node = trained.config.get("dataset")
         if faults := datasets.faults(node):

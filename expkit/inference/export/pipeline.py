@@ -1,4 +1,4 @@
-"""What is exported: the network, with as much of the pre-processing inside as is wished."""
+"""The exported module: the network, with some or all of its pre-processing."""
 
 from typing import Any, Literal
 
@@ -11,15 +11,14 @@ from expkit.inference import Trained
 
 Preprocess = Literal["none", "normalize", "full"]
 
+_BILINEAR = (v2.InterpolationMode.BILINEAR, "bilinear")  # torchvision keeps either as given
 
-_BILINEAR = (v2.InterpolationMode.BILINEAR, "bilinear")  # torchvision keeps what it was given
 
-
-class Whole(nn.Module):
+class Pipeline(nn.Module):
     """Images in, logits (N, C) out.
 
-    preprocess: "none" takes what Trained.transforms gives, (N, 3, h, w) float32, normalised; "normalize" takes
-    (N, 3, h, w) uint8, resized and cropped; "full" takes (N, 3, H, W) uint8 of any size from the crop's up.
+    preprocess: "none" takes (N, 3, h, w) float32 as Trained.transforms gives it; "normalize" takes (N, 3, h, w) uint8,
+    resized and cropped; "full" takes (N, 3, H, W) uint8 of any size from the crop's up.
     """
 
     def __init__(self, trained: Trained, preprocess: Preprocess) -> None:
@@ -35,7 +34,7 @@ class Whole(nn.Module):
 
 
 def example(trained: Trained, preprocess: Preprocess) -> Tensor:
-    """Return a batch of two black images as the exported model takes them, larger than its crop if it has one."""
+    """Return a batch of two black images as input of the exported model, larger than its crop if it has one."""
     node = trained.config["transforms"]
     if preprocess == "full":
         side = 2 * max(node["image_size"], node["resize_size"])
@@ -59,7 +58,7 @@ class _Normalize(nn.Module):
 
 
 def _in_graph(step: Any) -> nn.Module:
-    """Return a transform as operations that an exported graph can hold. Raises ConfigError for any other."""
+    """Return a transform as operations of an exported graph. Raises ConfigError if it has none."""
     if type(step) is v2.Resize and step.interpolation in _BILINEAR and step.max_size is None:
         return _Resize(list(step.size))
     if type(step) is v2.CenterCrop:
@@ -67,13 +66,13 @@ def _in_graph(step: Any) -> nn.Module:
     if type(step) is v2.Identity:
         return nn.Identity()
     raise ConfigError(
-        f"--preprocess: {type(step).__name__} cannot be put inside, only Resize (bilinear) and CenterCrop can;"
+        f"--preprocess: {type(step).__name__} cannot be exported, only Resize (bilinear) and CenterCrop can;"
         " use --preprocess normalize"
     )
 
 
 class _Resize(nn.Module):
-    """As torchvision's on uint8: bilinear with antialiasing, rounded; one number is the shorter side's."""
+    """torchvision's Resize on uint8: bilinear with antialiasing, rounded; a single number is the shorter side."""
 
     def __init__(self, size: list[int]) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class _Resize(nn.Module):
 
 
 class _CenterCrop(nn.Module):
-    """As torchvision's for images that are large enough; half a pixel is rounded to even."""
+    """torchvision's CenterCrop for images that are large enough; half a pixel is rounded to even."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""python -m expkit predict: the classes of images, by a trained model."""
+"""python -m expkit predict: classify images with a trained model."""

@@ -1,4 +1,4 @@
-"""A contact sheet: images with their predicted classes, spread evenly over all that were given."""
+"""A contact sheet: evenly chosen images with their predicted classes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ MOST_COLUMNS = 8
 
 
 class ContactSheet:
-    """Collects up to `most` of `total` images, as the model saw them, and draws them."""
+    """Collects up to `most` of `total` transformed images and draws them."""
 
     def __init__(self, path: Path, total: int, most: int) -> None:
         self.path, self.total = path, total
@@ -21,15 +21,13 @@ class ContactSheet:
         self._tiles: list[Tile] = []
 
     def add(self, index: int, image: Tensor, prediction: Prediction) -> None:
-        """Add an image (3, h, w) uint8 if it is among those that are shown."""
-        if index not in self._chosen:
-            return
-        shown = ", ".join(prediction.classes) if prediction.several else prediction.classes[0]
-        caption = f"{shown or '(none)'} {prediction.top[0][1]:.2f}"
-        self._tiles.append(Tile(image.clone(), caption, Path(prediction.path).name))
+        """Add an image (3, h, w) uint8 if it is among the chosen ones."""
+        if index in self._chosen:
+            caption = f"{prediction.label} {prediction.top[0][1]:.2f}"
+            self._tiles.append(Tile(image.clone(), caption, Path(prediction.path).name))
 
     def save(self, title: str) -> None:
-        """Draw the sheet. Raises ConfigError where it cannot be written."""
+        """Draw the sheet. Raises ConfigError if it cannot be written."""
         if len(self._tiles) < self.total:
             title = f"{len(self._tiles):,} of {title}"
         columns = min(MOST_COLUMNS, max(len(self._tiles), 1))

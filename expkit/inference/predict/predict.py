@@ -1,4 +1,4 @@
-"""Predicting from first to last: read, apply, write, and say what could not be read."""
+"""Predict images: read, apply, write, and report what cannot be read."""
 
 import sys
 import time
@@ -23,11 +23,11 @@ from expkit.inference.predict.writers import WRITERS, Format
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What the command line asks for beside the images.
+    """Options of the command.
 
-    format: None follows the output's ending, else a table. output: None for standard output. top: classes named per
-    image. threshold: probability from which a label counts, where an image has several. sort_into: a folder to copy
-    into. sheet: a picture of sheet_images images. workers: None for one per core.
+    format: None for the output's suffix, else a table. output: None for standard output. top: classes per image.
+    threshold: least probability of a label, for multilabel models. sort_into: a folder to copy into. sheet: file for a
+    contact sheet of sheet_images images. workers: None for one per core.
     """
 
     format: Format | None = None
@@ -45,51 +45,50 @@ class PredictOptions:
         for name in ("top", "sheet_images", "batch_size"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")
-                raise ConfigError(f"--{option}: takes a whole number from 1 up, got {getattr(self, name)}")
+                raise ConfigError(f"--{option}: expected an integer from 1 up, got {getattr(self, name)}")
         if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"--workers: takes a whole number from 0 up, got {self.workers}")
+            raise ConfigError(f"--workers: expected an integer from 0 up, got {self.workers}")
         if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"--threshold: takes a probability from 0 to 1, got {self.threshold}")
+            raise ConfigError(f"--threshold: expected a probability from 0 to 1, got {self.threshold}")
 
     @property
     def written_as(self) -> Format:
-        ending = self.output.suffix[1:].lower() if self.output else ""
-        by_ending: dict[str, Format] = {word: word for word in get_args(Format)}
-        return self.format or by_ending.get(ending, "table")
+        by_suffix: dict[str, Format] = {f".{name}": name for name in get_args(Format)}
+        return self.format or by_suffix.get(self.output.suffix.lower() if self.output else "", "table")
 
 
-def predict(trained: Trained, paths: Sequence[str], wishes: PredictOptions) -> list[BadSample]:
+def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> list[BadSample]:
     """Predict the images of these paths, and return those that could not be read. Raises ConfigError, WorkerFailed."""
-    sorter = FolderSorter(wishes.sort_into, trained.classes) if wishes.sort_into else None
-    sheet = ContactSheet(wishes.sheet, len(paths), wishes.sheet_images) if wishes.sheet else None
-    file = _opened(wishes.output)
-    with writing(wishes.output or "the standard output"), file if wishes.output else nullcontext():
+    sorter = FolderSorter(options.sort_into, trained.classes) if options.sort_into else None
+    sheet = ContactSheet(options.sheet, len(paths), options.sheet_images) if options.sheet else None
+    file = _opened(options.output)
+    with writing(options.output or "the standard output"), file if options.output else nullcontext():
         began = time.perf_counter()
-        bad = _write_all(trained, paths, wishes, file, sorter, sheet)
+        bad = _write_all(trained, paths, options, file, sorter, sheet)
         seconds = time.perf_counter() - began
     done = len(paths) - len(bad)
-    told = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
+    summary = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
     if sheet:
         sheet.save(f"{count_noun(done, 'image')}, predicted by {trained.path.stem}")
-        told += f", sheet {wishes.sheet}"
+        summary += f", sheet {options.sheet}"
     if sorter:
-        told += f", {sorter.copied:,} copied into {wishes.sort_into}"
-    _say(told if not wishes.output else f"{told}, written to {wishes.output}")
+        summary += f", {sorter.copied:,} copied into {options.sort_into}"
+    _print(f"{summary}, written to {options.output}" if options.output else summary)
     if bad:
-        _say(f"{len(bad):,} of {count_noun(len(paths), 'file')} could not be read; they are named above")
+        _print(f"{len(bad):,} of {count_noun(len(paths), 'file')} could not be read; they are listed above")
     return bad
 
 
 def _write_all(
-    trained: Trained, paths: Sequence[str], wishes: PredictOptions, file: TextIO,
+    trained: Trained, paths: Sequence[str], options: PredictOptions, file: TextIO,
     sorter: FolderSorter | None, sheet: ContactSheet | None,
 ) -> list[BadSample]:  # fmt: skip
     bad: list[BadSample] = []
-    writer = WRITERS[wishes.written_as](file, min(wishes.top, len(trained.classes)))
+    writer = WRITERS[options.written_as](file, min(options.top, len(trained.classes)))
     images = path_images(paths, trained.classes, trained.decoder)
     with bar("predicting", len(paths)) as advance:
-        for scored in score(trained, images, wishes.batch_size, wishes.workers, wishes.views):
-            named = predictions(scored, paths, trained, wishes.top, wishes.threshold)
+        for scored in score(trained, images, options.batch_size, options.workers, options.views):
+            named = predictions(scored, paths, trained, options.top, options.threshold)
             for place, prediction in enumerate(named):
                 writer.write(prediction)
                 if sorter:
@@ -97,7 +96,7 @@ def _write_all(
                 if sheet:
                     sheet.add(int(scored.indices[place]), scored.images[place], prediction)
             for failed in scored.failed:
-                _say(f"bad file: {failed.location}: {failed.reason}")
+                _print(f"bad file: {failed.location}: {failed.reason}")
             bad += scored.failed
             advance(len(scored.indices) + len(scored.failed))
     writer.close()
@@ -115,5 +114,5 @@ def _opened(output: Path | None) -> TextIO:
         raise ConfigError(f"--output: cannot write '{output}': {error.strerror}; give another file") from error
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)

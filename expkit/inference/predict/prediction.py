@@ -1,18 +1,16 @@
-"""What a model says of an image."""
+"""The prediction for one image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from expkit.inference import Scored, Trained
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """path: as it was named. classes: the class, or with several labels per image all above the threshold.
+    """path: as given. classes: the class, or of a multilabel model (several) all labels above the threshold.
 
-    top: (class, probability), the most probable first. several: whether an image may have many labels, or none.
+    top: (class, probability), the most probable first.
     """
 
     path: str
@@ -20,8 +18,12 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     several: bool = False
 
+    @property
+    def label(self) -> str:
+        return ", ".join(self.classes) or "(none)"
+
     def as_json(self) -> dict[str, object]:
-        """Return path, class (or classes), probability (that of the most probable class), and top."""
+        """Return path, class (or classes), probability (of the most probable class), and top."""
         what = {"classes": list(self.classes)} if self.several else {"class": self.classes[0]}
         return {"path": self.path, **what, "probability": self.top[0][1], "top": dict(self.top)}
 
@@ -34,10 +36,6 @@ def predictions(
     count = min(top, len(trained.classes))
     order = scored.probabilities.argsort(dim=1, descending=True, stable=True)
     for index, row, places in zip(scored.indices.tolist(), scored.probabilities, order.tolist(), strict=True):
-        best = tuple((trained.classes[place], _rounded(row[place])) for place in places[:count])
+        best = tuple((trained.classes[place], round(float(row[place]), 6)) for place in places[:count])
         classes = best[0][:1] if not several else tuple(trained.classes[one] for one in places if row[one] >= threshold)
         yield Prediction(names[index], classes, best, several)
-
-
-def _rounded(value: Tensor) -> float:
-    return round(float(value), 6)

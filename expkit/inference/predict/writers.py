@@ -1,4 +1,4 @@
-"""Predictions as a table, CSV, JSON or JSON lines; all but the table are written as they come."""
+"""Write predictions as a table, CSV, JSON or JSON lines; all but the table are streamed."""
 
 import csv
 import json
@@ -13,8 +13,8 @@ from expkit.inference.predict.prediction import Prediction
 
 Format = Literal["table", "csv", "json", "jsonl"]
 
-MOST_ROWS = 100  # of the table: more than that nobody reads in a terminal
-_ANY_WIDTH = 10_000  # columns of a file or pipe: no path is cut
+MOST_ROWS = 100  # of the table in a terminal
+_ANY_WIDTH = 10_000  # columns of a file or pipe: paths are not cut
 
 
 class Writer:
@@ -24,21 +24,19 @@ class Writer:
         self.file, self.top = file, top
 
     def write(self, prediction: Prediction) -> None:
-        """Write one."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Write what belongs at the end."""
+        """Write the end of the file."""
 
 
 class CsvWriter(Writer):
-    """path, class, probability, then the next most probable; several labels stand in one cell, parted by `|`."""
+    """path, class, probability, then the next most probable; several labels are in one cell, separated by `|`."""
 
     def __init__(self, file: TextIO, top: int) -> None:
         super().__init__(file, top)
         self._rows = csv.writer(file, lineterminator="\n")
-        more = [word for place in range(2, top + 1) for word in (f"class_{place}", f"probability_{place}")]
-        self._more = more
+        self._more = [name for place in range(2, top + 1) for name in (f"class_{place}", f"probability_{place}")]
         self._begun = False
 
     def write(self, prediction: Prediction) -> None:
@@ -73,7 +71,7 @@ class JsonWriter(Writer):
 
 
 class TableWriter(Writer):
-    """The first rows for reading, and how many images there are of each class."""
+    """The first rows, and the number of images of each class."""
 
     def __init__(self, file: TextIO, top: int) -> None:
         super().__init__(file, top)
@@ -85,9 +83,8 @@ class TableWriter(Writer):
         self._count += 1
         self._classes.update(prediction.classes or ["(none)"])
         if self._count <= MOST_ROWS:
-            shown = ", ".join(prediction.classes) if prediction.several else prediction.classes[0]
             then = ", ".join(f"{name} {value:.3f}" for name, value in prediction.top[1:])
-            self._table.add_row(prediction.path, shown or "(none)", f"{prediction.top[0][1]:.3f}", then)
+            self._table.add_row(prediction.path, prediction.label, f"{prediction.top[0][1]:.3f}", then)
 
     def close(self) -> None:
         width = None if self.file.isatty() else _ANY_WIDTH

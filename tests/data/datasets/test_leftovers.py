@@ -83,7 +83,7 @@ def test_images_to_predict(image_files: Callable[..., Path], word: str, monkeypa
     (root / "cat/notes.txt").write_text("x")
     monkeypatch.chdir(root.parent)
     said: list[str] = []
-    assert collect_images([word], say=said.append) == ["data/cat/1.jpg", "data/cat/2.jpg"]
+    assert collect_images([word], report=said.append) == ["data/cat/1.jpg", "data/cat/2.jpg"]
     assert any("(.txt 1)" in note for note in said)
     assert collect_images(["data/cat/notes.txt"]) == ["data/cat/notes.txt"]  # asked for by name
     assert collect_images(["data/cat/*.txt"]) == ["data/cat/notes.txt"]

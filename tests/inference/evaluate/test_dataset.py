@@ -28,7 +28,7 @@ def test_another_choice_takes_nothing_from_the_run() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["model=resnet18"], "only the data can be another one"),
+        (["model=resnet18"], "only the data can be changed"),
         (["dataset=imagefolder"], "there is no choice 'imagefolder'"),
         (["dataset.rot=x"], "has no option 'rot'"),
         (["dataset.root=[x"], "is no value"),
