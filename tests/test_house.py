@@ -13,6 +13,7 @@ ORDER = [
     ("core",),
     ("config",),
     ("data", "models", "devices", "loggers", "checkpoints"),
+    ("tasks",),
     ("training",),
     ("inference",),
     ("records",),

@@ -24,6 +24,7 @@ from expkit.inference.pictures import Picture, pictures
 from expkit.inference.tta import Views, averaged
 from expkit.models.planned import planned_numbers
 from expkit.models.pretrained import build_untrained
+from expkit.tasks.class_metrics import probabilities_of
 
 Config = dict[str, Any]
 
@@ -92,8 +93,7 @@ class Trained:
         """
 
         def predict(images: Tensor) -> Tensor:
-            logits = self.logits(images)
-            return logits.softmax(1) if self.task == "single_label" else logits.sigmoid()
+            return probabilities_of(self.logits(images), self.task)
 
         return averaged(predict, self.device.images(images), views).cpu()
 

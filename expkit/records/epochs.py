@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expkit.training.metric import higher_is_better
+from expkit.tasks.metrics import higher_is_better
 
 _STEP = re.compile(r"_step_(\d+)")
 _MAIN = ("map", "accuracy", "loss")  # what a run is monitored by that says nothing: the first that it has

@@ -1,6 +1,5 @@
 """The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Trainer."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -81,16 +80,16 @@ def build(
     micro_batches = build_micro_batches(setup, placed, logger.message)
     watchers = build_watchers(checked["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
     watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
-    monitor = choose_monitor(setup, watchers.scores)
+    metrics = build_eval_metrics(setup)
+    monitor = choose_monitor(setup, metrics.directions, watchers.scores)
     state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
     step = TrainStep(
         placed.model, placed.forward, build_batch_loss(setup, loss, teacher, micro_batches),
         setup.basis.normalize.to(setup.device.torch_device), setup.device,
         StepKeys(setup.options.seed, ranks.rank if ranks else 0), watch, mixing, state.scaler, micro_batches, ranks,
     )  # fmt: skip
-    evaluator = Evaluator(step, placed.inference, val_loader, build_eval_metrics(setup))
-    guessing = Guessing(math.nan if teacher else chance)  # part of the loss is a distance to the teacher
-    observers = Observers(logger, watch, interruption, monitor, guessing, hooks)
+    evaluator = Evaluator(step, placed.inference, val_loader, metrics)
+    observers = Observers(logger, watch, interruption, monitor, Guessing(chance), hooks)
     trainer = Trainer(state, step, train_loader, evaluator, observers, setup.options, length)
     splits = replace(setup.splits, notes=[*setup.splits.notes, *orders[1].notes])
     notes = [*splits.notes, setup.basis.note, *orders[0].notes, *watchers.notes, *state.schedule.notes]

@@ -1,5 +1,6 @@
 """One function per group of the config: from its checked node to the objects that a run is made of."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,11 @@ from expkit.data.mixing import Mixing, build_mixing
 from expkit.inference import load_trained
 from expkit.models import auxiliary_weight
 from expkit.runs.setup import Config, Setup
+from expkit.tasks.metrics import training_metrics, validation_metrics
 from expkit.training.distillation import Teacher
 from expkit.training.early_stopping import EarlyStopping
 from expkit.training.loss_share import BatchLoss, LossShare
 from expkit.training.losses import WithAuxiliary, chance_level
-from expkit.training.metric import evaluation_metrics, training_metrics
 from expkit.training.metrics import EvalMetrics
 from expkit.training.micro_batches import MicroBatches
 from expkit.training.observers import Monitor
@@ -40,9 +41,13 @@ def build_loss(setup: Setup) -> nn.Module:
 
 
 def chance_of(setup: Setup, loss: nn.Module) -> float:
-    """Return the loss of a model that knows nothing. Raises ConfigError where the loss does not fit the data."""
+    """Return the loss of a model that knows nothing, NaN where part of it is a distance to a teacher.
+
+    Raises ConfigError where the loss does not fit the data.
+    """
     data = setup.splits.train
-    return chance_level(loss, len(data.class_names), data.task)
+    level = chance_level(loss, len(data.class_names), data.task)
+    return math.nan if "teacher" in setup.config["loss"] else level
 
 
 def build_batch_loss(
@@ -59,7 +64,8 @@ def build_batch_loss(
 def build_eval_metrics(setup: Setup) -> EvalMetrics:
     """Build the scores of validation."""
     data = setup.splits.train
-    return EvalMetrics(data.task, len(data.class_names), setup.device.torch_device, setup.ranks)
+    metrics = validation_metrics(data.task, len(data.class_names))
+    return EvalMetrics(metrics, setup.device.torch_device, setup.ranks)
 
 
 def build_scene(setup: Setup, model: nn.Module) -> Scene:
@@ -153,13 +159,15 @@ def build_stopping(options: RunOptions, monitor: Monitor) -> EarlyStopping | Non
     return EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, monitor.higher_is_better)
 
 
-def choose_monitor(setup: Setup, watched: Mapping[str, Score]) -> Monitor:
-    """Return the score that says which epoch is best. watched: scores that watchers measure. Raises ConfigError."""
-    node, data = setup.config["checkpoint"], setup.splits.train
+def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapping[str, Score]) -> Monitor:
+    """Return the score that says which epoch is best. Raises ConfigError.
+
+    names: scores of validation, with their directions. watched: those that watchers measure.
+    """
+    node = setup.config["checkpoint"]
     if not setup.splits.val:
         return _monitor_of_training(node)
-    names = {one.name: one.higher_is_better for one in evaluation_metrics(data.task, len(data.class_names))}
-    known = {name: score.higher_is_better for name, score in watched.items()} | names
+    known = {**{name: score.higher_is_better for name, score in watched.items()}, **names}
     monitor = str(node.get("monitor") or next(iter(names)))
     monitor = monitor if monitor in known else monitor.removeprefix("val/")
     given = node.get("higher_is_better")
@@ -169,7 +177,11 @@ def choose_monitor(setup: Setup, watched: Mapping[str, Score]) -> Monitor:
     if monitor not in names and monitor in watched and (every := watched[monitor].every) > 1:
         path = f"watch.{watched[monitor].watcher}.every"
         raise ConfigError(f"checkpoint.monitor: '{monitor}' is measured every {every} epochs; set {path}=1")
-    return Monitor(monitor, known[monitor] if given is None else bool(given))
+    higher = known.get(monitor) if given is None else bool(given)
+    if higher is None:
+        remedy = "add +checkpoint.higher_is_better=true or false"
+        raise ConfigError(f"checkpoint.monitor: '{monitor}' does not say which way is better; {remedy}")
+    return Monitor(monitor, higher)
 
 
 def _monitor_of_training(node: Config) -> Monitor:
@@ -179,4 +191,4 @@ def _monitor_of_training(node: Config) -> Monitor:
     if monitor not in scores:
         known = f"there is {', '.join(scores)}, of training"
         raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}' without validation images; {known}")
-    return Monitor(monitor, scores[monitor])
+    return Monitor(monitor, bool(scores[monitor]))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from expkit.devices import Ranks
-from expkit.training.metric import METRICS, evaluation_metrics, training_metrics
+from expkit.tasks.metric import Loss, Metric, named_scores
+from expkit.tasks.metrics import training_metrics
 
 Scores = dict[str, float]
 _TRAINING = training_metrics()
@@ -53,8 +54,8 @@ class TrainMetrics:
 
     def update(self, batch: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Add batch number `batch` of the epoch; loss: its mean, detached. Nothing is read back here."""
-        for values, metric in zip(self._values, _TRAINING, strict=True):
-            values.append(metric.value(loss, logits, targets))
+        for values, metric, outputs in zip(self._values, _TRAINING, (loss, logits), strict=True):
+            values.append(metric.value(outputs, targets))
         self._batches.append((batch, len(targets)))
         if len(self._batches) >= self._most:
             self._fetch()
@@ -162,30 +163,31 @@ class _Sums:
 
 
 class EvalMetrics:
-    """Exact scores over all samples of an evaluation.
+    """The mean loss, and exact scores over all samples of an evaluation.
 
-    single label: loss, accuracy, top5 where there are more than 5 classes. multilabel: loss, accuracy of the yes/no
-    decisions, map (mean average precision over classes).
+    metrics: of what a model gives; the first is the main one. directions: of each score, whether higher is better.
     """
 
-    def __init__(self, task: str, num_classes: int, device: torch.device, ranks: Ranks | None = None) -> None:
-        self._ranks, self._device = ranks, device
-        order = list(METRICS)  # of the scores in metrics.jsonl
-        self._metrics = sorted(evaluation_metrics(task, num_classes), key=lambda metric: order.index(metric.name))
+    def __init__(self, metrics: Sequence[Metric], device: torch.device, ranks: Ranks | None = None) -> None:
+        self._ranks, self._device, self._loss = ranks, device, Loss()
+        self._metrics = sorted(metrics, key=lambda metric: metric.name)
+        self.directions = {one.name: one.higher_is_better for one in (*metrics[:1], self._loss, *metrics[1:])}
         self.reset()
 
     def reset(self) -> None:
-        for metric in self._metrics:
+        for metric in (self._loss, *self._metrics):
             metric.reset(self._device)
 
-    def update(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch; loss: its mean; logits: (N, C)."""
+    def update(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch; loss: its mean; outputs: (N, C) logits."""
+        self._loss.update(loss, targets)
         for metric in self._metrics:
-            metric.update(loss, logits, targets)
+            metric.update(outputs, targets)
 
     def compute(self) -> Scores:
         """Return the scores; the only place that waits for the device, and for other ranks."""
+        metrics = (self._loss, *self._metrics)
         if self._ranks:
-            for metric in self._metrics:
+            for metric in metrics:
                 metric.merge(self._ranks)
-        return {metric.name: metric.compute() for metric in self._metrics}
+        return {name: value for metric in metrics for name, value in named_scores(metric).items()}

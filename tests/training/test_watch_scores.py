@@ -84,7 +84,7 @@ def test_calibration_error_is_that_of_torchmetrics() -> None:
     watcher = seen(Calibration(15), "single_label", judged)
     assert isinstance(watcher, Calibration)
     expected = multiclass_calibration_error(probabilities, targets, CLASSES, n_bins=15, norm="l1")
-    assert watcher.error() == pytest.approx(float(expected), abs=1e-5)
+    assert watcher.binned.compute() == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_precision_recall_shows_the_worst_classes() -> None:

@@ -1,20 +1,24 @@
-"""Scores of probabilities against targets; the sums are torchmetrics' own, which is imported here and nowhere else."""
+"""Scores of probabilities against targets, over all samples and of each class, with their confidence intervals."""
 
-import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from expkit.inference.evaluate.intervals import Decisions, Interval, bootstrap, wilson
-from expkit.training.metric import top_k_hits
-
-BINS = 15  # of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599)
+from expkit.tasks.class_metrics import (
+    BINS,
+    ByClass,
+    ClassF1,
+    Precision,
+    class_counts,
+    confusion_counts,
+    decisions,
+    mean_of_known,
+)
+from expkit.tasks.metric import KeptSamples, SampleMean
+from expkit.tasks.metrics import evaluation_metrics
 
 
 @dataclass(frozen=True)
@@ -57,61 +61,48 @@ def single_label(probabilities: Tensor, targets: Tensor, names: tuple[str, ...],
 
     auc and average_precision are the means over the classes that occur, each against all others.
     """
-    tm = _torchmetrics()
-    classes = len(names)
-    right = probabilities.argmax(1) == targets
-    shares = {"accuracy": right}
-    if top_k < classes:
-        shares[f"top{top_k}"] = top_k_hits(probabilities, targets, top_k)
-    losses = -probabilities.gather(1, targets[:, None])[:, 0].clamp_min(1e-12).log()
-    overall = {name: float(share.float().mean()) for name, share in shares.items()} | {"loss": float(losses.mean())}
-    with _quiet():
-        given: tuple[Any, ...] = (probabilities, targets, classes)
-        for average in ("macro", "weighted"):
-            overall[f"f1_{average}"] = float(tm.multiclass_f1_score(*given, average=average))
-        per_class = [
-            part(*given, average="none")
-            for part in (
-                tm.multiclass_precision, tm.multiclass_recall, tm.multiclass_f1_score, tm.multiclass_auroc,
-                tm.multiclass_average_precision,
-            )
-        ]  # fmt: skip
-        error = tm.multiclass_calibration_error(*given, n_bins=BINS, norm="l1")
-        confusion = tm.multiclass_confusion_matrix(*given)
-    by_class = _by_class(names, torch.bincount(targets, minlength=classes), len(targets), per_class)
-    overall |= _means(by_class) | {"calibration_error": float(error)}
-    there, said = (one_hot(one, classes).bool() for one in (targets, probabilities.argmax(1)))
-    gaps = _gaps(probabilities.amax(1)[:, None], right[:, None])
+    metrics = evaluation_metrics("single_label", len(names), top_k)
+    overall, by_class = _scored(metrics, probabilities, targets, names)
+    each = {one.name: one.each(probabilities, targets) for one in metrics if isinstance(one, SampleMean)}
+    said, there = decisions(probabilities, targets)
+    losses, shares = each.pop("loss"), each
+    gaps = _gaps(probabilities.amax(1)[:, None], shares["accuracy"][:, None])
     intervals = bootstrap(Decisions(probabilities, there, said, {"loss": losses}, gaps, 1), overall)
     intervals |= {name: wilson(float(share.sum()), len(share)) for name, share in shares.items()}
-    return Scores(overall, by_class, intervals, confusion)
+    return Scores(overall, by_class, intervals, confusion_counts(probabilities, targets))
 
 
-def multilabel(probabilities: Tensor, targets: Tensor, names: tuple[str, ...], threshold: float = 0.5) -> Scores:
-    """Score (N, C) probabilities against (N, C) of 0 and 1; a label counts from the threshold on.
+def multilabel(probabilities: Tensor, targets: Tensor, names: tuple[str, ...]) -> Scores:
+    """Score (N, C) probabilities against (N, C) of 0 and 1; a label counts from a probability of 0.5 on.
 
     accuracy: share of the N x C decisions that are right; exact: share of images with every decision right.
     """
-    tm = _torchmetrics()
-    targets = targets.long()
-    right = (probabilities >= threshold) == targets.bool()
-    overall = {"accuracy": float(right.float().mean()), "exact": float(right.all(1).float().mean())}
-    with _quiet():
-        given: tuple[Any, ...] = (probabilities, targets, len(names))
-        for average in ("macro", "micro", "weighted"):
-            overall[f"f1_{average}"] = float(tm.multilabel_f1_score(*given, threshold=threshold, average=average))
-        per_class = [
-            part(*given, threshold=threshold, average="none")
-            for part in (tm.multilabel_precision, tm.multilabel_recall, tm.multilabel_f1_score)
-        ] + [part(*given, average="none") for part in (tm.multilabel_auroc, tm.multilabel_average_precision)]
-        error = tm.binary_calibration_error(probabilities.flatten(), targets.flatten(), n_bins=BINS, norm="l1")
-    by_class = _by_class(names, targets.sum(0), len(targets), per_class)
-    overall |= _means(by_class) | {"calibration_error": float(error)}
-    gaps, each = _gaps(probabilities, targets), {"accuracy": right.float().mean(1)}
-    drawn = Decisions(probabilities, targets.bool(), probabilities >= threshold, each, gaps, len(names))
+    metrics = evaluation_metrics("multilabel", len(names))
+    overall, by_class = _scored(metrics, probabilities, targets, names)
+    each = {one.name: one.each(probabilities, targets) for one in metrics if isinstance(one, SampleMean)}
+    exact, said, there = each.pop("exact"), probabilities >= 0.5, targets > 0.5
+    drawn = Decisions(probabilities, there, said, each, _gaps(probabilities, there), len(names))
     # The decisions on one image are not independent, so that Wilson's interval would be too narrow.
-    intervals = bootstrap(drawn, overall) | {"exact": wilson(float(right.all(1).sum()), len(right))}
+    intervals = bootstrap(drawn, overall) | {"exact": wilson(float(exact.sum()), len(exact))}
     return Scores(overall, by_class, intervals)
+
+
+def _scored(
+    metrics: Sequence[SampleMean | KeptSamples], probabilities: Tensor, targets: Tensor, names: Sequence[str]
+) -> tuple[dict[str, float], list[ClassScores]]:
+    """Return what the metrics are over all samples, and of each class; none is computed twice."""
+    columns = {one.name: one.by_class(probabilities, targets) for one in (Precision(), ClassF1())}
+    overall = {}
+    for metric in metrics:
+        if isinstance(metric, ByClass):
+            columns[metric.name] = metric.by_class(probabilities, targets)
+            overall[metric.name] = mean_of_known(columns[metric.name])
+        else:
+            overall[metric.name] = metric.score(probabilities, targets)
+    counts = class_counts(targets, len(names))
+    words = ("precision", "balanced_accuracy", "f1", "auc", "average_precision")
+    rows = zip(names, counts, *(columns[word] for word in words), strict=True)
+    return overall, [ClassScores(*row) for row in rows]
 
 
 def _gaps(confidences: Tensor, truths: Tensor) -> Tensor:
@@ -119,39 +110,3 @@ def _gaps(confidences: Tensor, truths: Tensor) -> Tensor:
     edges = torch.linspace(0, 1, BINS + 1)
     places = torch.bucketize(confidences.contiguous(), edges, right=True) - 1
     return torch.zeros(len(places), BINS + 1).scatter_add_(1, places, confidences - truths.float())
-
-
-def _by_class(names: tuple[str, ...], counts: Tensor, total: int, parts: list[Tensor]) -> list[ClassScores]:
-    rows = []
-    for place, name in enumerate(names):
-        count = int(counts[place])
-        precision, recall, f1, auc, average_precision = (float(part[place]) for part in parts)
-        if not count:
-            recall = average_precision = math.nan
-        if count in (0, total):
-            auc = math.nan
-        rows.append(ClassScores(name, count, precision, recall, f1, auc, average_precision))
-    return rows
-
-
-def _means(by_class: list[ClassScores]) -> dict[str, float]:
-    """Return the means over the classes whose score the images can tell."""
-    means = {}
-    for word in ("recall", "auc", "average_precision"):
-        known = [value for one in by_class if not math.isnan(value := getattr(one, word))]
-        means[{"recall": "balanced_accuracy"}.get(word, word)] = sum(known) / len(known) if known else math.nan
-    return means
-
-
-def _torchmetrics() -> Any:
-    from torchmetrics.functional import classification  # 3 s: not for --help
-
-    return classification
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torchmetrics from warning of classes that do not occur: they are left out of the means here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield

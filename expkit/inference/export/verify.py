@@ -14,6 +14,7 @@ from expkit.data.decode import BadImage
 from expkit.inference import Trained
 from expkit.inference.export.formats import FORMATS, FormatName
 from expkit.inference.export.pipeline import Preprocess
+from expkit.tasks.class_metrics import probabilities_of
 
 IMAGES = 16
 # Largest difference of a probability. Graphs resize images in floating point, which may round pixels differently than
@@ -57,7 +58,7 @@ def verify(
     else:
         batch = (trained.normalize(seen) if preprocess == "none" else seen).contiguous()
         given = torch.cat([run(batch[:1]), run(batch)[1:]])  # the first alone: any batch size must work
-    probabilities = [x.softmax(1) if trained.task == "single_label" else x.sigmoid() for x in (expected, given)]
+    probabilities = [probabilities_of(logits, trained.task) for logits in (expected, given)]
     return Difference(
         len(images),
         float((expected - given).abs().max()),

@@ -8,7 +8,7 @@ from typing import Any
 
 from expkit.core.errors import ConfigError, nearest
 from expkit.records.compare.table import Comparison, Row, Value
-from expkit.training.metric import higher_is_better
+from expkit.tasks.metrics import higher_is_better
 
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|=|<|>)\s*(.*)")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {

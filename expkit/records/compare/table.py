@@ -10,7 +10,7 @@ from expkit.config.diff import affects, flatten
 from expkit.core.formatting import duration, value_text
 from expkit.records.epochs import Epoch, best_of, monitor_of
 from expkit.records.run_folder import RunFolder
-from expkit.training.metric import higher_is_better
+from expkit.tasks.metrics import higher_is_better
 
 Value = str | float | None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from expkit.config.registry import watchers
 from expkit.loggers.base import Point
 from expkit.loggers.hub import LoggerHub
+from expkit.tasks.class_metrics import probabilities_of
 from expkit.training.signals import Interruption
 from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 
@@ -156,9 +157,9 @@ def judge(images: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, task
     """Return a batch with probabilities and each sample's loss (cross entropy; multilabel: the mean of its C)."""
     if task == "multilabel":
         losses = nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(1)
-        return Judged(images, targets, logits.sigmoid(), losses, indices)
-    losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-    return Judged(images, targets, logits.softmax(1), losses, indices)
+    else:
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+    return Judged(images, targets, probabilities_of(logits, task), losses, indices)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from expkit.core.run_folder import find_run_folders
 from expkit.records.compare.filter import ordered
 from expkit.records.compare.output import fitting
 from expkit.records.compare.table import compare
-from expkit.training.metric import higher_is_better
+from expkit.tasks.metrics import higher_is_better
 from tests.records.report.browser import opened
 from tests.records.report.runs import NASTY, write_run
 

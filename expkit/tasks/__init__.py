@@ -1,0 +1,1 @@
+"""What is learned from a sample, and how well. Knows nothing of the loop."""
