@@ -4,8 +4,11 @@ import copy
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from expkit.core.errors import ConfigError
 
@@ -23,17 +26,28 @@ PARTS = [
 
 
 def mutations(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Yield so many changed copies: every second one still is JSON, where the content is."""
+    """Yield so many changed copies: every second one still is JSON, lines of JSON or YAML, where the content is."""
     chance = random.Random(seed)
-    try:
-        tree = json.loads(content)
-    except ValueError:
-        tree = None
+    trees = _trees(content)
     for number in range(count):
-        if tree is not None and number % 2:
-            yield json.dumps(with_odd_values(tree, chance), default=str).encode("utf-8", "surrogatepass")
+        if trees and number % 2:
+            changed, place = [*trees], chance.randrange(len(trees))
+            changed[place] = with_odd_values(trees[place], chance)
+            yield b"\n".join(json.dumps(one, default=str).encode("utf-8", "surrogatepass") for one in changed)
         else:
             yield with_odd_bytes(content, chance)
+
+
+def _trees(content: bytes) -> list[Any]:
+    """Return the value of a JSON or YAML file, the values of a file of lines of JSON, [] for any other file."""
+    with suppress(ValueError):
+        return [json.loads(content)]
+    with suppress(ValueError):
+        return [json.loads(line) for line in content.splitlines()]
+    with suppress(ValueError, yaml.YAMLError):
+        tree = yaml.safe_load(content)
+        return [tree] if isinstance(tree, dict | list) else []
+    return []
 
 
 def with_odd_bytes(content: bytes, chance: random.Random) -> bytes:

@@ -45,6 +45,11 @@ def subset_of(config: Mapping[str, Any], images: object) -> str:
     return f"{limit * size:,} of {images:,} images"
 
 
+def is_number(value: object) -> bool:
+    """Return True for a number of a file that a float can hold, be it infinite."""
+    return isinstance(value, float) or (type(value) is int and abs(value) <= 10**308)
+
+
 def timestamp(seconds: float | None = None) -> str:
     """Return a moment as records hold it, with its offset from UTC; the present one by default."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from expkit.core.formatting import is_number
 from expkit.tasks.metrics import higher_is_better
 
 _STEP = re.compile(r"_step_(\d+)")
@@ -28,7 +29,7 @@ def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
     for point in points:
         epoch, step = point.get("epoch"), point.get("step")
         if point.get("kind") == "epoch" and isinstance(epoch, int) and isinstance(step, int):
-            scores = {name: float(value) for name, value in point.items() if "/" in name and _is_number(value)}
+            scores = {name: float(value) for name, value in point.items() if "/" in name and is_number(value)}
             before = found[step].scores if step in found else {}
             found[step] = Epoch(epoch + 1, step, {**before, **scores})
     return list(found.values())
@@ -62,14 +63,11 @@ def monitored(scores: Mapping[str, float], monitor: str) -> float | None:
     return scores.get(f"val/{monitor}", scores.get(monitor))
 
 
-_LARGEST = 1e308  # of whole numbers, beyond which none is a float
-
-
 def numbers(found: object) -> dict[str, float]:
     """Return those values of a mapping from a file that are numbers."""
     if not isinstance(found, Mapping):
         return {}
-    return {str(name): float(one) for name, one in found.items() if _is_number(one) and not abs(one) > _LARGEST}
+    return {str(name): float(one) for name, one in found.items() if is_number(one) and not math.isinf(one)}
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
@@ -80,7 +78,3 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     except OverflowError:
         return math.nan, math.nan
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ import yaml
 
 from expkit.config.yaml_safety import LOADER, load_vetted
 from expkit.core.errors import ConfigError
-from expkit.core.formatting import count_noun
+from expkit.core.formatting import count_noun, is_number
 from expkit.records.epochs import Epoch, epochs_in
 
 LARGEST = 400_000_000  # bytes of one file of lines
@@ -67,7 +67,7 @@ class RunFolder:
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:
-        return [point for point in self._lines("metrics.jsonl") if _is_number(point.get("step"))]
+        return [point for point in self._lines("metrics.jsonl") if _is_finite(point.get("step"))]
 
     @cached_property
     def epochs(self) -> list[Epoch]:
@@ -103,7 +103,7 @@ class RunFolder:
         for point in self.points:
             step = point["step"]
             for key, value in point.items():
-                if key in ("kind", "epoch", "step") or not _is_number(value):
+                if key in ("kind", "epoch", "step") or not is_number(value):
                     continue
                 line, slash, name = key.partition("/")
                 if not slash:
@@ -153,7 +153,8 @@ class RunFolder:
             self.problems.append(f"{name} is damaged: it holds no mapping")
             return {}
         kinds = _KINDS.get(name, {})
-        wrong = [key for key, kind in kinds.items() if value.get(key) is not None and not kind(value[key])]
+        value = {key: one for key, one in value.items() if one is not None or key not in kinds}
+        wrong = [key for key, kind in kinds.items() if key in value and not kind(value[key])]
         self.problems += [f"{name} is damaged: `{key}` is left out" for key in wrong]
         return {key: one for key, one in value.items() if key not in wrong}
 
@@ -190,16 +191,20 @@ def _object(line: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_finite(value: object) -> bool:
-    return _is_number(value) and abs(value) < 1e18  # type: ignore[arg-type]
+    return is_number(value) and abs(value) < 1e18  # type: ignore[arg-type]
 
 
 def _is_mapping_of_numbers(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_split(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("images", 0), int) and _is_finite(value.get("images", 0))
 
 
 def _is_list(value: object) -> bool:
@@ -215,7 +220,10 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
         "steps": _is_finite, "epochs": _is_finite, "seconds": _is_finite, "scores": _is_mapping_of_numbers,
         "monitor": _is_text, "best": _is_text,
     },
-    "data.json": {"notes": _is_list},
+    "data.json": {
+        "notes": _is_list, "class_names": _is_list, "changes": _is_list, "train": _is_split, "val": _is_split,
+    },
+    "env.json": {"packages": _is_mapping},
     "record.json": {"status": _is_text},
 }  # fmt: skip
 

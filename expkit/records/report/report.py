@@ -139,7 +139,9 @@ def _record(run: RunFolder) -> Rows:
     for entry in _entries(data.get("changes")):
         rows.append(("data changed", f"at the resume of {entry.get('time')}: {entry.get('change')}"))
     for entry in _entries(record.get("rebuilt")):
-        rows.append(("lost", f"at the resume of {entry.get('time')}: {'; '.join(map(str, entry.get('lost') or ()))}"))
+        lost = entry.get("lost")
+        told = "; ".join(map(str, lost)) if isinstance(lost, list) else lost
+        rows.append(("lost", f"at the resume of {entry.get('time')}: {told}"))
     rows += [("best checkpoint", result.get("best")), ("weights", result.get("weights_sha256"))]
     return [(name, str(value)) for name, value in rows if value is not None]
 
