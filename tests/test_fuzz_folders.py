@@ -176,9 +176,16 @@ def test_the_index_of_a_cache_on_disk(tmp_path: Path, image_files: Callable[...,
     whole = read()
     (index,) = (tmp_path / "cache").glob("*/index.json")
     content = index.read_bytes()
+
+    def read_the_same() -> None:
+        assert read() == whole
+
     for changed in mutations(content, 500 if IS_LONG else 20, seed=14):
-        tried(read, changed, index)
-    for damaged in (b"{", b"{}", b'{"sizes": [[1, 1]], "reasons": {}}'):  # such a one is written again
+        tried(read_the_same, changed, index)
+    sides_exchanged = content.replace(b"[36, 40]", b"[40, 36]")
+    one_more_is_bad = content.replace(b'"reasons": {', b'"reasons": {"0": "is empty"')
+    for damaged in (b"{", b"{}", b'{"sizes": [[1, 1]], "reasons": {}}', sides_exchanged, one_more_is_bad):
+        assert damaged != content  # and it is written again
         index.write_bytes(damaged)
         assert read() == whole
         assert index.read_bytes() == content

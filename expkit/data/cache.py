@@ -186,12 +186,18 @@ def _read(folder: Path, count: int) -> Store | None:
         sizes = [(height, width) for height, width in index["sizes"]]
         sound = all(type(side) is int and 0 <= side < 2**31 for size in sizes for side in size)
         total = sum(height * width * 3 for height, width in sizes) if sound else -1
-        if len(sizes) != count or total != (folder / "pixels").stat().st_size:
+        digest = _digest(index["sizes"], index["reasons"])
+        if index["sha256"] != digest or len(sizes) != count or total != (folder / "pixels").stat().st_size:
             return None
         with open(folder / "pixels", "rb") as file:
             return Store(_mapped(file), np.array(sizes, dtype=np.int64).reshape(-1, 2), reasons)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _digest(sizes: list[list[int]], reasons: Mapping[Any, str]) -> str:
+    """Return a digest of an index: other sizes of the same sum would give other images."""
+    return sha256(json.dumps([sizes, reasons]).encode()).hexdigest()
 
 
 def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
@@ -207,7 +213,8 @@ def _write(reader: _Reader, cache: Cache, split: str, folder: Path) -> None:
         full = f"dataset.cache_dir: no room in '{cache.folder}'; {_ELSEWHERE}"
         with open(temporary / "pixels", "w+b") as file:
             sizes, reasons = _fill(file, reader, cache, split, room, full)
-        (temporary / "index.json").write_text(json.dumps({"sizes": sizes.tolist(), "reasons": reasons}))
+        index = {"sizes": sizes.tolist(), "reasons": reasons}
+        (temporary / "index.json").write_text(json.dumps(index | {"sha256": _digest(**index)}))
         os.rename(temporary, folder)
     except OSError as error:
         if not (folder / "index.json").is_file():  # otherwise another run was faster, and its cache is identical
