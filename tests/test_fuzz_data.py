@@ -1,4 +1,7 @@
-"""Data sets and weights that other programs wrote: whatever their files hold, it is a sentence, and nothing is run."""
+"""Data sets and weights that other programs wrote: whatever their files hold, it is a sentence, and nothing is run.
+
+LSUN is not among them: lmdb, which reads its files as mapped memory, ends the process itself on damaged pages.
+"""
 
 import io
 import json
@@ -226,14 +229,33 @@ def test_images(deep: bool) -> None:
                 assert Decoder().decode(changed, "x").shape[0] == 3
 
 
-@pytest.mark.parametrize("name", ["dataset_dict.json", "dataset_info.json", "state.json", "arrow"])
-def test_what_save_to_disk_wrote(name: str, tmp_path: Path) -> None:
+def on_disk(root: Path, name: str) -> tuple[Path, dict[str, Any]]:
     library = pytest.importorskip("datasets")
     images = [Image.effect_noise((8, 8), 90).convert("RGB") for _ in range(4)]
     table = library.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}).cast_column("image", library.Image())
-    library.DatasetDict({"train": table}).save_to_disk(str(tmp_path))
-    (path,) = tmp_path.rglob(f"*{name}")
-    node = {"name": "huggingface", "root": str(tmp_path), "val_fraction": 0.5}
+    library.DatasetDict({"train": table}).save_to_disk(str(root))
+    (path,) = root.rglob(f"*{name}")
+    return path, {"name": "huggingface", "root": str(root), "val_fraction": 0.5}
+
+
+@pytest.mark.parametrize("name", ["dataset_dict.json", "dataset_info.json", "state.json", "arrow"])
+def test_what_save_to_disk_wrote(name: str, tmp_path: Path) -> None:
+    path, node = on_disk(tmp_path, name)
     used(node)
     for changed in mutations(path.read_bytes(), FEW, seed=26):
         tried(lambda: used(node), changed, path)
+
+
+@pytest.mark.parametrize("end", [-1, 2**31 - 1, 0])
+def test_offsets_of_arrow_that_lead_out_of_the_file(end: int, tmp_path: Path) -> None:
+    """Arrow follows them without a look, and may end the process."""
+    path, node = on_disk(tmp_path, "arrow")
+    rows = pytest.importorskip("datasets").load_from_disk(str(tmp_path))["train"]
+    sizes = [len(one.as_py()) for one in rows.data.column("image").combine_chunks().field("bytes")]
+    offsets = np.cumsum([0, *sizes]).astype(np.int32)
+    damaged = np.array([*offsets[:2], end, *offsets[3:]], np.int32)
+    content = path.read_bytes()
+    assert content.count(offsets.tobytes()) == 1
+    path.write_bytes(content.replace(offsets.tobytes(), damaged.tobytes()))
+    with pytest.raises(ConfigError, match=r"the split train is damaged \(.*\); save or copy it again"):
+        used(node)

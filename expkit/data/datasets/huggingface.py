@@ -47,6 +47,8 @@ def huggingface(
             option = "image_column" if column == image_column else "label_column"
             hint = nearest(column, columns) or f"; there is {', '.join(columns)}"
             raise ConfigError(f"dataset.{option}: there is no column '{column}'{hint}")
+    for split in [train, *([val_split] if val_split else [])]:
+        _check_buffers(folder, split, parts[split].select_columns([image_column, label_column]))
     names = _class_names(parts[train], label_column)
 
     def rows(split: str) -> Rows:
@@ -101,6 +103,15 @@ def _parquet(library: Any, tree: FileTree) -> Any:
     by_split = {split: [path for path in paths if str(Path(path).resolve()) in kept] for split, paths in found.items()}
     files = {split: [escape(path) for path in paths] for split, paths in by_split.items() if paths}
     return library.load_dataset("parquet", data_files=files)
+
+
+def _check_buffers(folder: Path, split: str, rows: Any) -> None:
+    """Raise ConfigError where Arrow's offsets point out of its buffers: to read such a row can end the process."""
+    try:
+        rows.data.validate(full=True)  # reads offsets and texts, not the images
+    except Exception as error:
+        problem = f"the split {split} is damaged ({' '.join(str(error).split())})"
+        raise ConfigError(f"dataset.root: '{folder}': {problem}; save or copy it again") from error
 
 
 @contextmanager
