@@ -113,13 +113,12 @@ def resealed(changed: bytes) -> bytes:
         return changed
 
 
-@pytest.fixture(scope="module")
-def checkpoint(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
+@pytest.fixture
+def checkpoint(small_run: Run, tmp_path: Path) -> Path:
     source = sorted(small_run.folder.glob("checkpoints/*.safetensors"))[0]
-    shutil.copy(source, folder / "x.safetensors")
-    shutil.copy(source.with_suffix(".json"), folder / "x.json")
-    return folder / "x.safetensors"
+    shutil.copy(source, tmp_path / "x.safetensors")
+    shutil.copy(source.with_suffix(".json"), tmp_path / "x.json")
+    return tmp_path / "x.safetensors"
 
 
 def test_manifests_of_checkpoints(checkpoint: Path) -> None:
@@ -132,9 +131,19 @@ def test_manifests_of_checkpoints(checkpoint: Path) -> None:
 
 def test_manifests_to_resume_from(checkpoint: Path, small_config: Callable[..., Config]) -> None:
     manifest = checkpoint.with_suffix(".json")
-    config = small_config(f"checkpoint.resume={checkpoint}")
+    config = small_config(f"checkpoint.resume={checkpoint}", "checkpoint.force=true")
     for changed in mutations(manifest.read_bytes(), COUNT * 2, seed=1):
         tried(lambda: find_origin(config), resealed(changed), manifest)
+
+
+def test_manifests_of_a_run_to_resume(small_run: Run, tmp_path: Path, small_config: Callable[..., Config]) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(small_run.folder, folder, ignore=shutil.ignore_patterns("*.html", "sources", "pictures"))
+    config = small_config(f"checkpoint.resume={folder}", "checkpoint.force=true")
+    *_, manifest = sorted(folder.glob("checkpoints/*.json"))
+    for changed in mutations(manifest.read_bytes(), COUNT, seed=4):
+        tried(lambda: find_origin(config).release(), resealed(changed), manifest)
+        tried(lambda: load_trained(folder, device="cpu"), resealed(changed), manifest)
 
 
 @pytest.fixture

@@ -242,7 +242,8 @@ def test_a_finished_run_is_left_as_it_is(go: Go, tmp_path: Path, capsys: pytest.
     before = (folder / "record.json").read_text()
     capsys.readouterr()
     assert go("done", "epochs=1", "checkpoint.resume=auto") == 0
-    assert capsys.readouterr().out == f"{folder}: this run is finished; nothing is left to do\n"
+    told = "this run is finished; nothing is left to do (raise epochs=1 to train longer)"
+    assert capsys.readouterr().out == f"{folder}: {told}\n"
     assert (folder / "record.json").read_text() == before
     assert go("done", "epochs=2", "checkpoint.resume=auto") == 0  # longer: it goes on
     assert [path.name for path in (tmp_path / "done").iterdir()] == [folder.name]

@@ -71,7 +71,7 @@ def test_the_config_of_the_run_is_the_base(place: Path, capsys: pytest.CaptureFi
     with pytest.raises(ConfigError, match="epoch: the config has no such key; did you mean 'epochs'"):
         compose_one([f"checkpoint.resume={folder}", "epoch=7"])
     assert start([f"checkpoint.resume={folder}"]) == 0
-    assert "nothing is left to do" in capsys.readouterr().out
+    assert "nothing is left to do (raise epochs=" in capsys.readouterr().out
     assert start([f"checkpoint.resume={folder}", "epochs=2", *here(place)]) == 0
     log = (folder / "log.txt").read_text()
     assert "note: the learning rate rises from" in log

@@ -1,9 +1,11 @@
 """A checkpoint's manifest: JSON beside the tensors' file that vouches for it, and by its last line for itself."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from expkit.core.formatting import is_number
 from expkit.core.sealing import seal_of
 from expkit.core.sealing import sealed as manifest_bytes
 
@@ -11,6 +13,14 @@ __all__ = ["CheckpointDamaged", "finished_checkpoints", "manifest_bytes", "manif
 
 FORMAT = 2
 _NEEDED = {"bytes", "sha256", "state"}
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("bytes", "number", "epoch", "batch", "step", "samples"), lambda value: isinstance(value, int)),
+    "scores": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
+    "monitor": lambda value: value is None or isinstance(value, str),
+    "best_score": lambda value: value is None or is_number(value),
+    "config": lambda value: isinstance(value, dict),
+    "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+}
 
 
 class CheckpointDamaged(Exception):
@@ -38,6 +48,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT or not facts.keys() >= _NEEDED:
         raise CheckpointDamaged(f"{manifest}: is not a checkpoint's manifest of format {FORMAT}")
     del facts["digest"]
+    if wrong := [key for key, is_sound in _KINDS.items() if key in facts and not is_sound(facts[key])]:
+        raise CheckpointDamaged(f"{path}: its manifest is not one that expkit wrote: {', '.join(wrong)}")
     return facts
 
 

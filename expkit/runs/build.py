@@ -152,7 +152,7 @@ def _resume(job: Job, saved: dict[str, Any]) -> list[str]:
         raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
     try:
         trainer.load_state_dict(saved)
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:  # of torch's many load_state_dict
+    except Exception as error:  # of torch's many load_state_dict, which raise anything
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             f"checkpoint.resume: the state in {path} does not fit this config: {problem};"

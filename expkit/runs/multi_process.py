@@ -24,7 +24,7 @@ from expkit.runs import build
 from expkit.runs.check import check
 from expkit.runs.job import Job
 from expkit.runs.outcome import RunOutcome, outcome_of
-from expkit.runs.resume import folder_to_go_on_in, run_name, shared_origin
+from expkit.runs.resume import folder_to_go_on_in, nothing_left, run_name, shared_origin
 from expkit.runs.session import RunSession
 
 Config = dict[str, Any]
@@ -101,7 +101,9 @@ def train_as_rank(
     config = check(_after_restart(config, folder))
     origin = shared_origin(config, ranks)
     if origin.is_finished:
-        return _nothing_left(origin.folder or Path(), ranks)
+        if ranks.is_first:
+            print(nothing_left(origin.folder, config))
+        return RunOutcome("finished", 0), origin.folder or Path()
     job = build.build(config, origin, ranks)
     job.end_at(last_step)
     with job.trainer.observers.interruption.heard():
@@ -121,12 +123,6 @@ def _after_restart(config: Config, folder: Path | None) -> Config:
     if folder and "resume" in config["checkpoint"] and any((folder / "checkpoints").glob("*.json")):
         return config | {"checkpoint": config["checkpoint"] | {"resume": str(folder), "init_from": None}}
     return config
-
-
-def _nothing_left(folder: Path, ranks: Ranks) -> tuple[RunOutcome, Path]:
-    if ranks.is_first:
-        print(f"{folder}: this run is finished; nothing is left to do")
-    return RunOutcome("finished", 0), folder
 
 
 class Follower:

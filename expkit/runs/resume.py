@@ -92,6 +92,12 @@ def shared_origin(config: Config, ranks: Ranks) -> Origin:
     return Origin(folder, None, path, state, facts, None, notes, is_finished)
 
 
+def nothing_left(folder: Path | None, config: Config) -> str:
+    """Return what is said of a run that has ended already, with the options that set its end."""
+    ends = " and ".join(f"{key}={config[key]}" for key in ("epochs", "max_steps") if config[key] is not None)
+    return f"{folder}: this run is finished; nothing is left to do (raise {ends} to train longer)"
+
+
 def folder_to_go_on_in(config: Config) -> Path | None:
     """Return the run folder that checkpoint.resume names, without looking into it; None for a new one."""
     place = config["checkpoint"].get("resume")
@@ -170,10 +176,7 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
     """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
     within = bool(origin.facts.get("batch"))
-    theirs = origin.facts.get("config", {})
-    if not isinstance(theirs, Mapping):
-        raise ConfigError(f"checkpoint.resume: {origin.path}: its manifest is not one that expkit wrote: config")
-    changed = differences(theirs, config, within)
+    changed = differences(origin.facts.get("config", {}), config, within)
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
     if refused := [*_refusals(changed, force)]:
         raise ConfigError(*(f"checkpoint.resume: {origin.path}: {sentence}" for sentence in refused))

@@ -13,7 +13,7 @@ from expkit.core.process import refuse
 from expkit.devices.process_group import given_ranks
 from expkit.runs import build, multi_process
 from expkit.runs.check import check
-from expkit.runs.resume import find_origin
+from expkit.runs.resume import find_origin, nothing_left
 from expkit.runs.session import RunSession
 
 Config = dict[str, Any]
@@ -37,7 +37,7 @@ def train(config: Config, overrides: Sequence[str], command: str, last_step: int
     except ConfigError as error:
         refuse(error)
     if isinstance(run, Path):
-        print(f"{run}: this run is finished; nothing is left to do")
+        print(nothing_left(run, checked))
         return run
     if code := run.train(began).code:
         sys.exit(code)

@@ -93,7 +93,8 @@ class Study:
                 )  # fmt: skip
                 self._study.get_trials(deepcopy=False)
         except Exception as error:  # of SQLite, of SQLAlchemy or of Optuna, by what is damaged
-            reason = shortened(" ".join(str(error).split()), 300)
+            cause = getattr(error, "orig", error)  # SQLAlchemy puts the statement around what SQLite said
+            reason = shortened(" ".join(str(cause).split()), 300)
             problem = f"{self._path}: cannot be read as a study ({reason})"
             raise ConfigError(f"{problem}; add --new to begin the search anew") from error
 

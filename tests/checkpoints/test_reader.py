@@ -145,6 +145,21 @@ def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
         ({"state": {"$items": 3}}, "is no checkpoint that expkit wrote"),
         ({"state": [1]}, "is no checkpoint that expkit wrote: it holds a list"),
         ({"state": {"$tensor": ["a"]}}, "is no checkpoint that expkit wrote"),
+        *(
+            ({key: value}, f"its manifest is not one that expkit wrote: {key}")
+            for key, value in [
+                ("number", "x"),
+                ("step", None),
+                ("bytes", [1]),
+                ("samples", 0.5),
+                ("scores", {"loss": "x"}),
+                ("scores", []),
+                ("monitor", ["loss"]),
+                ("best_score", "x"),
+                ("config", []),
+                ("class_names", [{}, None]),
+            ]
+        ),
     ],
 )
 def test_a_forged_manifest_is_refused(change: dict[str, Any], sentence: str, two: tuple[Path, Path]) -> None:
@@ -153,6 +168,7 @@ def test_a_forged_manifest_is_refused(change: dict[str, Any], sentence: str, two
     manifest_path(two[1]).write_bytes(manifest_bytes(facts | change))
     with pytest.raises(CheckpointDamaged, match=sentence):
         read_checkpoint(two[1])
+    assert newest_intact(two[0].parent).path == two[0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("content", [b'{"a": ' * 100_000, b"[1]", b"\xff\xfe", b"{}"])

@@ -67,7 +67,9 @@ def test_a_checkpoint_goes_on_by_any_number_of_ranks(first: list[str], then: lis
     code, printed = done(small(tmp_path, f"output_dir={tmp_path}/begun", *first, *more, "max_steps=4"))
     assert code == 0, printed
     begun = only_run(tmp_path / "begun")
-    overrides = small(tmp_path, f"output_dir={tmp_path}/begun", *then, *more, f"checkpoint.resume={begun}")
+    overrides = small(
+        tmp_path, f"output_dir={tmp_path}/begun", *then, *more, f"checkpoint.resume={begun}", "max_steps=null"
+    )
     code, printed = done(overrides)
     assert code == 0, printed
     assert "goes on from" in printed

@@ -72,7 +72,9 @@ def test_another_number_of_ranks_goes_on(device: list[str], tmp_path: Path) -> N
     more = ["schedule=constant", "ema_decay=0.9"]
     whole = by_one(tmp_path, *more)
     begun = by_ranks(tmp_path, *more, "max_steps=4")
-    overrides = small(tmp_path, f"output_dir={tmp_path}/ranks", *device, *more, f"checkpoint.resume={begun}")
+    overrides = small(
+        tmp_path, f"output_dir={tmp_path}/ranks", *device, *more, f"checkpoint.resume={begun}", "max_steps=null"
+    )
     code, printed = done(overrides)
     assert code == 0, printed
     assert "differs from the checkpoint: device.count: 2 ->" in printed
