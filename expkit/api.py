@@ -97,17 +97,17 @@ def _train_by_ranks(config: dict[str, Any], overrides: Sequence[str], command: s
         raise ConfigError("device.name: multi_node is for the command line, the same command on each machine")
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(f"device.name: {config['device']['name']} starts processes, from the main thread only")
-    ended = multi_process.train_with_others(config, overrides, command, None)
-    begun = (ended.folder / "record.json").is_file()
-    if ended.code == 2 and not begun:
-        raise ConfigError(*ended.reason.split("; "))
-    run, reason = _read(ended.folder) if begun else (Run(ended.folder, "failed", {}), "")
+    code, cause, folder = multi_process.launch_ranks(config, overrides, command, layout)
+    begun = (folder / "record.json").is_file()
+    if code == 2 and not begun:
+        raise ConfigError(*cause.split("; "))
+    run, reason = _read(folder) if begun else (Run(folder, "failed", {}), "")
     if run.status == "running":  # the rank that writes the record was killed
         run = replace(run, status="failed")
-    if run.status == "interrupted" or ended.code > 128:
+    if run.status == "interrupted" or code > 128:
         raise KeyboardInterrupt
-    if ended.code:
-        raise TrainingFailed(run, reason or ended.reason)
+    if code:
+        raise TrainingFailed(run, reason or cause)
     return run
 
 

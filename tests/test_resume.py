@@ -136,7 +136,7 @@ def test_another_teacher_is_refused(go: Go, tmp_path: Path, capsys: pytest.Captu
     assert go("run", "loss=distill", f"loss.teacher={teachers[0]}", at=3) == 143
     (folder,) = (tmp_path / "run").iterdir()
     assert go("run", "loss=distill", f"loss.teacher={teachers[1]}", f"checkpoint.resume={folder}") == 2
-    assert "was taught by another teacher; give its loss.teacher" in capsys.readouterr().err
+    assert "was trained with another teacher; set its loss.teacher" in capsys.readouterr().err
 
 
 SETTINGS = [
@@ -264,7 +264,7 @@ CHANGES = [
         ["~model.blocks", "~model.stem_stride", "model.name=small_cnn"],
         "model.name: 'small_resnet' -> 'small_cnn' cannot change in a run",
     ),
-    (["batch_size=8"], "batch_size: 4 -> 8 cannot change in the midst of an epoch"),
+    (["batch_size=8"], "batch_size: 4 -> 8 cannot change within an epoch"),
 ]
 
 

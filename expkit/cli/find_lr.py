@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bool:
     from expkit.core.plots.log_curve import Curve, draw_curve
-    from expkit.runs.lr_finder import sweep_rates
+    from expkit.runs.lr_finder import run_range_test
     from expkit.runs.resume import run_name
 
-    sweep = sweep_rates(config, own.lowest, own.highest, own.steps)
+    sweep = run_range_test(config, own.lowest, own.highest, own.steps)
     rate, lowest = sweep.suggestion, sweep.rates[sweep.lowest]
     marks = {"lowest loss": lowest} | ({"suggestion": rate} if rate is not None else {})
     title = f"{run_name(config)}, {config['optimizer']['name']}: {len(sweep.rates)} steps of growing rate"

@@ -80,10 +80,18 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the object that a JSON file holds, {} where there is none or it is damaged."""
+    """Return the object in a JSON file, {} if there is none or it is damaged."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return parse_object(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def parse_object(text: bytes | str) -> dict[str, Any]:
+    """Return the object in a JSON text, {} if it holds none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

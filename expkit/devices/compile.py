@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from expkit.core.errors import first_line
+
 Mode = bool | Literal["reduce-overhead", "max-autotune"]
 
 
@@ -28,8 +30,7 @@ class Compiled:
         try:
             outputs = self.call(*arguments)
         except TorchDynamoException as error:  # raised for a model, or a machine, that torch cannot compile for
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            self.report(f"warning: device.compile: {lines[0]}; continues without compiling")
+            self.report(f"warning: device.compile: {first_line(error)}; continues without compiling")
             self.call, outputs = self.model, self.model(*arguments)
         self.works = True
         return outputs

@@ -50,11 +50,11 @@ class DeviceOptions:
     def __post_init__(self) -> None:
         if isinstance(self.micro_batch, int) and self.micro_batch < 1:
             raise ConfigError(
-                f"device.micro_batch: takes a whole number from 1 up, auto or null, got {self.micro_batch}"
+                f"device.micro_batch: expected an integer from 1 up, auto or null, got {self.micro_batch}"
             )
         if self.threads != "auto" and not 1 <= self.threads <= MOST_PROCESSES:
-            problem = f"takes a whole number from 1 up to {MOST_PROCESSES:,} or auto, got {self.threads}"
-            raise ConfigError(f"device.threads: {problem}")
+            expected = f"expected an integer from 1 to {MOST_PROCESSES:,} or auto"
+            raise ConfigError(f"device.threads: {expected}, got {self.threads}")
 
 
 @devices.register("auto")
@@ -75,10 +75,8 @@ def cpu() -> torch.device:
 def mps() -> torch.device:
     """Apple's GPU."""
     if not torch.backends.mps.is_available():
-        built = (
-            "is built with it, but this machine has none" if torch.backends.mps.is_built() else "is built without it"
-        )
-        raise ConfigError(f"device.name: mps needs Apple's GPU: this torch {built}; device=cpu runs the same")
+        reason = "this machine has none" if torch.backends.mps.is_built() else "this torch is built without it"
+        raise ConfigError(f"device.name: mps needs Apple's GPU, and {reason}; device=cpu runs the same")
     return torch.device("mps")
 
 
@@ -202,7 +200,7 @@ def _corrupts_memory(layer: nn.Module) -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc's malloc keep freed memory: fresh pages for each activation cost more than its use."""
+    """Make glibc's malloc keep freed memory: new pages for each activation cost more than using it."""
     if sys.platform != "linux" or not hasattr(library := ctypes.CDLL(None), "mallopt"):
         return
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>

@@ -21,35 +21,27 @@ _FUSED = (torch.optim.Adam, torch.optim.AdamW)  # torch supports their fused upd
 def check_shardable(
     model: nn.Module, optimizer: torch.optim.Optimizer, layout: Layout, compiles: bool, fused: bool = False
 ) -> None:
-    """Refuse options that FSDP does not support. fused: whether the config sets fused updates.
-
-    Raises ConfigError with all faults.
-    """
+    """Raise ConfigError for options that FSDP does not support. fused: whether the config sets fused updates."""
     faults, other = [], "; device.strategy=ddp does it"
     if isinstance(optimizer, torch.optim.Adafactor):
-        faults.append(f"optimizer.name: torch's Adafactor does not compute with shares of weights{other}")
+        faults.append(f"optimizer.name: torch's Adafactor does not support sharded weights{other}")
     if fused and not isinstance(optimizer, _FUSED):
         kind = type(optimizer).__name__
-        faults.append(
-            f"optimizer.fused: torch's fused {kind} does not compute with shares of weights; set it to false, or"
-            " device.strategy=ddp"
-        )
+        problem = f"torch's fused {kind} does not support sharded weights"
+        faults.append(f"optimizer.fused: {problem}; set it to false, or device.strategy=ddp")
     if not layout.sync_batchnorm and has_batch_norm(model):
-        kept = "false leaves each rank its own statistics, which fsdp does not send to the others"
-        faults.append(f"device.sync_batchnorm: {kept}; set it to true, or device.strategy=ddp")
+        problem = "false leaves each rank its own statistics, which fsdp does not synchronise"
+        faults.append(f"device.sync_batchnorm: {problem}; set it to true, or device.strategy=ddp")
     if compiles:
-        faults.append(f"device.compile: does not go with device.strategy=fsdp; set it to false{other}")
+        faults.append(f"device.compile: is not supported by device.strategy=fsdp; set it to false{other}")
     if layout.unused_parameters:
-        faults.append("device.unused_parameters: is for device.strategy=ddp; fsdp needs no such word, set it to false")
+        faults.append("device.unused_parameters: is for device.strategy=ddp; set it to false for fsdp")
     if faults:
         raise ConfigError(*faults)
 
 
 def shard_model(model: nn.Module, ranks: Ranks, kind: str) -> None:
-    """Shard the model's weights in place. kind: device type, cpu or cuda.
-
-    Each block's weights are gathered only while it is computed.
-    """
+    """Shard the model's weights in place, block by block. kind: device type, cpu or cuda."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -77,10 +69,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 def shard_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[int, str], model: nn.Module, ranks: Ranks
 ) -> torch.optim.Optimizer:
-    """Return the same optimizer for the sharded weights. names: of the full weights, by id.
-
-    Its updates are fused only if torch supports them on shards.
-    """
+    """Return the same optimizer for the sharded weights. names: of the full weights, by id."""
     weights = dict(model.named_parameters())
     groups = [
         group | _fused_option(optimizer, group) | {"params": [weights[names[id(weight)]] for weight in group["params"]]}
@@ -136,9 +125,8 @@ def _shard_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dic
         if number in state["state"]:
             values = state["state"][number]
             sharded[number] = {name: _shard_like(weight, value) for name, value in values.items()}
-    groups = [
-        group | _fused_option(optimizer, group) for group in state["param_groups"]
-    ]  # the state may come from a single process
+    # The state may come from a single process.
+    groups = [group | _fused_option(optimizer, group) for group in state["param_groups"]]
     return {**state, "state": sharded, "param_groups": groups}
 
 

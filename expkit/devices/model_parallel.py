@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def split(devices: list[str], table: dict[str, str] | None = None) -> Split:
     """
     found = tuple(_device(name, "device.devices") for name in devices)
     if not found:
-        raise ConfigError("device.devices: takes a list of devices, e.g. [cuda:0, cuda:1]")
+        raise ConfigError("device.devices: expected a list of devices, e.g. [cuda:0, cuda:1]")
     for name in (table or {}).values():
         _device(name, "device.table")
     return Split(found, table or {})
@@ -39,7 +40,7 @@ def _device(name: str, option: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"{option}: '{name}' is no device; take e.g. cuda:0 or cpu") from error
+        raise ConfigError(f"{option}: '{name}' is not a device; use e.g. cuda:0 or cpu") from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(f"{option}: there is no {name}: this machine has {count} CUDA devices")
@@ -55,20 +56,14 @@ def place_layers(model: nn.Module, asked: Split) -> dict[str, torch.device]:
             hint = nearest(name, known) or f"; there is {', '.join(list(known)[1:4])}, …"
             raise ConfigError(f"device.table: the model has no part '{name}'{hint}")
         known[name].to(device)
-        known[name].register_forward_pre_hook(_MoveInputs(device), with_kwargs=True)
+        known[name].register_forward_pre_hook(partial(_move_inputs, device), with_kwargs=True)
     home = asked.devices[0]
     model.register_forward_hook(lambda module, given, outputs: _moved(outputs, home))
     return table
 
 
-class _MoveInputs:
-    """A forward hook that moves the inputs of a part to its device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def __call__(self, module: nn.Module, given: Any, named: Any) -> tuple[Any, Any]:
-        return _moved(given, self.device), _moved(named, self.device)
+def _move_inputs(device: torch.device, module: nn.Module, given: Any, named: Any) -> tuple[Any, Any]:
+    return _moved(given, device), _moved(named, device)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -165,5 +165,5 @@ def is_lost_peer(error: BaseException) -> bool:
     """Return True if an error only means that another rank has died."""
     if isinstance(error, LostPeer | dist.DistNetworkError | dist.DistBackendError):
         return True
-    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    messages = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in messages)

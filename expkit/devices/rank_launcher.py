@@ -18,14 +18,14 @@ from expkit.core.files import write_text
 from expkit.devices.process_group import ROUND, STORE, listen_on_loopback
 from expkit.devices.topology import Layout
 
-FROZEN = "frozen.json"
+JOB_FILE = "job.json"  # what the ranks run
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 _PATIENCE = 3  # interrupts after which unresponsive ranks are killed
 
 
 @dataclass(frozen=True)
 class RankEnd:
-    """How a rank failed. kind: "told" (a complete message), "error", or "peer" (another rank died)."""
+    """How a rank failed. kind: "reported" (a complete message), "error", or "peer" (another rank died)."""
 
     rank: int
     code: int
@@ -43,11 +43,11 @@ def rank_log(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.log"
 
 
-def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Sequence[str]) -> tuple[int, str]:
+def launch(layout: Layout, job: Mapping[str, Any], folder: Path, command: Sequence[str]) -> tuple[int, str]:
     """Start the ranks of this machine and wait for them; return (exit code, reason if it is not 0).
 
-    frozen: content of the file for the ranks; folder: for that file and the ranks' logs; command: program and
-    arguments, to which the path of the file is appended.
+    job: content of the file for the ranks; folder: for that file and the ranks' logs; command: program and arguments,
+    to which the path of the file is appended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -57,14 +57,14 @@ def launch(layout: Layout, frozen: Mapping[str, Any], folder: Path, command: Seq
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("end_*.json"), *folder.glob("rank_*")]:
         old.unlink()
-    (folder / FROZEN).write_text(json.dumps({**frozen, "launcher": os.getpid()}, indent=1))
+    (folder / JOB_FILE).write_text(json.dumps({**job, "launcher": os.getpid()}, indent=1))
     for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are reported below
     hide_sign()  # the ranks write to the same terminal
     with _restored_environment(), _forward_signals(folder, len(layout.devices)), _meeting_place(layout):
         try:
-            elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / FROZEN))
+            elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / JOB_FILE))
         except ChildFailedError as error:
             return _report_failure(folder, {rank: failure.exitcode for rank, failure in error.failures.items()})
         except SignalException as signalled:
@@ -113,7 +113,7 @@ def _forward_signals(folder: Path, count: int) -> Iterator[None]:
     def forward(number: int, frame: object) -> None:
         received.append(number)
         ranks = _running(folder)
-        if len(ranks) < count:  # still starting: nothing can be lost
+        if len(ranks) < count:  # still starting: there is nothing to lose
             raise SignalException(f"signal {number}", signal.Signals(number))
         end = received.count(signal.SIGINT) >= _PATIENCE
         for rank in ranks:
@@ -179,26 +179,19 @@ def _report_failure(folder: Path, codes: Mapping[int, int]) -> tuple[int, str]:
     if first is None and killed:
         # The launcher ends ranks by SIGTERM or, if they hang, SIGKILL: then another rank was killed before.
         rank = min(killed, key=lambda rank: (killed[rank] == signal.SIGTERM, rank))
-        message = f"rank {rank} failed first: {_signal_message(killed[rank])}; its log: {rank_log(folder, rank)}"
-        return 1, _print_error(message)
+        names = {one.value: one.name for one in signal.Signals}
+        cause = f"killed by {names.get(killed[rank], f'signal {killed[rank]}')}"
+        return 1, _print_error(f"rank {rank} failed first: {cause}; its log: {rank_log(folder, rank)}")
     if first is None:
         lost = ends[0] if ends else None
         reason = lost.reason if lost else f"exit code {next(iter(codes.values()), 1)}"
         return 1, _print_error(f"rank {lost.rank if lost else next(iter(codes), 0)} failed: {reason}; logs: {folder}")
-    if first.rank or first.kind == "error":
-        _print_error(
-            f"rank {first.rank} failed first: {first.reason}; its log: {first.log}"
-        ) if first.code == 1 else None
-        # A mistake is reported by rank 0, unless it did not get that far.
-        if first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):
-            _print_error(first.reason)
+    if (first.rank or first.kind == "error") and first.code == 1:
+        _print_error(f"rank {first.rank} failed first: {first.reason}; its log: {first.log}")
+    # Rank 0 has reported a mistake of the user, if it got that far.
+    if first.rank and first.code == 2 and not any(end.rank == 0 and end.code == 2 for end in ends):
+        _print_error(first.reason)
     return first.code, first.reason
-
-
-def _signal_message(number: int) -> str:
-    with suppress(ValueError):
-        return f"killed by {signal.Signals(number).name}"
-    return f"killed by signal {number}"
 
 
 def read_ends(folder: Path) -> list[RankEnd]:

@@ -9,8 +9,8 @@ import torch
 from expkit.config.registry import devices
 from expkit.config.signature import RESULT
 from expkit.core.errors import ConfigError
+from expkit.devices.device import MOST_PROCESSES
 
-_MOST_PROCESSES = 1024  # on a machine
 Sharing = Literal["ddp", "fsdp"]
 Strategy = Literal["ddp", "fsdp", "data_parallel"]
 
@@ -103,7 +103,7 @@ def multi_node(
     reaches them can disturb the run.
     """
     if nodes < 1:
-        raise ConfigError(f"device.nodes: takes a whole number from 1 up, got {nodes}")
+        raise ConfigError(f"device.nodes: expected an integer from 1 up, got {nodes}")
     _check_endpoint(endpoint, is_trusted=trust_network or nodes == 1)
     if torch.cuda.is_available():
         found = _gpus(count, None, least=1)
@@ -131,14 +131,14 @@ def is_loopback(host: str) -> bool:
 def _check_endpoint(endpoint: str, is_trusted: bool) -> None:
     host, _, port = endpoint.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise ConfigError(f"device.endpoint: takes HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
+        raise ConfigError(f"device.endpoint: expected HOST:PORT of one machine, e.g. node1:29400, got {endpoint!r}")
     host, _ = host_and_port(endpoint)
     if host in ("0.0.0.0", "::", "*"):
         raise ConfigError(f"device.endpoint: {host} is not one machine; give HOST:PORT of the machine where they meet")
     if not (is_trusted or is_loopback(host)):
         raise ConfigError(
-            f"device.endpoint: {endpoint} and the ports of the ranks have no password, and are open to whoever reaches"
-            " these machines. In a network that you trust, set device.trust_network=true"
+            f"device.endpoint: {endpoint} and the ports of the ranks have no password and are open to the network;"
+            " if you trust it, set device.trust_network=true"
         )
 
 
@@ -146,7 +146,7 @@ def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2
     """Return the requested GPUs. Raises ConfigError if there are not enough."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if indices is not None and (not indices or len(set(indices)) < len(indices) or min(indices) < 0):
-        raise ConfigError(f"device.indices: takes different numbers from 0 up, got {indices}")
+        raise ConfigError(f"device.indices: expected different numbers from 0 up, got {indices}")
     if count != "all":
         _at_least_one(count=count)
     wanted = max(indices) + 1 if indices else count if count != "all" else least
@@ -159,7 +159,5 @@ def _gpus(count: int | Literal["all"], indices: list[int] | None, least: int = 2
 
 def _at_least_one(**values: int) -> None:
     for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"device.{name}: takes a whole number from 1 up, got {value}")
-        if value > _MOST_PROCESSES:
-            raise ConfigError(f"device.{name}: takes {_MOST_PROCESSES:,} at most, got {value}")
+        if not 1 <= value <= MOST_PROCESSES:
+            raise ConfigError(f"device.{name}: expected an integer from 1 to {MOST_PROCESSES:,}, got {value}")

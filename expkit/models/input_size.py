@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from expkit.core.errors import ConfigError
+from expkit.core.errors import ConfigError, first_line
 from expkit.models.prepare import training_mode
 
 _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 480, 512, 518)
@@ -55,7 +55,7 @@ def _problem(model: nn.Module, height: int, width: int, num_classes: int) -> str
             with torch.no_grad():
                 outputs = model(images)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            return first_line(error).rstrip(".")
         for logits in outputs if isinstance(outputs, tuple) else (outputs,):
             if not isinstance(logits, Tensor):
                 return f"gives a {type(logits).__name__}, not logits"

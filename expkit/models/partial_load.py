@@ -29,7 +29,7 @@ class LoadReport(NamedTuple):
     def notes(self) -> list[str]:
         """Return a sentence for each group of names."""
         total = len(self.loaded) + len(self.left_out) + len(self.missing)
-        sentences = [f"took {len(self.loaded)} of {count_noun(total, 'weight')}"]
+        sentences = [f"loaded {len(self.loaded)} of {count_noun(total, 'weight')}"]
         groups = {
             "left out, for other classes": self.left_out,
             "not in the file, so fresh": self.missing,
@@ -61,8 +61,8 @@ def load_matching(
     loaded = [name for name in shared if name not in of_head]
     if len(loaded) < len(own) / 2:
         raise ConfigError(
-            f"checkpoint.init_from: the weights are another model's: {len(loaded)} of the {len(own)} that this one has"
-            f" are there; the file has {_shorten(list(weights))}, the model {_shorten(list(own))}"
+            f"checkpoint.init_from: the weights are another model's: {len(loaded)} of the model's {len(own)} are there;"
+            f" the file has {_shorten(list(weights))}, the model {_shorten(list(own))}"
         )
     model.load_state_dict({name: weights[name] for name in loaded}, strict=False)
     missing = [name for name in own if name not in weights]
@@ -80,11 +80,11 @@ def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[
         inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         if (fits := sum(_fits(own, name, value) for name, value in inside.items())) > best:
             others = {name: value for name, value in weights.items() if not name.startswith(prefix) and name not in own}
-            best, renamed, sentence = fits, others | inside, f"dropped the prefix '{prefix}' of the names in the file"
+            best, renamed, sentence = fits, others | inside, f"removed the prefix '{prefix}' from the names in the file"
     for prefix in _prefixes(own):
         longer = {prefix + name: value for name, value in weights.items()}
         if (fits := sum(_fits(own, name, value) for name, value in longer.items())) > best:
-            best, renamed, sentence = fits, longer, f"put the prefix '{prefix}' before the names in the file"
+            best, renamed, sentence = fits, longer, f"added the prefix '{prefix}' to the names in the file"
     return renamed, sentence
 
 

@@ -38,8 +38,8 @@ def refuse_too_large(node: Mapping[str, Any], build: Callable[[], nn.Module]) ->
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
     if planned and memory and planned * 4 > memory:
         needs = f"its {planned:,} weights need {planned * 4 / 2**30:,.0f} GiB"
-        problem = f"{needs}, this machine has {memory / 2**30:,.0f}"
-        raise ConfigError(f"model: {problem}; give {node.get('name')} smaller options")
+        has = f"this machine has {memory / 2**30:,.0f}"
+        raise ConfigError(f"model: {needs}, {has}; give {node.get('name')} smaller options")
 
 
 def _numbers(path: str, value: Any) -> list[tuple[str, float]]:

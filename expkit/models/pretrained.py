@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from expkit.config.registry import models
-from expkit.core.errors import ConfigError, nearest
+from expkit.core.errors import ConfigError, first_line, nearest
 from expkit.core.escaping import shortened
 from expkit.core.pickles import pickle_problem, refusal_of
 
@@ -88,25 +88,21 @@ def check_weights_file(weights: WeightsEnum) -> None:
             raise ValueError(problem)
         state = torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
     except Exception as error:  # damaged files and networks fail in many ways
-        raise ConfigError(_unreadable(path, error) if path.exists() else _missing(weights, path, error)) from error
+        problem = (
+            f"{weights} could not be downloaded ({_reason(error)}); put the file at {path}, or set model.weights=null"
+        )
+        if path.exists():
+            reason = (
+                refusal_of(error) if isinstance(error, pickle.UnpicklingError) else _reason(error)
+            )  # not torch's advice
+            problem = f"{path} is damaged or is not a plain state dict: {reason}; remove it to download it again"
+        raise ConfigError(f"model.weights: {problem}") from error
     if not isinstance(state, Mapping):
         raise ConfigError(f"model.weights: {path} holds a {type(state).__name__}, not a state dict; remove it")
 
 
-def _missing(weights: WeightsEnum, path: Path, error: Exception) -> str:
-    problem = f"{weights} could not be downloaded ({_first_line(error)})"
-    return f"model.weights: {problem}; put the file at {path}, or set model.weights=null"
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    """Return a message on a damaged file, without torch's advice to load it unsafely."""
-    reason = refusal_of(error) if isinstance(error, pickle.UnpicklingError) else _first_line(error)
-    return f"model.weights: {path} is damaged or is not a plain state dict: {reason}; remove it to download it again"
-
-
-def _first_line(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return shortened(first.partition(" This is an internal miniz error")[0].rstrip("."))
+def _reason(error: Exception) -> str:
+    return shortened(first_line(error).partition(" This is an internal miniz error")[0].rstrip("."))
 
 
 def build_untrained(node: Mapping[str, Any], num_classes: int) -> nn.Module:

@@ -14,11 +14,9 @@ def small_resnet(
 ) -> nn.Module:
     """A narrow residual network with batch normalisation, for images of 28 to 64 pixels."""
     if not (1 <= blocks <= 1000 and 1 <= stem_stride <= 1000):
-        raise ConfigError(f"model.blocks: takes 1 to 1,000, and stem_stride too; got {blocks}, {stem_stride}")
-    if width < 1 or not 0 <= dropout < 1:
-        raise ConfigError(
-            f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
-        )
+        got = f"got {blocks} and {stem_stride}"
+        raise ConfigError(f"model.blocks: expected 1 to 1,000 blocks and a stem_stride of 1 to 1,000, {got}")
+    _check(width, dropout)
     return nn.Sequential(
         nn.Conv2d(3, width, 3, stride=stem_stride, padding=1, bias=False),
         nn.BatchNorm2d(width),
@@ -33,6 +31,14 @@ def small_resnet(
     )
 
 
+def _check(width: int, dropout: float) -> None:
+    """Raise ConfigError for numbers that make no layer."""
+    if width < 1:
+        raise ConfigError(f"model.width: expected an integer from 1 up, got {width}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout: expected a number from 0 to less than 1, got {dropout}")
+
+
 def _stage(channels_in: int, channels_out: int, blocks: int) -> list[nn.Module]:
     """Return residual blocks; the first halves the image."""
     more = [ResidualBlock(channels_out, channels_out, stride=1) for _ in range(blocks - 1)]
@@ -42,10 +48,7 @@ def _stage(channels_in: int, channels_out: int, blocks: int) -> list[nn.Module]:
 @models.register("small_cnn")
 def small_cnn(num_classes: int, width: int = 16, dropout: float = 0.0) -> nn.Module:
     """Two convolutions with batch normalisation, for images of about 28 pixels."""
-    if width < 1 or not 0 <= dropout < 1:
-        raise ConfigError(
-            f"model.width: takes 1 or more, and dropout 0 up to, not including, 1; got {width}, {dropout}"
-        )
+    _check(width, dropout)
     layers: list[nn.Module] = []
     for channels_in, channels_out in ((3, width), (width, 2 * width)):
         layers += [nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)]
@@ -59,9 +62,9 @@ def small_cnn(num_classes: int, width: int = 16, dropout: float = 0.0) -> nn.Mod
 def mlp(num_classes: int, grid: int = 16, hidden: tuple[int, ...] = (256,), dropout: float = 0.0) -> nn.Module:
     """A perceptron on the image averaged to grid x grid cells; with no hidden layer it is logistic regression."""
     if not 1 <= grid <= 1000 or min(hidden, default=1) < 1 or len(hidden) > 1000:
-        raise ConfigError(f"model.grid: takes 1 or more, and each of hidden too; got {grid}, {list(hidden)}")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"model.dropout: takes a number from 0 up to, not including, 1, got {dropout}")
+        got = f"got {grid} and {list(hidden)}"
+        raise ConfigError(f"model.grid: expected 1 or more cells and 1 or more units per layer of hidden, {got}")
+    _check(1, dropout)
     sizes = [3 * grid * grid, *hidden]
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from expkit.config.registry import models
-from expkit.core.errors import ConfigError
+from expkit.core.errors import ConfigError, first_line
 
 PREFIX = "timm/"
 
@@ -43,11 +43,10 @@ def build_timm(
     try:
         model: nn.Module = timm.create_model(name, pretrained=weights is not None, num_classes=num_classes, **given)
     except TypeError as error:
-        raise ConfigError(f"model: {PREFIX}{name} refuses these options: {error}; take them back") from error
+        raise ConfigError(f"model: {PREFIX}{name} refuses these options: {error}; remove them") from error
     except (OSError, RuntimeError, ValueError, AssertionError, HTTPException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         problem = "could not load its weights; set model.weights=null, or make them available" if weights else "fails"
-        raise ConfigError(f"model: {PREFIX}{name} {problem} ({reason})") from error
+        raise ConfigError(f"model: {PREFIX}{name} {problem} ({first_line(error)})") from error
     return model
 
 

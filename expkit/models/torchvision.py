@@ -74,13 +74,14 @@ def _build(
 ) -> nn.Module:
     given = {option: value for option, value in options.items() if value is not None}
     if not given.pop("head_relu", True):
-        return _without_head_relu(_build(name, builder, num_classes=num_classes, weights=weights, **given))
+        # With few classes the ReLU after SqueezeNet's last convolution soon gives only zeros, which stop all gradients.
+        squeezenet = _build(name, builder, num_classes=num_classes, weights=weights, **given)
+        squeezenet.set_submodule("classifier.2", nn.Identity())
+        return squeezenet
     if weights is not None:
         return _pretrained(name, builder, find_weights(name, weights), num_classes, given)
-    if name in ("googlenet", "inception_v3"):
-        given.setdefault(
-            "init_weights", True
-        )  # torchvision's current default; passing it avoids its deprecation warning
+    if name in ("googlenet", "inception_v3"):  # torchvision's default; passing it avoids a deprecation warning
+        given.setdefault("init_weights", True)
     try:
         return builder(weights=None, num_classes=num_classes, **given)
     except (AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
@@ -101,21 +102,12 @@ def _pretrained(
             model = builder(weights=weights, progress=False, **options)
     except RuntimeError as error:
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip().rstrip(". ")
-        hint = "take back the options that change its layers" if options else f"remove {weights_file(weights)}"
+        hint = "remove the options that change its layers" if options else f"remove {weights_file(weights)}"
         raise ConfigError(f"model.weights: {weights} does not fit {name}: {reason[:200]}; {hint}") from error
     if drops_auxiliary:
         drop_auxiliary(model)
     replace_head(model, len(weights.meta["categories"]), num_classes)
     return model
-
-
-def _without_head_relu(squeezenet: nn.Module) -> nn.Module:
-    """Remove the ReLU after SqueezeNet's last convolution; parameter names stay the same.
-
-    With few classes its output soon becomes zero for every image, which stops all gradients.
-    """
-    squeezenet.set_submodule("classifier.2", nn.Identity())
-    return squeezenet
 
 
 for _name in zoo.list_models(module=zoo):

@@ -1,4 +1,4 @@
-"""How many images are computed at once, and whether batch normalisation can train on the smallest of them."""
+"""Check that batch normalisation can train on the smallest part of a batch."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from expkit.runs.setup import Config, Setup
 
 
 def check_single_images(setup: Setup, length: int) -> None:
-    """Raise ConfigError where the model cannot train on one image and some batch, part or micro-batch holds one.
+    """Raise ConfigError if a batch, part or micro-batch holds one image and the model cannot train on it.
 
     length: images of an epoch.
     """
@@ -22,7 +22,7 @@ def check_single_images(setup: Setup, length: int) -> None:
     micro = setup.device.options.micro_batch
     layout = setup.placement if isinstance(setup.placement, Layout) else None
     parts = 1
-    if layout and not (ranks and layout.sync_batchnorm):  # statistics that are in step are of the whole batch
+    if layout and not (ranks and layout.sync_batchnorm):  # synchronised statistics are of the whole batch
         parts = ranks.size if ranks else sum(device.type == "cuda" for device in layout.devices) or 1
     elif ranks:
         micro = None
@@ -44,17 +44,17 @@ def _problem(config: Config, batch: int, part: int, parts: int, length: int, opt
     if batch == 1:
         return f"batch_size: a batch holds one image, {cannot}; raise batch_size" + ", and add images" * (length < 2)
     which = f"the last batch of an epoch ({batch} images)" if is_last else f"a batch of {batch} images"
-    remedy = "set dataset.drop_last=true, or another batch_size" if is_last else f"set batch_size={2 * parts} or more"
     if part > 1:
-        remedy = (
-            "set dataset.drop_last=true, or another device.micro_batch" if is_last else "set another device.micro_batch"
+        remedy = "set dataset.drop_last=true, or another" if is_last else "set another"
+        return (
+            f"device.micro_batch: a micro-batch of {which} holds a single image, {cannot}; {remedy} device.micro_batch"
         )
-        return f"device.micro_batch: cuts {which} into pieces of which one holds one image, {cannot}; {remedy}"
+    remedy = "set dataset.drop_last=true, or another batch_size" if is_last else f"set batch_size={2 * parts} or more"
     return f"batch_size: {which} in {parts} parts leaves one of them a single image, {cannot}; {remedy}"
 
 
 def _batches(length: int, drop_last: bool, options: RunOptions) -> Iterator[int]:
-    """Yield the sizes of an epoch's batches as far as the run goes, each once."""
+    """Yield the sizes of the batches of an epoch that the run uses, each once."""
     full, rest = divmod(length, options.batch_size)
     if full:
         yield options.batch_size
@@ -66,7 +66,7 @@ def _batches(length: int, drop_last: bool, options: RunOptions) -> Iterator[int]
 
 
 def _parts(batch: int, parts: int, are_ranks: bool) -> set[int]:
-    """Return the sizes of a batch's parts: of ranks as the loader cuts it, of data parallel devices as torch does."""
+    """Return the sizes of a batch's parts: of ranks as the loader cuts it, of DataParallel devices as torch does."""
     if are_ranks:
         return {batch * (part + 1) // parts - batch * part // parts for part in range(parts)}
     step = math.ceil(batch / parts)
@@ -74,12 +74,8 @@ def _parts(batch: int, parts: int, are_ranks: bool) -> set[int]:
 
 
 def _micro_batches(images: int, size: int | None) -> set[int]:
-    """Return the sizes of the micro-batches that device.micro_batch makes of so many images."""
+    """Return the sizes of the micro-batches that device.micro_batch makes of a number of images."""
     if size is None or not images:
         return {images}
-    found = set()
-    while images > 0:
-        size_of_next = math.ceil(images / math.ceil(images / size))
-        found.add(size_of_next)
-        images -= size_of_next
-    return found
+    count = math.ceil(images / size)
+    return {math.ceil(images / count), images // count}

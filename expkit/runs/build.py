@@ -1,4 +1,4 @@
-"""The wiring, in reading order: a checked config becomes datasets, a model, what trains it, and a Trainer."""
+"""The wiring, in reading order: a checked config becomes data sets, a model, its optimizer, and a Trainer."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,9 +9,9 @@ from typing import Any
 
 from expkit.checkpoints.foreign_weights import read_weights
 from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, Checkpoints, find_weights
-from expkit.config.registry import checkpoints as checkpoint_words
+from expkit.config.registry import checkpoints as checkpoint_registry
 from expkit.config.registry import loggers
-from expkit.core.errors import ConfigError
+from expkit.core.errors import ConfigError, first_line
 from expkit.core.formatting import count_noun
 from expkit.core.manifest import CheckpointDamaged, read_manifest
 from expkit.core.user_folders import expanded
@@ -60,10 +60,10 @@ def build(
     config: Config, origin: Origin | None = None, ranks: Ranks | None = None, splits: Splits | None = None,
     basis: Basis | None = None, hooks: Sequence[Hook] = (),
 ) -> Job:  # fmt: skip
-    """Build all objects of a checked config. Raises ConfigError; nothing has been written by then but data sets.
+    """Build all objects of a checked config; write nothing but data sets. Raises ConfigError.
 
     origin: what the run resumes from; None: what checkpoint.resume names. ranks: the processes of the run. splits,
-    basis: those of an earlier job, if it has the same.
+    basis: of an earlier job with the same.
     """
     checked = check(config)
     origin = origin or find_origin(checked)
@@ -105,9 +105,7 @@ def build_state(
     """Build what a checkpoint holds. Raises ConfigError."""
     config, options = setup.config, setup.options
     if options.on_nan == "roll_back" and config["checkpoint"]["name"] == "none":
-        raise ConfigError(
-            "on_nan: roll_back goes back to a checkpoint, and checkpoint=none writes none; use on_nan=skip"
-        )
+        raise ConfigError("on_nan: roll_back returns to a checkpoint, and checkpoint=none writes none; use on_nan=skip")
     schedule = build_schedule(config["schedule"], placed.optimizer, length.steps_per_epoch, length.last_step)
     schedule.notes += plateau_notes(schedule, monitor.name, monitor.higher_is_better)
     return TrainState(
@@ -118,8 +116,8 @@ def build_state(
 
 
 def load_origin(job: Job) -> list[str]:
-    """Load a whole state (resume) or weights alone (init_from) into a job; returns notes. Raises ConfigError."""
-    options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    """Load a whole state (resume) or weights alone (init_from) into a job; return notes. Raises ConfigError."""
+    options: CheckpointOptions | None = checkpoint_registry.build(job.config["checkpoint"])
     origin, names = job.origin, job.splits.train.class_names
     if origin.state is not None:
         return [*origin.notes, *_resume(job, origin.state)]
@@ -127,7 +125,7 @@ def load_origin(job: Job) -> list[str]:
         return origin.notes
     path = find_weights(expanded(options.init_from))
     same = None
-    with suppress(CheckpointDamaged):  # a file of other programs has no manifest; one of ours is verified below
+    with suppress(CheckpointDamaged):  # files of other programs have no manifest; ours are verified below
         same = are_same(unique_names(read_manifest(path).get("class_names", [])), names)
     weights, part = read_weights(path)
     report = load_matching(job.trainer.state.model, weights, same, len(names))
@@ -135,7 +133,7 @@ def load_origin(job: Job) -> list[str]:
 
 
 def _resume(job: Job, saved: dict[str, Any]) -> list[str]:
-    """Check that data and model are those of the checkpoint, then load its state; returns notes. Raises ConfigError."""
+    """Check that data and model are the checkpoint's, load its state, and return notes. Raises ConfigError."""
     path, facts, trainer = job.origin.path, job.origin.facts, job.trainer
     state, model = trainer.state, job.config["model"]["name"]
     ours, theirs = job.splits.train.class_names, unique_names(facts.get("class_names", []))
@@ -144,27 +142,28 @@ def _resume(job: Job, saved: dict[str, Any]) -> list[str]:
         raise ConfigError(f"checkpoint.resume: the classes differ: {difference}")
     if facts.get("samples", len(job.splits.train)) != len(job.splits.train):
         counts = f"{count_noun(facts['samples'], 'image')} to train on, the data now {len(job.splits.train):,}"
-        raise ConfigError(f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts anew")
+        raise ConfigError(
+            f"checkpoint.resume: the data differ: {path} had {counts}; checkpoint.init_from starts a new run"
+        )
     refuse_other_range(path, facts, state.facts["deep_range"])
     if facts.get("teacher_sha256") != state.facts.get("teacher_sha256"):
-        raise ConfigError(f"checkpoint.resume: {path} was taught by another teacher; give its loss.teacher")
+        raise ConfigError(f"checkpoint.resume: {path} was trained with another teacher; set its loss.teacher")
     if problem := weights_problem(state.model, saved["model"]):
         raise ConfigError(f"checkpoint.resume: {path} does not fit {model}: {problem}")
     try:
         trainer.load_state_dict(saved)
     except Exception as error:  # of torch's many load_state_dict, which raise anything
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"checkpoint.resume: the state in {path} does not fit this config: {problem};"
+            f"checkpoint.resume: the state in {path} does not fit this config: {first_line(error)};"
             " checkpoint.init_from takes the weights alone"
         ) from error
-    note = f"goes on from {path} (epoch {state.position.epoch + 1}, step {state.position.step})"
+    note = f"resumes from {path} (epoch {state.position.epoch + 1}, step {state.position.step})"
     rate, steps = state.learning_rate, trainer.length.last_step
     return [note, *rate_notes(facts.get("config", {}), job.config, saved["optimizer"], rate, steps)]
 
 
 def open_loggers(config: Config, folder: Path) -> list[Any]:
-    """Build the loggers that the config chooses; those of plugins are built by their own threads."""
+    """Build the config's loggers; those of plugins are built in their own threads."""
     opened = []
     for name, node in config["logger"].items():
         build = partial(loggers.build, node, f"logger.{name}", folder=folder, run_name=folder.name)
@@ -174,8 +173,8 @@ def open_loggers(config: Config, folder: Path) -> list[Any]:
 
 
 def open_checkpoints(job: Job, folder: Path, written: Callable[[Path], object]) -> CheckpointManager | None:
-    """Open the checkpoints of a run folder, if the config wants some. written: gets each that is whole."""
-    options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    """Open the checkpoints of a run folder; None for checkpoint=none. written: called with each finished one."""
+    options: CheckpointOptions | None = checkpoint_registry.build(job.config["checkpoint"])
     if options is None:
         return None
     monitor = job.trainer.observers.monitor
@@ -186,6 +185,6 @@ def open_checkpoints(job: Job, folder: Path, written: Callable[[Path], object]) 
 
 
 def follow_checkpoints(job: Job, folder: Path) -> Checkpoints | None:
-    """Return the checkpoints of a run folder as a rank sees them that writes none."""
-    options: CheckpointOptions | None = checkpoint_words.build(job.config["checkpoint"])
+    """Return the checkpoints of a run folder for a rank that writes none."""
+    options: CheckpointOptions | None = checkpoint_registry.build(job.config["checkpoint"])
     return Checkpoints(folder / "checkpoints", options) if options else None

@@ -1,4 +1,4 @@
-"""Everything of a config is checked here, once, before any of it is built: all groups and jobs, all faults together."""
+"""Check a config once, before anything is built: all groups and jobs, with all faults together."""
 
 import copy
 from collections.abc import Mapping
@@ -24,15 +24,15 @@ def check_plan(plan: Plan) -> Plan:
             jobs.append(JobConfig(job.overrides, check(job.config)))
         except ConfigError as error:
             for fault in error.faults:
-                told = _of_whole_numbers(fault, job.config, plan.space) if plan.space else ""
-                faults.setdefault(told or fault, []).append(number)
+                fixed = _integer_fault(fault, job.config, plan.space) if plan.space else ""
+                faults.setdefault(fixed or fault, []).append(number)
     if faults:
         raise ConfigError(*(fault_of_jobs(fault, numbers, len(plan.jobs)) for fault, numbers in faults.items()))
     return replace(plan, jobs=jobs)
 
 
-def _of_whole_numbers(fault: str, config: Config, space: Space) -> str:
-    """Return what to type for an interval of floats whose key takes whole numbers, "" where that is not the fault."""
+def _integer_fault(fault: str, config: Config, space: Space) -> str:
+    """Return a message for an interval of floats whose option needs integers, "" for any other fault."""
     axis = next((axis for axis in space.axes if fault.startswith(f"{axis.path}: ")), None)
     if axis is None or not (typed := axis.of_whole_numbers()):
         return ""
@@ -45,13 +45,13 @@ def _of_whole_numbers(fault: str, config: Config, space: Space) -> str:
     except ConfigError as error:
         if any(other.startswith(f"{axis.path}: ") for other in error.faults):
             return ""
-    return f"{axis.path}: takes whole numbers, and interval() gives others; write {typed}"
+    return f"{axis.path}: expected integers, and interval() gives floats; write {typed}"
 
 
 def check(config: Mapping[str, Any]) -> CheckedConfig:
     """Check every group of a config against the registry, and the scalars. Raises ConfigError with all faults.
 
-    What was checked before is not checked again: a whole config, or the nodes of one of which others are new.
+    Checked configs and nodes are not checked again.
     """
     if isinstance(config, CheckedConfig):
         return config
@@ -70,7 +70,7 @@ def check(config: Mapping[str, Any]) -> CheckedConfig:
 
 def _checked(group: str, config: Mapping[str, Any]) -> Checked:
     if group not in config:
-        raise ConfigError(f"{group}: is needed; choose one with {group}=…")
+        raise ConfigError(f"{group}: is required; choose one with {group}=…")
     node = config[group]
     if isinstance(node, Checked):
         return node
@@ -81,7 +81,7 @@ def _checked(group: str, config: Mapping[str, Any]) -> Checked:
     return GROUPS[group].check(node)
 
 
-_EXAMPLES = {"logger": ("loggers", "tensorboard"), "watch": ("watchers", "default")}  # of groups of several nodes
+_EXAMPLES = {"logger": ("loggers", "tensorboard"), "watch": ("watchers", "default")}  # groups of several nodes
 
 
 def _each(group: str, node: object) -> Checked:
@@ -89,7 +89,7 @@ def _each(group: str, node: object) -> Checked:
     if not isinstance(node, Mapping):
         members, example = _EXAMPLES[group]
         raise ConfigError(
-            f"{group}: takes a mapping of {members}, got {node!r}; e.g. {group}={example} or {group}=none"
+            f"{group}: expected a mapping of {members}, got {node!r}; e.g. {group}={example} or {group}=none"
         )
     found, faults = {}, list[str]()
     for name, one in node.items():

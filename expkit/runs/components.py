@@ -1,4 +1,4 @@
-"""One function per group of the config: from its checked node to the objects that a run is made of."""
+"""Build the objects of a run, one function per group of the config."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import nn
 
 from expkit.config.registry import datasets, losses
 from expkit.config.run_options import RunOptions
-from expkit.core.errors import ConfigError
+from expkit.core.errors import ConfigError, first_line
 from expkit.core.manifest import read_manifest
 from expkit.data import transforms as pixels
 from expkit.data.class_names import by_known, differ
@@ -33,7 +33,7 @@ from expkit.training.weight_averaging import Average, EqualAverage, ExponentialA
 
 
 def build_loss(setup: Setup) -> nn.Module:
-    """Build the loss, with that of the auxiliary heads where the model has some."""
+    """Build the loss, including that of auxiliary heads."""
     node, data, model = setup.config["loss"], setup.splits.train, setup.basis.model
     loss: nn.Module = losses.build(node, class_names=data.class_names, class_counts=class_counts(data), task=data.task)
     weight = auxiliary_weight(model)
@@ -41,10 +41,7 @@ def build_loss(setup: Setup) -> nn.Module:
 
 
 def chance_of(setup: Setup, loss: nn.Module) -> float:
-    """Return the loss of a model that knows nothing, NaN where part of it is a distance to a teacher.
-
-    Raises ConfigError where the loss does not fit the data.
-    """
+    """Return the loss of an untrained model, NaN with a teacher. Raises ConfigError if it does not fit the data."""
     data = setup.splits.train
     level = chance_level(loss, len(data.class_names), data.task)
     return math.nan if "teacher" in setup.config["loss"] else level
@@ -53,7 +50,7 @@ def chance_of(setup: Setup, loss: nn.Module) -> float:
 def build_batch_loss(
     setup: Setup, loss: nn.Module, teacher: Teacher | None, micro_batches: MicroBatches | None
 ) -> BatchLoss:
-    """Build the loss of a batch, or of the parts that ranks have of it, or of its micro-batches."""
+    """Build the loss of a batch, of a rank's part of it, or of its micro-batches."""
     loss = loss.to(setup.device.torch_device)
     if not (setup.ranks or micro_batches):
         return BatchLoss(loss, teacher)
@@ -62,21 +59,21 @@ def build_batch_loss(
 
 
 def build_eval_metrics(setup: Setup) -> EvalMetrics:
-    """Build the scores of validation."""
+    """Build the metrics of validation."""
     data = setup.splits.train
     metrics = validation_metrics(data.task, len(data.class_names))
     return EvalMetrics(metrics, setup.device.torch_device, setup.ranks)
 
 
 def build_scene(setup: Setup, model: nn.Module) -> Scene:
-    """Build what watchers look at."""
+    """Build the scene that watchers see."""
     val, normalize, size = setup.splits.val, setup.basis.normalize, (setup.image_size, setup.image_size)
     assert val is not None
     return Scene(model, normalize.mean, normalize.std, val.class_names, val.task, val.sample_name, size)
 
 
 def build_teacher(setup: Setup) -> Teacher | None:
-    """Read the trained model that loss=distill learns from, None for other losses. Raises ConfigError."""
+    """Load the teacher of loss=distill, None for other losses. Raises ConfigError."""
     node, data, device, normalize = setup.config["loss"], setup.splits.train, setup.device, setup.basis.normalize
     if "teacher" not in node:
         return None
@@ -84,12 +81,12 @@ def build_teacher(setup: Setup) -> Teacher | None:
         trained = load_trained(node["teacher"], "best", "cpu", "fp32")
     except ConfigError as error:
         raise ConfigError(*(f"loss.teacher: {fault}" for fault in error.faults)) from error
-    device.activate()  # reading it has set the threads and precision that it was trained with
-    called = by_known(data.class_names, trained.classes)
-    if sorted(trained.classes) != sorted(called.values()):
+    device.activate()  # loading it has set its own threads and precision
+    known = by_known(data.class_names, trained.classes)
+    if sorted(trained.classes) != sorted(known.values()):
         shown = differ(trained.classes, "it", data.class_names, "the data")
-        raise ConfigError(f"loss.teacher: {trained.path} knows other classes ({shown}); give one of the same")
-    order = [trained.classes.index(called[name]) for name in data.class_names]
+        raise ConfigError(f"loss.teacher: {trained.path} has other classes ({shown}); use one with the same")
+    order = [trained.classes.index(known[name]) for name in data.class_names]
     mean, std, its_mean, its_std = map(
         torch.tensor, (normalize.mean, normalize.std, trained.normalize.mean, trained.normalize.std)
     )
@@ -98,7 +95,7 @@ def build_teacher(setup: Setup) -> Teacher | None:
 
 
 def build_batch_mixing(setup: Setup, loss: nn.Module) -> Mixing | None:
-    """Build what mixes the images of a batch, and try whether the loss takes its soft targets. Raises ConfigError."""
+    """Build the mixing of a batch's images. Raises ConfigError if the loss does not accept soft targets."""
     data = setup.splits.train
     num_classes = len(data.class_names)
     mixing = build_mixing(setup.config["transforms"].get("batch", []), num_classes, data.task)
@@ -107,8 +104,7 @@ def build_batch_mixing(setup: Setup, loss: nn.Module) -> Mixing | None:
     try:
         loss(torch.zeros(2, num_classes), torch.full((2, num_classes), 1 / num_classes))
     except (RuntimeError, ValueError, TypeError) as error:
-        name, reason = setup.config["loss"]["name"], str(error).splitlines()[0]
-        problem = f"mixes labels, and the loss {name} takes whole classes only ({reason})"
+        problem = f"mixes labels, and the loss {setup.config['loss']['name']} needs hard labels ({first_line(error)})"
         raise ConfigError(f"transforms.batch: {problem}; use loss=cross_entropy or transforms.batch=[]") from error
     return mixing
 
@@ -121,7 +117,7 @@ def class_counts(data: ImageDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def facts_of(setup: Setup, teacher: Teacher | None) -> dict[str, Any]:
-    """Return what a checkpoint says of its model."""
+    """Return the facts about the model for checkpoints."""
     data, config, basis = setup.splits.train, setup.config, setup.basis
     facts = {
         "class_names": list(data.class_names),
@@ -136,10 +132,10 @@ def facts_of(setup: Setup, teacher: Teacher | None) -> dict[str, Any]:
 
 
 def build_average(model: nn.Module, options: RunOptions, length: RunLength, warmup_steps: int) -> Average | None:
-    """Build the average of the weights that a run keeps, None for none. Raises ConfigError."""
+    """Build the average of the weights, None without one. Raises ConfigError."""
     if options.swa_from is not None:
         if options.ema_decay is not None:
-            raise ConfigError("swa_from: a run keeps one average of its weights; set ema_decay=null or swa_from=null")
+            raise ConfigError("swa_from: a run has one average of its weights; set ema_decay=null or swa_from=null")
         first = round(options.swa_from * length.last_step)
         return EqualAverage(model, first, length.steps_per_epoch, length.last_step)
     if options.ema_decay is None:
@@ -153,16 +149,16 @@ def build_average(model: nn.Module, options: RunOptions, length: RunLength, warm
 
 
 def build_stopping(options: RunOptions, monitor: Monitor) -> EarlyStopping | None:
-    """Build what ends a run whose monitored score no longer improves, None for nothing."""
+    """Build early stopping, None without it."""
     if options.early_stopping_patience is None:
         return None
     return EarlyStopping(options.early_stopping_patience, options.early_stopping_min_delta, monitor.higher_is_better)
 
 
 def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapping[str, Score]) -> Monitor:
-    """Return the score that says which epoch is best. Raises ConfigError.
+    """Return the score that decides which epoch is best. Raises ConfigError.
 
-    names: scores of validation, with their directions. watched: those that watchers measure.
+    names: scores of validation, with their directions. watched: scores of watchers.
     """
     node = setup.config["checkpoint"]
     if not setup.splits.val:
@@ -172,7 +168,7 @@ def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapp
     monitor = monitor if monitor in known else monitor.removeprefix("val/")
     given = node.get("higher_is_better")
     if monitor not in known and given is None:
-        remedy = "for a value that a watcher measures, add +checkpoint.higher_is_better=true or false"
+        remedy = "for a value of a watcher, add +checkpoint.higher_is_better=true or false"
         raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}'; there is {', '.join(known)} ({remedy})")
     if monitor not in names and monitor in watched and (every := watched[monitor].every) > 1:
         path = f"watch.{watched[monitor].watcher}.every"
@@ -185,7 +181,7 @@ def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapp
 
 
 def _monitor_of_training(node: Config) -> Monitor:
-    """Return the score of training that early stopping and schedules go by where there are no validation images."""
+    """Return the training score for early stopping and schedules, without validation images. Raises ConfigError."""
     monitor = str(node.get("monitor") or "loss").removeprefix("train/").removeprefix("val/")
     scores = {one.name: one.higher_is_better for one in training_metrics()}
     if monitor not in scores:

@@ -1,4 +1,4 @@
-"""One model on several devices: among the ranks of a run, or by one process."""
+"""Distribute a model over devices: among the ranks of a run, or in one process."""
 
 import copy
 from collections.abc import Callable
@@ -30,8 +30,8 @@ Forward = Callable[..., Any]
 class DistributedModel:
     """A model on the run's devices, with its optimizer.
 
-    model: has the weights. forward, inference: what a step of training and of evaluation calls. is_sharded: whether
-    each rank has only a shard of the weights; unsharded: a copy with all, for an average to begin with.
+    model: has the weights. forward, inference: the forward passes of training and evaluation. is_sharded: each rank has
+    a shard of the weights; unsharded: a copy with all weights, to start an average from.
     """
 
     model: nn.Module
@@ -55,25 +55,25 @@ def distribute(setup: Setup, report: Callable[[str], object]) -> DistributedMode
 
 
 def _among_ranks(setup: Setup, model: nn.Module, optimizer: torch.optim.Optimizer) -> DistributedModel:
-    """Have the ranks train one model: gradients and batch normalisation are those of all of them."""
+    """Return the model for DDP or FSDP. Raises ConfigError."""
     device = setup.device
     if setup.config["optimizer"].get("unfreeze_every") is not None:
         raise ConfigError(
-            "optimizer: gradual unfreezing changes which weights are trained, and ranks agree on them once;"
-            " train on one device, or unfreeze nothing"
+            "optimizer: gradual unfreezing is not supported by several ranks; train on one device, or remove"
+            " optimizer.unfreeze_every"
         )
     layout = setup.placement if isinstance(setup.placement, Layout) else Layout((device.torch_device,))
     if layout.sync_batchnorm:
         model = sync_batch_norm(model, device.torch_device)
     if layout.strategy == "fsdp":
         return _sharded(setup, model, optimizer, layout)
-    # With micro_batch=auto the ranks add up their gradients themselves, before each update.
+    # With micro_batch=auto the ranks sum their gradients themselves, before each update.
     forward = model if device.options.micro_batch == "auto" else wrap(model, layout, device.torch_device)
     return DistributedModel(model, optimizer, forward, model)
 
 
 def _sharded(setup: Setup, model: nn.Module, optimizer: torch.optim.Optimizer, layout: Layout) -> DistributedModel:
-    """Leave each rank its shard of the model's weights and of what the optimizer keeps. Raises ConfigError."""
+    """Shard the weights and the optimizer's state over the ranks (FSDP). Raises ConfigError."""
     ranks, device, options = setup.ranks, setup.device, setup.options
     assert ranks is not None
     fused = bool(setup.config["optimizer"].get("fused"))
@@ -87,7 +87,7 @@ def _sharded(setup: Setup, model: nn.Module, optimizer: torch.optim.Optimizer, l
 
 
 def _on_several_devices(setup: Setup, model: nn.Module) -> nn.Module:
-    """Return what this process calls, on several devices if that is what the device's name means."""
+    """Return the forward pass of a single process, on several devices if the config says so."""
     if isinstance(setup.placement, Split):
         place_layers(model, setup.placement)
     elif isinstance(setup.placement, Layout):
@@ -98,7 +98,7 @@ def _on_several_devices(setup: Setup, model: nn.Module) -> nn.Module:
 
 
 def _compiled(placed: DistributedModel, setup: Setup, report: Callable[[str], object]) -> DistributedModel:
-    """Compile the forward passes of training and evaluation, if the device's options ask for it."""
+    """Compile the forward passes of training and evaluation if device.compile is set."""
     if not (mode := setup.device.options.compile):
         return placed
     assert isinstance(placed.forward, nn.Module)
@@ -108,29 +108,29 @@ def _compiled(placed: DistributedModel, setup: Setup, report: Callable[[str], ob
 
 
 def build_micro_batches(setup: Setup, placed: DistributedModel, report: Callable[[str], object]) -> MicroBatches | None:
-    """Build what cuts batches, if the device's options ask for it. Raises ConfigError."""
-    if (asked := setup.device.options.micro_batch) is None:
+    """Build the micro-batches if device.micro_batch is set. Raises ConfigError."""
+    if (size := setup.device.options.micro_batch) is None:
         return None
-    if asked == "auto":
+    if size == "auto":
         check_auto_micro_batches(placed.model, placed.is_sharded, setup.image_size)
-    return MicroBatches(asked, setup.ranks, report)
+    return MicroBatches(size, setup.ranks, report)
 
 
 def check_auto_micro_batches(model: nn.Module, is_sharded: bool, image_size: int) -> None:
-    """Raise ConfigError where device.micro_batch=auto cannot be used, or would change the result."""
-    number = "give a number, e.g. device.micro_batch=16, which the result then depends on"
+    """Raise ConfigError if device.micro_batch=auto is not supported, or would change the result."""
+    number = "set a number, e.g. device.micro_batch=16, which the result then depends on"
     if is_sharded:
-        raise ConfigError(f"device.micro_batch: auto does not go with device.strategy=fsdp; {number}")
+        raise ConfigError(f"device.micro_batch: auto is not supported by device.strategy=fsdp; {number}")
     training_mode(model)
     if what := depends_on_micro_batches(model, image_size):
         raise ConfigError(
-            f"device.micro_batch: auto would have the result depend on the memory that is free: {what} takes the images"
-            f" that are computed at once together; {number}"
+            f"device.micro_batch: with auto the result would depend on the free memory: {what} depends on the other"
+            f" images of a micro-batch; {number}"
         )
 
 
 def distribute_average(setup: Setup, placed: DistributedModel, length: RunLength, warmup_steps: int) -> Average | None:
-    """Build the average of the weights that a run keeps; where ranks have shards of these, so have they of it."""
+    """Build the average of the weights, sharded like the model."""
     average = build_average(placed.unsharded or placed.model, setup.options, length, warmup_steps)
     if average and placed.is_sharded:
         assert setup.ranks is not None

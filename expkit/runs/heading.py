@@ -1,4 +1,4 @@
-"""The heading of a run: what it trains on what, said before the first step."""
+"""The heading of a run, printed before the first step: data, model, device and length."""
 
 from expkit.core.formatting import count_noun, subset_of
 from expkit.runs.setup import Setup
@@ -6,14 +6,14 @@ from expkit.training.trainer import Trainer
 
 
 def heading(setup: Setup, trainer: Trainer) -> dict[str, str]:
-    """Return the heading of a run, as heading -> text."""
+    """Return the lines of the heading by title."""
     config, data, val, ranks = setup.config, setup.splits.train, setup.splits.val, setup.ranks
     assert val is not None
     parameters = list(trainer.state.model.parameters())
     count, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
     classes = ", ".join(data.class_names[:6]) + (", …" if len(data.class_names) > 6 else "")
     frozen = f", {trained:,} of them trained" if trained < count else ""
-    strategy = ", each with a share of the weights (fsdp)" * trainer.state.is_sharded
+    strategy = ", each with a shard of the weights (fsdp)" * trainer.state.is_sharded
     validated = subset_of(config, len(val)).removesuffix(" images") or (f"{len(val):,}" if len(val) else "none")
     micro_batches = trainer.step.micro_batches
     return {

@@ -21,7 +21,7 @@ _WAITING_WORTH_A_NOTE = 0.1  # share of the time
 
 @dataclass
 class Job:
-    """Everything that is built before a run folder exists: what fails here leaves nothing behind.
+    """What is built before the run folder exists, so that a failure leaves nothing behind.
 
     lines: the heading of the run. notes: sentences for the user.
     """
@@ -35,7 +35,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
 
     def end_at(self, last_step: int | None) -> None:
-        """End after so many steps; the schedule stays that of the whole run."""
+        """End the run after a step; the schedule stays that of the whole run."""
         if last_step is not None:
             self.trainer.stop_at(min(self.trainer.length.last_step, last_step))
 
@@ -51,11 +51,11 @@ class Job:
             checkpoints.close()
 
     def failure(self, error: RuntimeError) -> WorkerFailed | None:
-        """Return what an error means if a worker of one of the loaders failed, which torch tells of at any moment."""
+        """Return the failure if the error is due to a loader's worker; torch raises such errors anywhere."""
         return next(filter(None, (loader.failure(error) for loader in self.loaders.values())), None)
 
     def bad_of_other_ranks(self) -> list[tuple[str, BadSample]]:
-        """Return the samples that other ranks could not read, by split; all ranks must ask."""
+        """Return the samples that other ranks could not read, by split. All ranks must call it."""
         if not (ranks := self.trainer.step.ranks):
             return []
         own: list[tuple[Any, ...]] = [
@@ -65,7 +65,7 @@ class Job:
         return [(split, BadSample(*bad)) for found in others for split, *bad in found]
 
     def data_lines(self) -> dict[str, str]:
-        """Return what a run's summary says of its data: images left out, time spent waiting and what would help."""
+        """Return the summary's lines on data: unreadable images, and time spent waiting with advice."""
         lines = {}
         for split, loader in self.loaders.items():
             if loader.bad:
@@ -82,17 +82,17 @@ class Job:
 
     @property
     def subset(self) -> str:
-        """Of how many of the validation images the scores are, an empty text for all of them."""
+        """The part of the validation images that was scored, "" for all of them."""
         return subset_of(self.config, len(self.splits.val)) if self.splits.val is not None else ""
 
     @property
     def name(self) -> str:
-        """What the run folder's name begins with."""
+        """The beginning of the run folder's name."""
         return run_name(self.config)
 
 
 def waiting_advice(num_workers: int, cores: int, cache: Kind, could_decode_region: bool) -> str:
-    """Return what to change, the most helpful first, for a run that waits for images."""
+    """Return advice for a run that waits for images, the most helpful first."""
     advice = []
     if num_workers < cores:
         advice.append(f"dataset.num_workers={cores} uses every core")

@@ -1,4 +1,4 @@
-"""The loaders of a run: batches of training and of validation, read by so many processes."""
+"""Build the data loaders of training and validation."""
 
 from expkit.config.registry import datasets, samplers
 from expkit.core.errors import ConfigError
@@ -28,16 +28,15 @@ def build_orders(setup: Setup) -> tuple[Order, Order]:
 
 
 def build_loaders(setup: Setup, orders: tuple[Order, Order]) -> tuple[Loader, Loader]:
-    """Return the loaders of training and validation; of a rank, those of its part of each batch."""
+    """Return the loaders of training and validation, for a rank's part of each batch. Raises ConfigError."""
     options, splits, chains, ranks = setup.options, setup.splits, setup.basis.chains, setup.ranks
     order, evaluated = orders
     data: DataOptions = datasets.shared(setup.config["dataset"])
     assert splits.val is not None
     if data.drop_last and options.batch_size > len(order):
         raise ConfigError(
-            f"batch_size: {options.batch_size} is more than the {count_noun(len(order), 'sample')} of an epoch, and"
-            " dataset.drop_last leaves out the smaller batch, so no batch remains; lower batch_size or set"
-            " dataset.drop_last=false"
+            f"batch_size: {options.batch_size} is more than the {count_noun(len(order), 'sample')} of an epoch, so"
+            " dataset.drop_last leaves no batch; lower batch_size or set dataset.drop_last=false"
         )
     cores = available_cores() if data.num_workers == "auto" else data.num_workers
     cache = Cache(data.cache, expanded(data.cache_dir), cores)
@@ -47,15 +46,15 @@ def build_loaders(setup: Setup, orders: tuple[Order, Order]) -> tuple[Loader, Lo
     train = Samples(train_data, train_chain, options.seed, "sample", data.on_bad)
     val = Samples(val_data, val_chain, options.seed, "eval", "fail" if data.on_bad == "fail" else "skip")
     part, sharing = ((ranks.rank, ranks.size), ranks.local_size) if ranks else (None, 1)
-    reading = [loading(data, samples, setup.device, sharing) for samples in (train, val)]
+    options_of = [_loader_options(data, samples, setup.device, sharing) for samples in (train, val)]
     return (
-        Loader(train, order, options.batch_size, reading[0], drop_last=data.drop_last, part=part),
-        Loader(val, evaluated, options.eval_batch_size or options.batch_size, reading[1], part=part),
+        Loader(train, order, options.batch_size, options_of[0], drop_last=data.drop_last, part=part),
+        Loader(val, evaluated, options.eval_batch_size or options.batch_size, options_of[1], part=part),
     )
 
 
-def loading(data: DataOptions, samples: Samples, device: Device, sharing: int) -> LoaderOptions:
-    """Return how a loader reads: by worker processes where that is worth it. sharing: ranks that share the cores."""
+def _loader_options(data: DataOptions, samples: Samples, device: Device, sharing: int) -> LoaderOptions:
+    """Return a loader's options; "auto" means workers if they help. sharing: ranks that share the cores."""
     is_quick = samples.dataset.in_memory and (samples.in_batches or not isinstance(samples.dataset, CachedImages))
     worthwhile = 0 if is_quick else max(available_cores() // sharing, 1)
     return LoaderOptions(

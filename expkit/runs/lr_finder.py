@@ -1,4 +1,4 @@
-"""A few training steps with a learning rate that grows from one to the next (Smith 2017, arXiv 1506.01186)."""
+"""The learning rate range test: a few steps with growing rates (Smith 2017, arXiv 1506.01186)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from expkit.training.trainer import Trainer
 
 Config = Mapping[str, Any]
 
-SMOOTHING = 0.9  # share of the running mean that stays at each step
-GIVES_UP_AT = 4.0  # times the lowest smoothed loss, as in Smith's and fastai's finders
-_LEARNED = 0.98  # of the first loss: a lowest one above it has learned nothing
+SMOOTHING = 0.9  # weight of the previous running mean at each step
+DIVERGED_AT = 4.0  # times the lowest smoothed loss, as in Smith's and fastai's finders
+_LEARNED = 0.98  # of the first loss: nothing was learned if the lowest loss is above it
 
 
 @dataclass
-class Sweep:
-    """The rates tried, in order, the loss of each step, and its running mean (exponential, bias-corrected)."""
+class RangeTest:
+    """The rates in order, the loss of each step, and its running mean (exponential, bias-corrected)."""
 
     rates: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Sweep:
     _mean: float = 0.0
 
     def add(self, rate: float, loss: float) -> None:
-        """Add a step; `diverged` tells from then on whether larger rates are worth a try."""
+        """Add a step, and set `diverged` if larger rates are useless."""
         if not math.isfinite(loss):
             self.diverged = True
             return
@@ -38,25 +38,24 @@ class Sweep:
         self.rates.append(rate)
         self.losses.append(loss)
         self.smooth.append(self._mean / (1 - SMOOTHING ** len(self.rates)))
-        self.diverged = len(self.rates) > 10 and self.smooth[-1] > GIVES_UP_AT * min(self.smooth)
+        self.diverged = len(self.rates) > 10 and self.smooth[-1] > DIVERGED_AT * min(self.smooth)
 
     @property
     def went_up(self) -> bool:
-        """Whether the loss rises again behind its lowest place, by a tenth of its fall at least."""
+        """Whether the loss rises again after its minimum, by at least a tenth of its fall."""
         lowest = min(self.smooth)
         return self.diverged or self.smooth[-1] - lowest > 0.1 * (self.smooth[0] - lowest) > 0
 
     @property
     def lowest(self) -> int:
-        """The step with the lowest running mean."""
+        """The step of the lowest running mean."""
         return self.smooth.index(min(self.smooth))
 
     @property
     def suggestion(self) -> float | None:
-        """The rate to train with, None where nothing was learned: the middle of the longest fall of the loss.
+        """The rate to train with: the middle of the longest fall of the loss; None if nothing was learned.
 
-        The rule `valley` of fastai: of the longest series of steps of which each has a lower loss than the one before,
-        the middle one, where the fall is steep.
+        fastai's rule `valley`: the middle of the longest decreasing subsequence, where the fall is steep.
         """
         if len(self.rates) < 3 or self.smooth[self.lowest] > _LEARNED * self.smooth[0]:
             return None
@@ -68,69 +67,69 @@ class Sweep:
         return self.rates[end - lengths[end] // 2]
 
 
-def sweep_rates(config: Config, lowest: float, highest: float, steps: int) -> Sweep:
-    """Train a config for so many steps with rates from `lowest` to `highest`, evenly spaced by their logarithm.
+def run_range_test(config: Config, lowest: float, highest: float, steps: int) -> RangeTest:
+    """Train a config for some steps with rates from `lowest` to `highest`, evenly spaced on a logarithmic scale.
 
-    The model and the batches are those with which a run of this config begins; nothing is written. Raises ConfigError.
+    Uses the first batches and the initial model of a run of this config, and writes nothing. Raises ConfigError.
     """
     if not 0 < lowest < highest or steps < 10:
-        raise ConfigError("find_lr: takes 0 < --lowest < --highest, and --steps from 10 up")
+        raise ConfigError("find_lr: expected 0 < --lowest < --highest, and --steps from 10 up")
     with bar("steps", steps) as advance:
-        test = _RangeTest([lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)], advance)
-        job = build(_bare(config), Origin(), hooks=[test])
+        hook = _SetRates([lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)], advance)
+        job = build(_training_only(config), Origin(), hooks=[hook])
         try:
-            _train(job.trainer, test)
+            _train(job.trainer, hook)
         finally:
             job.close()
-    if not test.found.rates:
-        raise ConfigError("find_lr: the very first loss is no finite number; look at the data and the model")
-    return test.found
+    if not hook.test.rates:
+        raise ConfigError("find_lr: the first loss is not finite; check the data and the model")
+    return hook.test
 
 
-def _bare(config: Config) -> Config:
-    """Return the config without what does more than train: of checkpoints only the weights to begin with stay."""
+def _training_only(config: Config) -> Config:
+    """Return the config with training alone; of checkpoints only the initial weights stay."""
     kept = {key: value for key, value in config["checkpoint"].items() if key in ("name", "init_from")}
     none = {"ema_decay": None, "swa_from": None, "early_stopping_patience": None, "log_every": 10**9}
     rate: dict[str, Any] = {"schedule": {"name": "constant"}, "checkpoint": kept, "watch": {}, "logger": {}}
     return {**config, **none, **rate, "on_nan": "stop"}
 
 
-class _RangeTest:
-    """Sets the next rate after each update and notes its loss, until all were tried or higher ones are not worth it."""
+class _SetRates:
+    """A hook that records the loss and sets the next rate after each step, until the loss diverges."""
 
     def __init__(self, rates: list[float], advance: Callable[[int], None]) -> None:
-        self.rates, self.advance, self.found = rates, advance, Sweep()
-        self.shares: list[float] = []  # of the parameter groups in the common rate
+        self.rates, self.advance, self.test = rates, advance, RangeTest()
+        self.factors: list[float] = []  # of the parameter groups, relative to the common rate
 
     def start(self, trainer: Trainer) -> None:
-        """Set the first rate; groups of their own, and those of layer_decay, stay in proportion to optimizer.lr."""
+        """Set the first rate; parameter groups keep their ratios to optimizer.lr."""
         groups = trainer.state.optimizer.param_groups
         common = trainer.state.facts["config"]["optimizer"].get("lr", groups[0]["lr"])
-        self.shares = [group["lr"] / common for group in groups]
+        self.factors = [group["lr"] / common for group in groups]
         self._set_rate(trainer, 0)
 
     def after_step(self, trainer: Trainer) -> None:
         metrics, step = trainer.state.metrics, trainer.state.position.step
-        if metrics.count:  # else none of the update's files can be read
-            self.found.add(self.rates[step - 1], metrics.interval()["loss"])
+        if metrics.count:  # else none of the step's files could be read
+            self.test.add(self.rates[step - 1], metrics.interval()["loss"])
         self.advance(1)
-        if self.found.diverged:
+        if self.test.diverged:
             trainer.stop_at(step)
         elif step < len(self.rates):
             self._set_rate(trainer, step)
 
     def _set_rate(self, trainer: Trainer, step: int) -> None:
-        for group, share in zip(trainer.state.optimizer.param_groups, self.shares, strict=True):
-            group["lr"] = self.rates[step] * share
+        for group, factor in zip(trainer.state.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = self.rates[step] * factor
 
 
-def _train(trainer: Trainer, test: _RangeTest) -> None:
-    """Train, epoch after epoch and without their evaluations, until the test is over."""
-    test.start(trainer)
-    trainer.stop_at(len(test.rates))
+def _train(trainer: Trainer, hook: _SetRates) -> None:
+    """Train epoch by epoch, without evaluation, until the test is over."""
+    hook.start(trainer)
+    trainer.stop_at(len(hook.rates))
     try:
         while not trainer.is_over:
             trainer.train_epoch()
             trainer.state.position.next_epoch()
-    except TrainingDiverged:  # by a gradient that is no finite number, after a loss that is one
-        test.found.diverged = True
+    except TrainingDiverged:  # a gradient was not finite, after a finite loss
+        hook.test.diverged = True

@@ -1,4 +1,4 @@
-"""A run by several processes: the one that starts them, and what each of them does."""
+"""A run of several processes: the launcher, and the part of each rank."""
 
 import copy
 import json
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.config.plugins import loaded_files
@@ -24,67 +24,47 @@ from expkit.runs import build
 from expkit.runs.check import check
 from expkit.runs.job import Job
 from expkit.runs.outcome import RunOutcome, outcome_of
-from expkit.runs.resume import folder_to_go_on_in, nothing_left, run_name, shared_origin
+from expkit.runs.resume import folder_to_resume, nothing_left, run_name, shared_origin
 from expkit.runs.session import RunSession
 
 Config = dict[str, Any]
 
 
-class Ended(NamedTuple):
-    """How a run of several ranks ended; folder: the run's (of several machines, where this one's logs are)."""
-
-    code: int
-    folder: Path
-    reason: str = ""
-
-
 def layout_of(config: Mapping[str, Any]) -> Layout | None:
-    """Return the processes that the config's device asks for, None where this one does. Raises ConfigError."""
+    """Return the layout if the config's device needs several processes, else None. Raises ConfigError."""
     found = devices.build(config["device"])
     return found if isinstance(found, Layout) and found.starts_ranks else None
 
 
-def train_with_others(
-    config: Config, overrides: Sequence[str], command: str, ranks: Ranks | None, last_step: int | None = None
-) -> Ended:
-    """Start the run's ranks, or be one where torchrun has started them; returns how it ended. Raises ConfigError."""
-    if ranks:
-        outcome, folder = train_as_rank(config, overrides, command, ranks, last_step=last_step)
-        return Ended(outcome.code, folder, outcome.reason)
-    layout = layout_of(config)
-    assert layout is not None
-    return launch_ranks(config, overrides, command, layout, last_step)
-
-
 def launch_ranks(
     config: Config, overrides: Sequence[str], command: str, layout: Layout, last_step: int | None = None
-) -> Ended:
-    """Freeze the config in the run folder and start this machine's ranks with it."""
-    folder, is_new = folder_to_go_on_in(config), False
+) -> tuple[int, str, Path]:
+    """Start this machine's ranks; return (exit code, reason if it is not 0, the run folder).
+
+    For one of several machines the folder is that of its ranks' logs: only the machine of rank 0 has the run folder.
+    """
+    folder, is_new = folder_to_resume(config), False
     if folder:
         config = config | {"checkpoint": config["checkpoint"] | {"resume": str(folder)}}
     elif layout.nodes == 1:
         folder, is_new = make_run_folder(config["output_dir"], run_name(config)), True
-    # Of several machines only one has rank 0, which makes the folder: each keeps its own ranks' logs beside it.
     here = f"{socket.gethostname()}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{time.monotonic_ns() % 10**6}"
     place = folder / "ranks" if folder else expanded(config["output_dir"]) / "nodes" / here
-    frozen: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
-    frozen |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores()}
-    frozen["last_step"] = last_step
-    code, reason = launch(layout, frozen, place.absolute(), [sys.executable, "-m", "expkit.runs.rank_worker"])
+    job: Config = {"config": config, "overrides": list(overrides), "command": command, "plugins": loaded_files()}
+    job |= {"folder": str(folder.absolute()) if folder else None, "cores": available_cores(), "last_step": last_step}
+    code, reason = launch(layout, job, place.absolute(), [sys.executable, "-m", "expkit.runs.rank_worker"])
     if is_new and folder and not (folder / "record.json").exists():
-        shutil.rmtree(folder)  # it came to nothing: what would have been refused here leaves nothing behind there
-    return Ended(code, folder or place, reason)
+        shutil.rmtree(folder)  # the ranks refused the config: nothing was trained
+    return code, reason, folder or place
 
 
 def train_as_rank(
     config: Config, overrides: Sequence[str], command: str, ranks: Ranks, folder: Path | None = None,
     ready: Callable[[], object] = lambda: None, last_step: int | None = None,
 ) -> tuple[RunOutcome, Path]:  # fmt: skip
-    """Do this rank's part of a run; returns (how it ended, the run folder).
+    """Do this rank's part of a run; return (its outcome, the run folder). Raises ConfigError, and unexpected errors.
 
-    ready: called once signals are answered. last_step: where to end, None for the config's. Raises ConfigError, and
-    what is not a user's to fix.
+    ready: called once signals are handled. last_step: where to end, None for the config's.
     """
     began, config = time.perf_counter(), check(config)
     layout = layout_of(config)
@@ -114,31 +94,31 @@ def train_as_rank(
         ready()
         outcome = run.train(began)
         if outcome.status != "failed":
-            ranks.wait()  # rank 0 has written all there is before another one ends, which the launcher would answer
+            ranks.wait()  # until rank 0 has written everything: the launcher ends all ranks once one has ended
     return outcome, run.folder
 
 
 def _after_restart(config: Config, folder: Path | None) -> Config:
-    """Return the config with which ranks that are started anew go on from the last checkpoint."""
+    """Return the config with which restarted ranks resume from the last checkpoint."""
     if folder and "resume" in config["checkpoint"] and any((folder / "checkpoints").glob("*.json")):
         return config | {"checkpoint": config["checkpoint"] | {"resume": str(folder), "init_from": None}}
     return config
 
 
 class Follower:
-    """The job of a rank that writes nothing: it computes, and says what it cannot read."""
+    """The job of a rank other than 0: it computes, writes nothing, and logs what it cannot read."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.folder = job, Path()
 
     def follow(self) -> None:
-        """Know the folder's checkpoints, once rank 0 has named it."""
+        """Open the checkpoints of the folder that rank 0 has named."""
         self.job.trainer.observers.open([], build.follow_checkpoints(self.job, self.folder))
         for loader in self.job.loaders.values():
             loader.report = lambda bad: print(json.dumps({"cannot be read": bad.location, "reason": bad.reason}))
 
     def train(self, began: float) -> RunOutcome:
-        """Run the job; returns how it ended, unless what ended it is not a user's to fix."""
+        """Run the job and return its outcome. Raises unexpected errors."""
         with self.job.trainer.observers.interruption.heard():
             try:
                 self.job.trainer.run()

@@ -1,4 +1,4 @@
-"""How a run ended: what the record says of it, the exit code, and what the user can do about a failure."""
+"""The outcome of a run: status, exit code, and advice on a failure."""
 
 import math
 import signal
@@ -21,9 +21,9 @@ from expkit.training.signals import EXIT_CODES, Interrupted
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. status: finished, interrupted or failed. code: of the process.
+    """The outcome of a run. status: finished, interrupted or failed; code: of the process.
 
-    is_explained: the reason says all, so that no traceback is needed.
+    is_explained: False for an unexpected error, which needs a traceback.
     """
 
     status: str
@@ -33,15 +33,15 @@ class RunOutcome:
 
 
 def outcome_of(error: BaseException, job: Job) -> RunOutcome:
-    """Return what an exception that left the trainer means for the user."""
+    """Return the outcome for an exception of the trainer."""
     if isinstance(error, Interrupted):
         return RunOutcome("interrupted", EXIT_CODES[signal.Signals(error.signal)], signal.Signals(error.signal).name)
     if isinstance(error, KeyboardInterrupt):
         return RunOutcome("interrupted", 130, "Ctrl+C, twice")
     if isinstance(error, BadImage):
         remedy = "repair or remove the file, or set dataset.on_bad=skip or replace"
-        advice = f"{remedy} (python -m expkit doctor finds all such files)"
-        return RunOutcome("failed", 1, f"an image cannot be read: {error}; {advice}")
+        reason = f"an image cannot be read: {error}; {remedy} (python -m expkit doctor finds all such files)"
+        return RunOutcome("failed", 1, reason)
     if isinstance(error, TrainingDiverged | TooManyBad | CheckpointNotWritten | ConfigError):
         return RunOutcome("failed", 1, str(error))
     if sentence := disk_fault(error):
@@ -68,16 +68,16 @@ def _memory_advice(job: Job) -> str:
     else:
         peak, where = _peak_memory(), "this process"
     used = f"; {where} had used {peak / 2**30:.2f} GiB at its peak" if peak else ""
-    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller pieces"
-    advice = smaller if at_once > 1 else "no batch is smaller than one image: use a smaller model or image_size"
+    smaller = f"device.micro_batch={at_once // 2} computes the same batches in smaller parts"
+    advice = smaller if at_once > 1 else "a batch cannot be smaller than one image: use a smaller model or image_size"
     return (
         f"memory ran out at step {position.step + 1} (epoch {position.epoch + 1}) with batch_size={size}{used};"
-        f" {advice}; device.precision=bf16 takes less, and so do fewer dataset.num_workers"
+        f" {advice}; device.precision=bf16 or fewer dataset.num_workers also help"
     )
 
 
 def _peak_memory() -> int:
-    """Return the most bytes that this process has held in memory, 0 where the system does not tell."""
+    """Return the peak memory of this process in bytes, 0 on Windows."""
     if sys.platform == "win32":
         return 0
     import resource

@@ -1,4 +1,4 @@
-"""Where a run goes on from: the checkpoint that checkpoint.resume names, and whether this config may."""
+"""Resume a run: find the checkpoint that checkpoint.resume names, and check that the config fits it."""
 
 import glob
 from collections.abc import Iterator, Mapping
@@ -29,11 +29,11 @@ Config = Mapping[str, Any]
 
 @dataclass
 class Origin:
-    """What a run goes on from.
+    """What a run resumes from.
 
-    folder: the run folder to go on in, locked; None for a new one. state, facts: of the checkpoint, None where the run
-    was killed before its first. metrics: the file of points to keep, up to where the checkpoint was written. notes:
-    sentences for the user. is_finished: the run has ended already and has nothing left to do.
+    folder: the locked run folder to resume in; None for a new one. state, facts: of the checkpoint; None if the run was
+    killed before its first. metrics: the file of points, kept up to the checkpoint. notes: sentences for the user.
+    is_finished: the run has nothing left to do.
     """
 
     folder: Path | None = None
@@ -46,20 +46,20 @@ class Origin:
     is_finished: bool = False
 
     def release(self) -> None:
-        """Give the folder free again, where something refuses the run before it begins."""
+        """Release the folder's lock if the run is refused before it starts."""
         if self.lock:
             self.lock.release()
 
 
 def find_origin(config: Config) -> Origin:
-    """Return what checkpoint.resume names, read and verified; an empty Origin for a fresh start. Raises ConfigError."""
+    """Return what checkpoint.resume names, verified; an empty Origin for a new run. Raises ConfigError."""
     options: CheckpointOptions | None = checkpoints.build(config["checkpoint"])
     if options is None or options.resume is None:
         return Origin()
     if options.resume == "auto":
         if folder := _latest_run(config):
             return _in_folder(folder, config, options.force)
-        return Origin(notes=["no run to go on with: begins anew"])
+        return Origin(notes=["no run to resume: starts a new one"])
     place = expanded(options.resume)
     if is_run_folder(place):
         return _in_folder(place, config, options.force)
@@ -67,7 +67,7 @@ def find_origin(config: Config) -> Origin:
     try:
         state, facts = read_checkpoint(path)
     except CheckpointDamaged as error:
-        raise ConfigError(f"checkpoint.resume: {error}; give another one") from error
+        raise ConfigError(f"checkpoint.resume: {error}; choose another one") from error
     metrics = path.parent.parent / "metrics.jsonl"
     origin = Origin(path=path, state=state, facts=facts, metrics=metrics if metrics.is_file() else None)
     _admit(origin, config, options.force)
@@ -75,7 +75,7 @@ def find_origin(config: Config) -> Origin:
 
 
 def shared_origin(config: Config, ranks: Ranks) -> Origin:
-    """Return on every rank what rank 0 finds, which alone holds the folder's lock. Raises its ConfigError on each."""
+    """Return on every rank what rank 0 finds, which holds the folder's lock. Raises its ConfigError on every rank."""
     found: list[Origin] = []
 
     def find() -> tuple[list[str | None], dict[str, Any], list[str], bool]:
@@ -93,13 +93,13 @@ def shared_origin(config: Config, ranks: Ranks) -> Origin:
 
 
 def nothing_left(folder: Path | None, config: Config) -> str:
-    """Return what is said of a run that has ended already, with the options that set its end."""
+    """Return the message on a finished run, with the options that set its end."""
     ends = " and ".join(f"{key}={config[key]}" for key in ("epochs", "max_steps") if config[key] is not None)
     return f"{folder}: this run is finished; nothing is left to do (raise {ends} to train longer)"
 
 
-def folder_to_go_on_in(config: Config) -> Path | None:
-    """Return the run folder that checkpoint.resume names, without looking into it; None for a new one."""
+def folder_to_resume(config: Config) -> Path | None:
+    """Return the run folder that checkpoint.resume names, without reading it; None for a new one."""
     place = config["checkpoint"].get("resume")
     if place == "auto":
         return _latest_run(config)
@@ -108,13 +108,13 @@ def folder_to_go_on_in(config: Config) -> Path | None:
 
 
 def run_name(config: Config) -> str:
-    """Return what the run folder's name begins with."""
+    """Return the beginning of the run folder's name."""
     model = str(config["model"]["name"]).replace("/", "-")  # timm/resnet18
     return str(config.get("name") or f"{config['dataset']['name']}-{model}")
 
 
 def _latest_run(config: Config) -> Path | None:
-    """Return the newest run folder of this config, as far as it says what a run computes."""
+    """Return the newest run folder whose config computes the same, None without one."""
     parent = expanded(config["output_dir"])
     folders = [path for path in parent.glob(f"{glob.escape(run_name(config))}_*") if is_run_folder(path)]
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -125,7 +125,7 @@ def _latest_run(config: Config) -> Path | None:
 
 
 def _config_of(folder: Path) -> Config | None:
-    """Return the config in a run folder, or where that is lost the one of its newest checkpoint; None without any."""
+    """Return the config in a run folder, or of its newest checkpoint if that is lost; None without either."""
     if config := RunFolder(folder).config:
         return config
     finished, _ = finished_checkpoints(folder)
@@ -134,16 +134,18 @@ def _config_of(folder: Path) -> Config | None:
 
 
 def refuse_other_range(path: Path | None, facts: Mapping[str, Any], ours: Any) -> None:
-    """Raise ConfigError if images of more than 8 bits were read by another range. ours: None where there are none."""
+    """Raise ConfigError if images of more than 8 bits had another value range. ours: None without such images."""
     theirs = facts.get("deep_range") or SIXTEEN_BITS
     if ours is not None and [*ours] != [*theirs]:
-        shown = f"the values {theirs[0]:g} to {theirs[1]:g} of images with more than 8 bits, this run {ours[0]:g} to"
-        remedy = f"dataset.deep_range=[{theirs[0]:g},{theirs[1]:g}]"
-        raise ConfigError(f"checkpoint.resume: {path} was trained on {shown} {ours[1]:g}; add {remedy}")
+        before, now = (f"{low:g} to {high:g}" for low, high in (theirs, ours))
+        raise ConfigError(
+            f"checkpoint.resume: {path} was trained on the values {before} of images with more than 8 bits, this run"
+            f" {now}; add dataset.deep_range=[{theirs[0]:g},{theirs[1]:g}]"
+        )
 
 
 def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
-    """Return the newest intact checkpoint of a run folder, which is locked for us. Raises ConfigError, FolderInUse."""
+    """Lock a run folder and return its newest intact checkpoint. Raises ConfigError, FolderInUse."""
     check_kinds(folder, "checkpoint.resume")
     origin = Origin(folder, FolderLock(folder), metrics=folder / "metrics.jsonl")
     assert origin.lock is not None
@@ -155,18 +157,18 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
             if any(event.get("event") == "checkpoint" for event in RunFolder(folder).events):
                 raise ConfigError(
                     f"checkpoint.resume: the checkpoints of {folder} are gone, so there is nothing to resume from;"
-                    " leave checkpoint.resume out to start a new run, or move that folder away"
+                    " remove checkpoint.resume to start a new run, or move that folder away"
                 )
-            origin.notes.append(f"{folder} holds no checkpoint yet: begins anew in it")
+            origin.notes.append(f"{folder} holds no checkpoint yet: starts from the beginning")
             return origin
         origin.state, origin.facts, origin.path, problems = found
-        origin.notes += [f"warning: passed over a damaged checkpoint: {problem}" for problem in problems]
+        origin.notes += [f"warning: skipped a damaged checkpoint: {problem}" for problem in problems]
         changed = _admit(origin, config, force)
         same_end = not any(one.key in ("epochs", "max_steps") or one.kind != "free" for one in changed)
         origin.is_finished = same_end and RunFolder(folder).status == "finished"
     except CheckpointDamaged as error:
         origin.lock.release()
-        raise ConfigError(f"checkpoint.resume: {error}; give an older run, or start without it") from error
+        raise ConfigError(f"checkpoint.resume: {error}; resume an older run, or start a new one") from error
     except BaseException:
         origin.lock.release()
         raise
@@ -174,7 +176,7 @@ def _in_folder(folder: Path, config: Config, force: bool) -> Origin:
 
 
 def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
-    """Compare the configs; returns the differences, and notes those that may be. Raises ConfigError for the others."""
+    """Return the differences of the configs, and note them. Raises ConfigError for those not allowed."""
     within = bool(origin.facts.get("batch"))
     changed = differences(origin.facts.get("config", {}), config, within)
     changed = [one for one in changed if not one.key.startswith("checkpoint.") or one.kind != "free"]
@@ -187,17 +189,17 @@ def _admit(origin: Origin, config: Config, force: bool) -> list[Difference]:
 def _refusals(changed: list[Difference], force: bool) -> Iterator[str]:
     for one in changed:
         if one.kind == "never" and one.key.endswith(".name"):
-            yield f"{one} cannot change in a run; checkpoint.init_from takes the weights alone into a new one"
+            yield f"{one} cannot change in a run; checkpoint.init_from takes only the weights, into a new run"
         elif one.kind == "never":
-            yield f"{one} cannot change in the midst of an epoch; go on from a checkpoint at an epoch's end"
+            yield f"{one} cannot change within an epoch; resume from a checkpoint at an epoch's end"
         elif one.kind == "forced" and not force:
-            yield f"{one} changes what is computed; checkpoint.force=true goes on all the same"
+            yield f"{one} changes the result; checkpoint.force=true resumes anyway"
 
 
 def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rate: float, last_step: int) -> list[str]:
-    """Return a note where the rate rises, since the schedule has another length than when the checkpoint was written.
+    """Return a note if the learning rate rises because the schedule has another length than before.
 
-    before: the config of then; optimizer: its state; rate: that of the next step.
+    before: the checkpoint's config; optimizer: its state; rate: of the next step.
     """
     if all(config.get(name) == before.get(name) for name in ("epochs", "max_steps")):
         return []
@@ -207,13 +209,13 @@ def rate_notes(before: Config, config: Config, optimizer: Mapping[str, Any], rat
         return []
     name = config["schedule"]["name"]
     return [
-        f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} is spread over all"
-        f" {count_noun(last_step, 'step')} now"
+        f"note: the learning rate rises from {old:.2g} to {rate:.2g} here: schedule={name} now spans all"
+        f" {count_noun(last_step, 'step')}"
     ]
 
 
 def weights_problem(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
-    """Return in which respect saved weights do not fit a model, "" where they do."""
+    """Return why saved weights do not fit a model, "" if they do."""
     own = model.state_dict()
     if missing := [name for name in own if name not in state]:
         return f"it lacks {', '.join(missing[:3])}"

@@ -1,7 +1,6 @@
-"""A run that is open: its folder, record, loggers and checkpoints, until how it ended is written down."""
+"""An open run: its folder, record, loggers and checkpoints, until its outcome is recorded."""
 
 import copy
-import json
 import shlex
 import shutil
 import sys
@@ -17,7 +16,7 @@ from expkit.checkpoints.writer import CheckpointNotWritten
 from expkit.config.plugins import loaded_files
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override, one_line, shortened
-from expkit.core.files import disk_fault, write_bytes, writing
+from expkit.core.files import disk_fault, parse_object, write_bytes, writing
 from expkit.core.formatting import count_noun, relative
 from expkit.core.lock import FolderLock
 from expkit.core.run_folder import make_run_folder
@@ -35,16 +34,13 @@ from expkit.runs.resume import Origin
 
 
 class RunSession:
-    """A job with its run folder, loggers and checkpoints: everything that writes.
-
-    folder: for a new run, None to make one.
-    """
+    """A job with all that writes: run folder, loggers, checkpoints. folder: of a new run, None to make one."""
 
     def __init__(self, job: Job, overrides: Sequence[str], command: str, folder: Path | None = None) -> None:
         self.job, origin = job, job.origin
         data = data_facts(job.splits)
         changes = _data_changes(job, data)  # before anything is written
-        self.signals = ExitStack()  # from here on a signal ends the run, and not the process in the midst of the record
+        self.signals = ExitStack()  # from here on a signal ends the run instead of the process, so the record is whole
         self.signals.enter_context(job.trainer.observers.interruption.heard())
         self.folder = origin.folder or folder or make_run_folder(job.options.output_dir, job.name)
         try:
@@ -53,14 +49,14 @@ class RunSession:
             self.signals.close()
             if lock := getattr(self, "lock", None):
                 lock.release()
-            if not origin.folder:  # nothing was trained: a full disk keeps no husk
+            if not origin.folder:  # nothing was trained: remove the incomplete folder
                 shutil.rmtree(self.folder, ignore_errors=True)
             if sentence := disk_fault(error):
                 raise ConfigError(sentence) from error
             raise
 
     def _begin(self, overrides: Sequence[str], command: str, data: DataFacts, changes: Sequence[str]) -> None:
-        """Lock the folder, begin or reopen its record, and open the files of points and checkpoints."""
+        """Lock the folder, start or reopen its record, and open loggers and checkpoints."""
         job, origin = self.job, self.job.origin
         self.lock = origin.lock or FolderLock(self.folder)
         self.record = (
@@ -69,25 +65,23 @@ class RunSession:
             else Record(self.folder, job.config, overrides, command)
         )
         self.record.data(job.splits, data, changes)
-        job.notes += [
-            *self.record.notes,
-            *(f"warning: the data differ from those of the start: {one}" for one in changes),
-        ]
+        job.notes += self.record.notes
+        job.notes += [f"warning: the data differ from those of the first start: {one}" for one in changes]
         self.checkpoints = open_checkpoints(
             job, self.folder, lambda path: self.record.event("checkpoint", file=path.name)
         )
         job.notes += keep_metrics(origin, self.folder / "metrics.jsonl")
-        always = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
-        always.append(EventLog(self.record))
-        job.trainer.observers.open([*always, *open_loggers(job.config, self.folder)], self.checkpoints)
+        loggers = [ConsoleLogger(), TextLogger(self.folder / "log.txt"), JsonlLogger(self.folder / "metrics.jsonl")]
+        loggers += [EventLog(self.record), *open_loggers(job.config, self.folder)]
+        job.trainer.observers.open(loggers, self.checkpoints)
         self.logger = job.trainer.observers.logger
         for split, loader in job.loaders.items():
             loader.report = partial(self.bad_file, split)
 
     def train(self, began: float) -> RunOutcome:
-        """Run the job and close everything; returns how it ended, unless what ended it is not a user's to fix."""
+        """Run the job, close everything and return the outcome. Raises unexpected errors."""
         lines = {"run": self.folder.name, **self.job.lines}
-        config = copy.deepcopy(self.job.config)  # a plain one: a plugin's logger may change it
+        config = copy.deepcopy(self.job.config)  # a plain copy: a plugin's logger may change it
         facts = RunFacts(self.folder.name, str(self.folder), config, lines, [*map(shortened, self.job.notes)])
         self.logger.start(replace(facts, first_step=self.job.trainer.state.position.step))
         self.outcome = RunOutcome("failed", 1)
@@ -107,21 +101,21 @@ class RunSession:
                     raise
             finally:
                 try:
-                    with suppress(CheckpointNotWritten):  # it was reported, or what ended the run is
+                    with suppress(CheckpointNotWritten):  # it was reported already, or another error was
                         self.job.close()
-                finally:  # also when a second Ctrl+C comes meanwhile
+                finally:  # also after a second Ctrl+C
                     self.close(time.perf_counter() - began)
         return self.outcome
 
     def bad_file(self, split: str, bad: Any) -> None:
-        """Name a sample that cannot be read, once, in the log and in the record's list."""
+        """Report a sample that cannot be read, in the log and in the record's list."""
         data = getattr(self.job.splits, split)
         name = self.job.splits.listed_name(split, data.sample_name(bad.sample))
         try:
             self.record.bad_file(name, bad.reason)
         except OSError as error:  # the next one writes all of them
             self.logger.message(f"warning: {disk_fault(error) or error}")
-        # In evaluation nothing stands in for another: the scores are those of fewer images.
+        # Evaluation never replaces an image: its scores are of fewer images.
         is_replaced = split == "train" and self.job.loaders["train"].samples.on_bad == "replace"
         done = "replaced" if is_replaced else "left out"
         self.logger.message(f"warning: {done} in {split}: {bad.location}: {bad.reason}")
@@ -129,7 +123,7 @@ class RunSession:
     def close(self, seconds: float) -> None:
         position, kept = self.job.trainer.state.position, self.checkpoints
         result = {"epochs": position.epoch, "steps": position.step, "scores": position.scores, "seconds": seconds}
-        # Once a rank has failed, the others do not answer.
+        # After a failure of a rank the others do not respond: no collective operations here.
         result |= self.digests if self.job.trainer.state.is_sharded else digests_of(self.job)
         if (micro_batches := self.job.trainer.step.micro_batches) and micro_batches.size:
             result["micro_batch"] = micro_batches.size
@@ -151,7 +145,7 @@ class RunSession:
         if self.outcome.status != "finished" and kept and kept.last:
             plugins = [word for file in loaded_files() for word in ("--plugin", relative(Path(file)))]
             resume = as_override("checkpoint.resume", relative(self.folder))
-            summary["go on"] = f"{shlex.join(['python', '-m', 'expkit.run', *plugins])} {resume}"
+            summary["resume"] = f"{shlex.join(['python', '-m', 'expkit.run', *plugins])} {resume}"
         self.logger.close(summary)
         try:
             self.record.close(self.outcome.status, result, self.outcome.reason)
@@ -162,7 +156,7 @@ class RunSession:
             self.lock.release()
 
     def _not_recorded(self, error: OSError) -> None:
-        """Say that the record could not be closed; what was trained is in the checkpoints."""
+        """Report that the record could not be closed; the checkpoints hold what was trained."""
         problem = disk_fault(error) or str(error)
         resume = as_override("checkpoint.resume", relative(self.folder))
         remedy = f"python -m expkit.run {resume} writes the record again"
@@ -171,7 +165,7 @@ class RunSession:
             self.outcome = RunOutcome("failed", 1, problem)
 
     def report(self) -> None:
-        """Write report.html; whatever goes wrong in it is reported and changes nothing of the run."""
+        """Write report.html. An error is reported and does not affect the run."""
         try:
             from expkit.records.report import write_report
 
@@ -182,30 +176,27 @@ class RunSession:
 
 
 def digests_of(job: Job) -> dict[str, str]:
-    """Return a digest of the weights, and of their average; where ranks have shares of them, all must ask."""
+    """Return digests of the weights and of their average. With sharded weights all ranks must call it."""
     state = job.trainer.state
     found = {"weights_sha256": weights_digest(state.model)}
     return found | ({"average_sha256": weights_digest(state.average.model)} if state.average else {})
 
 
 def _data_changes(job: Job, data: DataFacts) -> list[str]:
-    """Return how the data differ from those of the run that is resumed. Raises ConfigError without force."""
+    """Return how the data differ from the resumed run's. Raises ConfigError without force."""
     origin = job.origin
     folder = origin.folder or (origin.path.parent.parent if origin.path and origin.state is not None else None)
     changes = data_changes(folder, *data)
     if changes and origin.state is not None and not job.config["checkpoint"].get("force"):
         raise ConfigError(
             *(f"checkpoint.resume: the data differ from those of {folder}: {change}; the result will differ too,"
-              " and checkpoint.force=true resumes all the same" for change in changes)
+              " and checkpoint.force=true resumes anyway" for change in changes)
         )  # fmt: skip
     return changes
 
 
 def keep_metrics(origin: Origin, path: Path) -> list[str]:
-    """Bring the file of points to where the checkpoint was written: later ones are made anew. Returns notes.
-
-    A file that has lost some of the earlier points keeps those that it has.
-    """
+    """Truncate the file of points to the checkpoint's; return notes. A file that lost earlier points keeps the rest."""
     size, step = (origin.state["metrics_bytes"], origin.state["step"]) if origin.state else (0, 0)
     try:
         content = origin.metrics.read_bytes() if origin.metrics and size else b""
@@ -214,10 +205,11 @@ def keep_metrics(origin: Origin, path: Path) -> list[str]:
     kept = content[:size]
     notes = []
     lines = kept.splitlines(keepends=True)
-    whole = [line for line in lines if _is_point(line, step)]
+    steps = {number: parse_object(line).get("step") for number, line in enumerate(lines)}
+    whole = {number: at for number, at in steps.items() if isinstance(at, int) and at <= step}
     if len(kept) < size or len(whole) < len(lines):
-        kept = b"".join(whole)
-        last = json.loads(whole[-1])["step"] if whole else 0
+        kept = b"".join(lines[number] for number in whole)
+        last = [0, *whole.values()][-1]
         notes.append(f"warning: metrics.jsonl had lost points of the steps up to {step}: {len(whole):,} are left,"
                      f" the last of step {last}")  # fmt: skip
     if notes or (kept and not origin.folder):
@@ -226,12 +218,3 @@ def keep_metrics(origin: Origin, path: Path) -> list[str]:
         with writing(path), open(path, "ab") as file:
             file.truncate(len(kept))
     return notes
-
-
-def _is_point(line: bytes, step: int) -> bool:
-    """Return True if a line holds a point of the steps up to `step`."""
-    try:
-        point = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(point, dict) and isinstance(point.get("step"), int) and point["step"] <= step

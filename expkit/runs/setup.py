@@ -1,4 +1,4 @@
-"""What all objects of a run are built from: options, device, data, transforms and the model as it is initialised."""
+"""Set up a run: options, device, data, transforms and the initial model."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ from expkit.models.planned import refuse_too_large
 from expkit.models.pretrained import without_pretrained
 
 Config = Mapping[str, Any]
-Placement = torch.device | Layout | Split  # what the config's device is
+Placement = torch.device | Layout | Split  # of the config's device
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What of a job neither its seed nor its training options change: the transforms' chains, and the model."""
+    """What is independent of a job's seed and training options: the transforms and the model."""
 
     sizes: tuple[int, int]  # (image_size, resize_size)
     normalize: pixels.Normalize
     note: str
     chains: Mapping[str, pixels.Chain]
     model: nn.Module
-    seen: tuple[int, int]  # (height, width) of what the model sees in training
+    seen: tuple[int, int]  # (height, width) of the model's input in training
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all objects of a run are built from. ranks: the processes of the run, None for a single one."""
+    """What all objects of a run are built from. ranks: None for a single process."""
 
     config: Config
     options: RunOptions
@@ -53,18 +53,15 @@ class Setup:
 
     @property
     def image_size(self) -> int:
-        """Of the model's input, in pixels."""
+        """The size of the model's input, in pixels."""
         return self.basis.sizes[0]
 
 
 def set_up(config: CheckedConfig, ranks: Ranks | None, splits: Splits | None, basis: Basis | None) -> Setup:
-    """Build what all other objects are built from. Raises ConfigError.
-
-    splits, basis: those of an earlier job, if it has the same.
-    """
+    """Build what all objects are built from. splits, basis: of an earlier job with the same. Raises ConfigError."""
     placement: Placement = devices.build(config["device"])
     device = build_device(placement, config["device"], ranks)
-    if splits is None:  # a set that is drawn, or downloaded, is there once the first rank has it
+    if splits is None:  # the first rank draws or downloads the data
         splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
     basis = basis or build_basis(config, splits, config.options.seed)
     return Setup(config, config.options, placement, device, splits, basis, ranks)
@@ -96,7 +93,7 @@ def build_device(placement: Placement, node: Config, ranks: Ranks | None) -> Dev
 def build_input(
     node: Config, spec: InputSpec | None, data: ImageDataset
 ) -> tuple[tuple[int, int], pixels.Normalize, str]:
-    """Return ((image_size, resize_size), the normalisation, a sentence on where they come from)."""
+    """Return ((image_size, resize_size), the normalisation, a sentence on both)."""
     image_size, resize_size = node.get("image_size", "auto"), node.get("resize_size", "auto")
     if image_size == "native":
         image_size = int(min(_first_image(data).shape[-2:]))
@@ -108,7 +105,7 @@ def build_input(
     mean = (spec.mean if spec else pixels.IMAGENET_MEAN) if wanted["mean"] == "auto" else tuple(wanted["mean"])
     std = (spec.std if spec else pixels.IMAGENET_STD) if wanted["std"] == "auto" else tuple(wanted["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ConfigError(f"transforms.normalize: takes 3 means and 3 stds above 0, got {mean} and {std}")
+        raise ConfigError(f"transforms.normalize: expected 3 means and 3 stds above 0, got {mean} and {std}")
     rounded = [f"({', '.join(f'{value:.3g}' for value in values)})" for values in (mean, std)]
     source = f" (weights {spec.source})" if spec else ""
     note = f"input {image_size}×{image_size}, mean {rounded[0]}, std {rounded[1]}{source}"
@@ -116,7 +113,7 @@ def build_input(
 
 
 def _first_image(data: ImageDataset) -> torch.Tensor:
-    """Return the first image that can be read. Raises ConfigError when none of the first hundred can."""
+    """Return the first readable image. Raises ConfigError if none of the first hundred is."""
     reasons: list[str] = []
     for image in _first_images(data, reasons):
         return image
@@ -124,7 +121,7 @@ def _first_image(data: ImageDataset) -> torch.Tensor:
 
 
 def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tensor]:
-    """Yield those of the first hundred images that can be read; reasons: grows by one for each of the others."""
+    """Yield the readable ones of the first hundred images; append a reason for each other one."""
     for index in range(min(len(data), 100)):
         try:
             image = data.image(index)
@@ -136,7 +133,7 @@ def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tens
 
 
 def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
-    """Build the model for the data's classes; its initial weights depend on the seed alone."""
+    """Build the model for the data's classes; its initial weights depend only on the seed."""
     refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=len(data.class_names)))
     seed_cpu(derive_seed(seed, "init"))
     model = models.build(node, num_classes=len(data.class_names))
@@ -146,9 +143,9 @@ def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
 def check_chains(
     chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
 ) -> tuple[int, int]:
-    """Try the transforms on the first image of a usual shape, and the model on what comes out. Raises ConfigError.
+    """Return (height, width) of the model's input in training. Raises ConfigError.
 
-    Returns (height, width) of what the model sees in training.
+    Tries the transforms on the first image of a usual shape, and the model on their result.
     """
     steps = [step for chain in chains.values() for step in chain.steps]
     usual = (image for image in _first_images(data, []) if not reason_against(steps, *image.shape[-2:]))

@@ -20,40 +20,37 @@ Config = dict[str, Any]
 
 
 def sweep_job(config: Config, overrides: list[str], plugins: Sequence[str]) -> None:
-    """Run one job of a sweep, in a process of its own; its record says how to run it alone."""
-    load_plugins(plugins)  # a process that is spawned, not forked, does not know them
+    """Run one job of a sweep in its own process; its record holds the command that runs it alone."""
+    load_plugins(plugins)  # for a spawned process
     given = [word for file in plugins for word in ("--plugin", file)]
     train(config, overrides, shlex.join(["python", "-m", "expkit.run", *given, *overrides]))
 
 
 def train(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> Path:
-    """Assemble, train, and close the record, whatever happens; last_step: ends there. Returns the run folder."""
+    """Train a config, in one or several processes, and return the run folder; exit if it fails or is interrupted."""
     began = time.perf_counter()
     try:
         checked = check(config)
-        if given_ranks() or multi_process.layout_of(checked):
-            return _train_with_others(checked, overrides, command, last_step)
-        run = open_run(checked, overrides, command, last_step)
+        if ranks := given_ranks():
+            outcome, folder = multi_process.train_as_rank(checked, overrides, command, ranks, last_step=last_step)
+            code = outcome.code
+        elif layout := multi_process.layout_of(checked):
+            code, _, folder = multi_process.launch_ranks(checked, overrides, command, layout, last_step)
+        else:
+            run = open_run(checked, overrides, command, last_step)
+            if isinstance(run, Path):
+                print(nothing_left(run, checked))
+                return run
+            code, folder = run.train(began).code, run.folder
     except ConfigError as error:
         refuse(error)
-    if isinstance(run, Path):
-        print(nothing_left(run, checked))
-        return run
-    if code := run.train(began).code:
+    if code:
         sys.exit(code)
-    return run.folder
-
-
-def _train_with_others(config: Config, overrides: Sequence[str], command: str, last_step: int | None) -> Path:
-    """Train in as many processes as the device asks for, and return the run folder."""
-    ended = multi_process.train_with_others(config, overrides, command, given_ranks(), last_step)
-    if ended.code:
-        sys.exit(ended.code)
-    return ended.folder
+    return folder
 
 
 def open_run(config: Config, overrides: Sequence[str], command: str, last_step: int | None = None) -> RunSession | Path:
-    """Build a checked config and open its run folder, or return that of a finished run. Raises ConfigError."""
+    """Build a checked config and open its run folder, or return the folder of a finished run. Raises ConfigError."""
     origin = find_origin(config)
     if origin.is_finished:
         assert origin.lock is not None

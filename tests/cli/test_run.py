@@ -157,7 +157,7 @@ def test_mixing_with_a_loss_of_whole_classes_is_refused(commands: Forks, tmp_pat
     mixed = ["transforms.batch=[{name: MixUp}]", "loss=torch", "loss.name=MultiMarginLoss"]
     done = commands.run(tmp_path, *SMALL, *mixed)
     assert done.returncode == 2
-    assert "transforms.batch: mixes labels, and the loss MultiMarginLoss takes whole classes only" in done.stderr
+    assert "transforms.batch: mixes labels, and the loss MultiMarginLoss needs hard labels" in done.stderr
 
 
 def test_wrong_input_ends_with_2_and_a_sentence_for_each_fault(tmp_path: Path) -> None:
@@ -344,5 +344,5 @@ def test_out_of_memory_is_told_with_what_helps(tmp_path: Path, image_files: Call
     assert re.search(
         r"memory ran out at step 1 \(epoch 1\) with batch_size=64; this process had used \d\.\d\d GiB", done.stdout
     )
-    assert "device.micro_batch=32 computes the same batches in smaller pieces" in done.stdout
+    assert "device.micro_batch=32 computes the same batches in smaller parts" in done.stdout
     assert "Traceback" not in done.stderr

@@ -227,9 +227,8 @@ def test_a_search_of_whole_numbers_says_what_to_type(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigError) as raised:
         check_plan(plan([*overrides, "model.width=tag(log,interval(4,8))"]))
     told = [
-        "batch_size: takes whole numbers, and interval() gives others; write 'batch_size=int(interval(8,64))'",
-        "model.width: takes whole numbers, and interval() gives others; write"
-        " 'model.width=tag(log,int(interval(4,8)))'",
+        "batch_size: expected integers, and interval() gives floats; write 'batch_size=int(interval(8,64))'",
+        "model.width: expected integers, and interval() gives floats; write 'model.width=tag(log,int(interval(4,8)))'",
     ]
     assert [fault.partition(" (")[0] for fault in raised.value.faults] == [one.partition(" (")[0] for one in told]
     assert all(fault.startswith(one) for fault, one in zip(raised.value.faults, told, strict=True))

@@ -32,7 +32,7 @@ def test_shares_do_the_run_of_one(tmp_path: Path) -> None:
     more = [*EVERYTHING, "transforms.batch=[{name: MixUp, alpha: 0.4},{name: CutMix}]"]
     one, two = by_one(tmp_path, *more), by_ranks(tmp_path, *more, FSDP)
     assert_same_run(one, two)
-    assert "2 ranks, each with a share of the weights (fsdp)" in (two / "log.txt").read_text()
+    assert "2 ranks, each with a shard of the weights (fsdp)" in (two / "log.txt").read_text()
     digests = json.loads((two / "result.json").read_text())
     assert {len(digests["weights_sha256"]), len(digests["average_sha256"])} == {64}
 
@@ -72,7 +72,7 @@ def test_a_checkpoint_goes_on_by_any_number_of_ranks(first: list[str], then: lis
     )
     code, printed = done(overrides)
     assert code == 0, printed
-    assert "goes on from" in printed
+    assert "resumes from" in printed
     assert_same_weights(whole, begun / "checkpoints" / whole.name)
     assert points(begun)[-1]["epoch"] == 1
 
@@ -91,7 +91,7 @@ def test_weights_of_another_run_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "optimizer", "layout", "compiles", "told"),
     [
-        (nn.Linear(2, 2), "Adafactor", {}, False, "optimizer.name: torch's Adafactor does not compute with shares"),
+        (nn.Linear(2, 2), "Adafactor", {}, False, "optimizer.name: torch's Adafactor does not support sharded weights"),
         (nn.BatchNorm2d(2), "SGD", {"sync_batchnorm": False}, False, "device.sync_batchnorm: false leaves each rank"),
         (nn.Linear(2, 2), "SGD", {}, True, "device.compile: does not go with device.strategy=fsdp"),
         (nn.Linear(2, 2), "SGD", {"unused_parameters": True}, False, "device.unused_parameters: is for"),
@@ -111,7 +111,9 @@ def test_fused_updates_that_shares_do_not_have_are_refused(optimizer: str) -> No
     made = getattr(torch.optim, optimizer)(model.parameters(), lr=0.1, fused=True)
     layout = Layout((torch.device("cpu"),) * 2, "fsdp")
     check_shardable(model, made, layout, compiles=False)  # expkit's own choice, which it takes back
-    with pytest.raises(ConfigError, match=f"optimizer.fused: torch's fused {optimizer} does not compute with shares"):
+    with pytest.raises(
+        ConfigError, match=f"optimizer.fused: torch's fused {optimizer} does not support sharded weights"
+    ):
         check_shardable(model, made, layout, compiles=False, fused=True)
 
 

@@ -183,7 +183,7 @@ def test_a_lost_rank_is_started_again(tmp_path: Path) -> None:
     os.kill(ranks_of(run_folder)[1], signal.SIGKILL)
     printed, _ = launcher.communicate(timeout=300)
     assert launcher.returncode == 0, printed
-    assert "goes on from" in printed
+    assert "resumes from" in printed
     assert [one["epoch"] for one in points(run_folder) if one["kind"] == "epoch"] == list(range(40))
 
 

@@ -17,10 +17,10 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine w
         ({"name": "multi_gpu"}, "needs 2 CUDA devices, found 0; device=multi_cpu runs the same way on the CPU"),
         ({"name": "multi_gpu", "count": 4}, "needs 4 CUDA devices, found 0"),
         ({"name": "multi_gpu", "indices": [0, 5]}, "needs 6 CUDA devices, found 0"),
-        ({"name": "multi_gpu", "indices": [1, 1]}, "device.indices: takes different numbers"),
-        ({"name": "multi_cpu", "count": 0}, "device.count: takes a whole number from 1 up, got 0"),
+        ({"name": "multi_gpu", "indices": [1, 1]}, "device.indices: expected different numbers"),
+        ({"name": "multi_cpu", "count": 0}, "device.count: expected an integer from 1 to 1,024, got 0"),
         *[
-            ({"name": "multi_node", "nodes": 2, "endpoint": endpoint}, "device.endpoint: takes HOST:PORT")
+            ({"name": "multi_node", "nodes": 2, "endpoint": endpoint}, "device.endpoint: expected HOST:PORT")
             for endpoint in ("somewhere", ":29400", "node1:0", "node1:65536", "node1:²")
         ],
         *[
@@ -33,7 +33,7 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine w
         ],
         ({"name": "gpu"}, "gpu needs a CUDA device, found 0"),
         ({"name": "split", "devices": ["cuda:0", "cuda:1"]}, "there is no cuda:0: this machine has 0 CUDA devices"),
-        ({"name": "split", "devices": ["gpu7"]}, "'gpu7' is no device"),
+        ({"name": "split", "devices": ["gpu7"]}, "'gpu7' is not a device"),
         ({"name": "mps"}, "mps needs Apple's GPU"),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_head_for_other_classes_is_left_out_and_named() -> None:
     assert torch.equal(ours.features[0].weight, theirs.features[0].weight)
     assert torch.equal(ours.classifier[1].weight, head)
     assert taken.notes() == [
-        "took 50 of 52 weights", "left out, for other classes: classifier.1.weight, classifier.1.bias",
+        "loaded 50 of 52 weights", "left out, for other classes: classifier.1.weight, classifier.1.bias",
     ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_as_many_but_other_classes_have_another_head() -> None:
 
 
 def test_another_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"are another model's: 0 of the \d+ that this one has are there"):
+    with pytest.raises(ConfigError, match=r"are another model's: 0 of the model's \d+ are there"):
         load_matching(small_cnn(num_classes=3), squeezenet1_1(num_classes=3).state_dict(), None, 3)
     with pytest.raises(ConfigError, match=r"is \(\d+, 3, 3, 3\) there and \(\d+, 3, 3, 3\) here"):
         load_matching(small_cnn(num_classes=3, width=8), small_cnn(num_classes=3, width=4).state_dict(), None, 3)
@@ -56,7 +56,7 @@ def test_the_prefix_of_a_wrapper_is_dropped(prefix: str, classes: int) -> None:
     taken = load_matching(ours, state, None, 3)
     assert (taken.missing, taken.unused) == ([], ["n_averaged"])
     assert len(taken.left_out) == (0 if classes == 3 else 2)
-    assert f"dropped the prefix '{prefix}' of the names in the file" in taken.notes()
+    assert f"removed the prefix '{prefix}' from the names in the file" in taken.notes()
     assert torch.equal(ours.features[0].weight, theirs.features[0].weight)
 
 
@@ -64,7 +64,7 @@ def test_the_prefix_of_our_own_wrapper_is_put_before() -> None:
     theirs, ours = squeezenet1_1(num_classes=3), torch.nn.ModuleDict({"backbone": squeezenet1_1(num_classes=3)})
     taken = load_matching(ours, theirs.state_dict(), None, 3)
     assert len(taken.loaded) == 52
-    assert taken.renamed == "put the prefix 'backbone.' before the names in the file"
+    assert taken.renamed == "added the prefix 'backbone.' to the names in the file"
 
 
 def test_of_a_larger_model_the_part_is_taken() -> None:
@@ -89,7 +89,7 @@ def test_files_of_other_programs_begin_a_run(ending: str, small_config: Compose,
     save_file(state, path) if ending == ".safetensors" else torch.save({"state_dict": state}, path)
     job = build(small_config("seed=2", f"checkpoint.init_from={path}"))
     assert torch.equal(weights(job.trainer), weights(first))
-    assert any(note.startswith(f"took {len(state)} of {len(state)} weights") for note in job.notes)
+    assert any(note.startswith(f"loaded {len(state)} of {len(state)} weights") for note in job.notes)
 
 
 def test_the_average_is_what_is_taken(small_config: Compose, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_file_of_something_else_is_named(content: Any, reason: str, save: Save
 
 def test_options_that_change_the_layers_do_not_go_with_weights(save: Save) -> None:
     save("resnet50", original("resnet50"))
-    with pytest.raises(ConfigError, match=r"does not fit resnet50: size mismatch .* take back the options"):
+    with pytest.raises(ConfigError, match=r"does not fit resnet50: size mismatch .* remove the options"):
         models.build({"name": "resnet50", "weights": "DEFAULT", "width_per_group": 32}, num_classes=3)
 
 

@@ -56,5 +56,5 @@ def test_no_hidden_layer_is_logistic_regression() -> None:
     ids=str,
 )
 def test_impossible_values_are_named(node: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"^model\.\w+: takes"):
+    with pytest.raises(ConfigError, match=r"^model\.\w+: expected"):
         models.build(node, num_classes=5)

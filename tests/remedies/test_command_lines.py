@@ -6,7 +6,7 @@ import pytest
 
 from tests.remedies.told import fault_of_line, hands_on, says, words_of
 
-WHOLE_NUMBERS = "takes whole numbers, and interval() gives others; write '{}'"  # told by what checks the jobs
+WHOLE_NUMBERS = "expected integers, and interval() gives floats; write '{}'"  # told by what checks the jobs
 # (what is typed, what is said, {} for whatever; what then is typed in its place, each of several ways)
 OVERRIDES: list[tuple[str, str, list[str]]] = [
     ("seed", "an override is KEY=VALUE: {}=…", ["seed=1"]),
@@ -29,7 +29,7 @@ OVERRIDES: list[tuple[str, str, list[str]]] = [
     ("optimizer=adafactor", "; write {}={} {}.name={}", ["optimizer=torch optimizer.name=adafactor"]),
     ("model=timm/resnet18", "; write {}={} {}.name={}", ["model=timm model.name=timm/resnet18"]),
     ("model=timm", "is needed; give it as {}=…", ["model=timm model.name=timm/resnet18"]),
-    ("~optimizer", "is needed; choose one with {}=…", ["optimizer=sgd"]),
+    ("~optimizer", "is required; choose one with {}=…", ["optimizer=sgd"]),
     ("dataset=null", "leave it out, or name one", ["", "dataset=fake"]),
     ("device=cuda:0", "; write device={}{}", ["device=gpu device.index=0"]),
     ("transforms.eval=[Grayscale]", "; write {name: {}}", ["'transforms.eval=[{name: Grayscale}]'"]),

@@ -28,7 +28,7 @@ ENDINGS: list[tuple[BaseException, str, list[str]]] = [
      ["dataset.max_bad=9", "dataset.max_bad=null"]),
     (ValueError("Expected more than 1 value per channel when training"),
      "set dataset.drop_last=true, or dataset.on_bad=replace", ["dataset.drop_last=true", "dataset.on_bad=replace"]),
-    (MemoryError(), "device.micro_batch=4 computes the same batches in smaller pieces;"
+    (MemoryError(), "device.micro_batch=4 computes the same batches in smaller parts;"
      " device.precision=bf16 takes less, and so do fewer dataset.num_workers",
      ["device.micro_batch=4", "device.precision=bf16", "dataset.num_workers=0"]),
     (not_finite("the loss is no number", "stop"), "lower optimizer.lr, set clip_grad_norm=1,"
@@ -72,11 +72,11 @@ def test_a_batch_of_one_image_is_made_smaller_by_the_model_alone(job: Job, tmp_p
 
 FIND = "dataset=fake dataset.images=64 batch_size=8 model.width=4 logger=none dataset.num_workers=0 --out x.png "
 RANGES: list[tuple[str, str, str]] = [
-    ("--lowest 1 --highest 0.1 --steps 10", "takes 0 < --lowest < --highest, and --steps from 10 up",
+    ("--lowest 1 --highest 0.1 --steps 10", "expected 0 < --lowest < --highest, and --steps from 10 up",
      "--lowest 0.01 --highest 0.1 --steps 10"),
-    ("--lowest 0 --highest 0.1 --steps 10", "takes 0 < --lowest < --highest, and --steps from 10 up",
+    ("--lowest 0 --highest 0.1 --steps 10", "expected 0 < --lowest < --highest, and --steps from 10 up",
      "--lowest 0.01 --highest 0.1 --steps 10"),
-    ("--lowest 0.01 --highest 0.1 --steps 9", "takes 0 < --lowest < --highest, and --steps from 10 up",
+    ("--lowest 0.01 --highest 0.1 --steps 9", "expected 0 < --lowest < --highest, and --steps from 10 up",
      "--lowest 0.01 --highest 0.1 --steps 10"),
     ("--lowest 1e-4 --highest 1e-3 --steps 12", "it never went up: try a higher --highest",
      "--lowest 1e-4 --highest 1e3 --steps 24"),

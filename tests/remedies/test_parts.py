@@ -35,7 +35,7 @@ PARTS: list[tuple[str, str, list[str]]] = [
      "set dataset.drop_last=true, or another device.micro_batch",
      [RESNET + "dataset.train_images=11 device.micro_batch=2 dataset.drop_last=true",
       RESNET + "dataset.train_images=11 device.micro_batch=3"]),
-    (RESNET + "device.micro_batch=auto", "give a number, e.g. device.micro_batch=16",
+    (RESNET + "device.micro_batch=auto", "set a number, e.g. device.micro_batch=16",
      [RESNET + "device.micro_batch=16"]),
     ("dataset.drop_last=true batch_size=50", "lower batch_size or set dataset.drop_last=false",
      ["dataset.drop_last=true batch_size=40", "dataset.drop_last=false batch_size=50"]),
@@ -51,7 +51,7 @@ PARTS: list[tuple[str, str, list[str]]] = [
     ("COCO loss=torch loss.name=MultiMarginLoss", "; use loss=bce", ["COCO loss=bce"]),
     ("loss=distill loss.teacher=RUN/nothing", "give a run folder or a .safetensors checkpoint",
      ["loss=distill loss.teacher=RUN"]),
-    ("loss=distill loss.teacher=RUN dataset=fake dataset.num_classes=5", "; give one of the same",
+    ("loss=distill loss.teacher=RUN dataset=fake dataset.num_classes=5", "; use one with the same",
      ["loss=distill loss.teacher=RUN"]),
     ("loss=distill", "is needed; give it as {}=…", ["loss=distill loss.teacher=RUN"]),
     ("loss.class_weights=[1]", "; give one for each, in this order: circle, cross, square, star, triangle",
@@ -81,8 +81,8 @@ PARTS: list[tuple[str, str, list[str]]] = [
      ["device=split device.devices=[cpu] 'device.table={0: cpu}'"]),
     ("device=split device.devices=[cpu] 'device.table={3.bodi: cpu}'", "; did you mean '{}'?",
      ["device=split device.devices=[cpu] 'device.table={3.body: cpu}'"]),
-    ("device=split device.devices=[]", "takes a list of devices, e.g. {}", ["device=split device.devices=[cpu]"]),
-    ("device=split device.devices=[gpu0]", "; take e.g. cuda:0 or cpu", ["device=split device.devices=[cpu]"]),
+    ("device=split device.devices=[]", "expected a list of devices, e.g. {}", ["device=split device.devices=[cpu]"]),
+    ("device=split device.devices=[gpu0]", "; use e.g. cuda:0 or cpu", ["device=split device.devices=[cpu]"]),
     ("device=multi_node device.nodes=2 device.endpoint=0.0.0.0:29400",
      "; give HOST:PORT of the machine where they meet",
      ["device=multi_node device.nodes=2 device.endpoint=127.0.0.1:29400"]),
@@ -145,7 +145,7 @@ SHARES = [
     ("device.sync_batchnorm=false", "; set it to true, or device.strategy=ddp", "device.sync_batchnorm=true"),
     ("device.compile=true", "; set it to false", "device.compile=false"),
     ("device.unused_parameters=true", "set it to false", "device.unused_parameters=false"),
-    ("device.micro_batch=auto", "; give a number, e.g. device.micro_batch=16", "device.micro_batch=16"),
+    ("device.micro_batch=auto", "; set a number, e.g. device.micro_batch=16", "device.micro_batch=16"),
 ]  # fmt: skip
 
 

@@ -23,9 +23,9 @@ def run(small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 # (what is typed, what is said, what then is typed, each of several ways)
 RESUMED: list[tuple[str, str, list[str]]] = [
-    ("optimizer.lr=0.5", "; checkpoint.force=true goes on all the same", ["optimizer.lr=0.5 checkpoint.force=true"]),
-    ("model=small_cnn", "; checkpoint.init_from takes the weights alone into a new one", ["INIT"]),
-    ("dataset.train_images=50", "changes what is computed; checkpoint.force=true goes on all the same", []),
+    ("optimizer.lr=0.5", "; checkpoint.force=true resumes anyway", ["optimizer.lr=0.5 checkpoint.force=true"]),
+    ("model=small_cnn", "; checkpoint.init_from takes only the weights, into a new run", ["INIT"]),
+    ("dataset.train_images=50", "changes the result; checkpoint.force=true resumes anyway", []),
     ("checkpoint.init_from=RUN", "; give one of them", ["", "INIT"]),
     ("checkpoint.resume=RUN/none", "; give a .safetensors file or a run folder", [""]),
 ]  # fmt: skip
@@ -87,10 +87,10 @@ def nothing(run: Path) -> None:
 
 # (what has become of the folder, what is said, what is done about it, what is typed beside checkpoint.resume)
 FOLDERS: list[tuple[Callable[[Path], None], str, Callable[[Path], object], str]] = [
-    (without_checkpoints, "leave checkpoint.resume out to start a new run", nothing, "-"),
+    (without_checkpoints, "remove checkpoint.resume to start a new run", nothing, "-"),
     (without_checkpoints, "or move that folder away", lambda run: run.rename("away"), "-"),
-    (damaged, "; give an older run, or start without it", nothing, "-"),
-    (damaged, "; give an older run", lambda run: shutil.copytree(run.parent / "older", run, dirs_exist_ok=True), ""),
+    (damaged, "; resume an older run, or start a new one", nothing, "-"),
+    (damaged, "; resume an older run", lambda run: shutil.copytree(run.parent / "older", run, dirs_exist_ok=True), ""),
     (a_folder_for_a_file, "a run keeps a file there; move it away and start again",
      lambda run: (run / "record.json").rename("away"), ""),
     (a_file_for_a_folder, "a run keeps one there; move it away and start again",
@@ -98,7 +98,7 @@ FOLDERS: list[tuple[Callable[[Path], None], str, Callable[[Path], object], str]]
     (a_folder_for_a_checkpoint, "a checkpoint keeps a file there; move it away and start again",
      lambda run: (run / "checkpoints/epoch_9.json").rename("away"), ""),
     (of_another_host, "if it does not, remove {}run.lock and start again", lambda run: (run / "run.lock").unlink(), ""),
-    (with_other_data, "; the result will differ too, and checkpoint.force=true resumes all the same", nothing,
+    (with_other_data, "; the result will differ too, and checkpoint.force=true resumes anyway", nothing,
      "checkpoint.force=true"),
     (with_a_file_elsewhere, "logger=none goes on without it", nothing, "logger=none"),
 ]  # fmt: skip

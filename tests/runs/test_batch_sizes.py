@@ -19,9 +19,12 @@ LAST_OF_ONE = ["dataset.train_images=33", "model=resnet18", "transforms.image_si
     [
         ([], r"batch_size: the last batch of 33 images by 16 holds one, and resnet18 cannot .* dataset.drop_last=true"),
         (["batch_size=1"], "batch_size: a batch holds one image, .*; raise batch_size$"),
-        (["dataset.train_images=35", "device.micro_batch=2"], r"last batch of an epoch \(3 images\) into pieces of"),
+        (
+            ["dataset.train_images=35", "device.micro_batch=2"],
+            r"last batch of an epoch \(3 images\) holds",
+        ),
         (["dataset.train_images=32", "device.micro_batch=3"], None),  # 16 are six pieces of 3, 3, 3, 3, 2, 2
-        (["dataset.train_images=32", "device.micro_batch=1"], r"cuts a batch of 16 images into pieces"),
+        (["dataset.train_images=32", "device.micro_batch=1"], r"a micro-batch of a batch of 16 images holds"),
         (["dataset.drop_last=true"], None),
         (["batch_size=15"], None),
         (["limit_train_batches=2"], None),
@@ -45,7 +48,7 @@ def test_what_cannot_be_trained_on_is_refused_with_what_to_set(
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
-def test_micro_batches_are_foretold(size: int) -> None:
+def test_micro_batches_sizes_are_known(size: int) -> None:
     for images in range(1, 40):
         batch = torch.zeros(images, 1)
         cut = MicroBatches(size, None, print).run(lambda part, _: len(part), batch, batch, images)

@@ -11,7 +11,7 @@ import torch
 from expkit.config.launch import Config
 from expkit.core.errors import ConfigError
 from expkit.runs.build import build
-from expkit.runs.lr_finder import Sweep, sweep_rates
+from expkit.runs.lr_finder import RangeTest, run_range_test
 from expkit.runs.train import train as train_run
 from expkit.training.schedules import FactorSchedule, WarmUp
 from tests.training.watch_runs import Shown
@@ -19,40 +19,40 @@ from tests.training.watch_runs import Shown
 Compose = Callable[..., Config]
 
 
-def swept(losses: list[float]) -> Sweep:
-    sweep = Sweep()
+def range_test(losses: list[float]) -> RangeTest:
+    test = RangeTest()
     for step, loss in enumerate(losses):
-        sweep.add(10.0 ** (-6 + step / 10), loss)
-        if sweep.diverged:
+        test.add(10.0 ** (-6 + step / 10), loss)
+        if test.diverged:
             break
-    return sweep
+    return test
 
 
 def test_the_middle_of_the_fall_is_suggested() -> None:
     flat, fall, up = [2.0] * 20, [2.0 - 0.05 * step for step in range(1, 21)], [1.0 + 3 * step for step in range(20)]
-    sweep = swept([*flat, *fall, *up])
-    assert sweep.diverged
-    assert len(sweep.rates) < 60
-    assert sweep.suggestion is not None
-    place = sweep.rates.index(sweep.suggestion)
+    test = range_test([*flat, *fall, *up])
+    assert test.diverged
+    assert len(test.rates) < 60
+    assert test.suggestion is not None
+    place = test.rates.index(test.suggestion)
     assert 27 <= place <= 33  # the fall is from 20 to 40
-    assert sweep.rates[sweep.lowest] > sweep.suggestion
+    assert test.rates[test.lowest] > test.suggestion
 
 
 def test_a_loss_that_rises_behind_its_lowest_place_went_up() -> None:
     falls = [1.0 - 0.02 * step for step in range(30)]
-    assert not swept(falls).went_up
-    assert swept([*falls, *(0.4 + 0.05 * step for step in range(10))]).went_up
+    assert not range_test(falls).went_up
+    assert range_test([*falls, *(0.4 + 0.05 * step for step in range(10))]).went_up
 
 
 def test_its_running_mean_is_corrected_for_its_start() -> None:
-    sweep = swept([3.0, 1.0, 2.0])
-    assert sweep.smooth == pytest.approx([3.0, (0.9 * 0.3 + 0.1) / 0.19, (0.81 * 0.3 + 0.09 + 0.2) / 0.271])
+    test = range_test([3.0, 1.0, 2.0])
+    assert test.smooth == pytest.approx([3.0, (0.9 * 0.3 + 0.1) / 0.19, (0.81 * 0.3 + 0.09 + 0.2) / 0.271])
 
 
 @pytest.mark.parametrize("losses", [[2.0] * 40, [2.0 + 0.01 * step for step in range(40)], [float("inf")], [1.0, 0.5]])
 def test_where_nothing_is_learned_nothing_is_suggested(losses: list[float]) -> None:
-    assert swept(losses).suggestion is None
+    assert range_test(losses).suggestion is None
 
 
 def test_its_first_steps_are_those_of_a_run(small_config: Compose) -> None:
@@ -63,14 +63,14 @@ def test_its_first_steps_are_those_of_a_run(small_config: Compose) -> None:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "step"]
     assert len(losses) == 4 * 3  # of 40 images: two updates of 16 and one of 8
-    assert sweep_rates(config, 1e-12, 1e-11, 12).losses == pytest.approx(losses, rel=1e-5)
+    assert run_range_test(config, 1e-12, 1e-11, 12).losses == pytest.approx(losses, rel=1e-5)
 
 
 def test_it_is_keyed_and_leaves_nothing(small_config: Compose, tmp_path: Path) -> None:
     config = small_config("epochs=1", "device.threads=1")
     first = train_run(config, [], "…")
-    sweeps = [sweep_rates(config, 1e-5, 1.0, 12) for _ in range(2)]
-    assert sweeps[0] == sweeps[1]
+    tests = [run_range_test(config, 1e-5, 1.0, 12) for _ in range(2)]
+    assert tests[0] == tests[1]
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == [first.name]
     again = train_run(config, [], "…")
     digests = [json.loads((folder / "result.json").read_text())["weights_sha256"] for folder in (first, again)]
@@ -86,7 +86,7 @@ def test_groups_keep_their_shares(small_config: Compose, monkeypatch: Any) -> No
         return step(optimizer, *more)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
-    sweep_rates(small_config("optimizer.layer_decay=0.5", "device.threads=1"), 0.001, 0.1, 10)
+    run_range_test(small_config("optimizer.layer_decay=0.5", "device.threads=1"), 0.001, 0.1, 10)
     assert max(seen[0]) == pytest.approx(0.001)
     assert max(seen[-1]) == pytest.approx(0.1)
     for rates in seen:
@@ -97,7 +97,7 @@ def test_groups_keep_their_shares(small_config: Compose, monkeypatch: Any) -> No
 def test_with_fp16_it_suggests_about_what_fp32_does(small_config: Compose) -> None:
     words = ["dataset.train_images=60", "device.threads=1", "optimizer=sgd", "clip_grad_norm=1"]
     full, half = (
-        sweep_rates(small_config(*words, f"device.precision={precision}"), 1e-5, 1.0, 40)
+        run_range_test(small_config(*words, f"device.precision={precision}"), 1e-5, 1.0, 40)
         for precision in ("fp32", "fp16")
     )
     assert len(half.rates) == len(full.rates)
@@ -124,7 +124,7 @@ def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) ->
     """A run whose schedule rises as the range does has the same losses, to the last digit."""
     words = ["optimizer=sgd", "optimizer.lr=1.0", "schedule=constant", "log_every=1", "epochs=5", *more]
     config = small_config(*words)
-    found = sweep_rates(config, 1e-3, 0.1, 10)
+    found = run_range_test(config, 1e-3, 0.1, 10)
     job = build({**config, "ema_decay": None, "watch": {}, "logger": {}})
     shown = Shown()
     job.trainer.observers.logger.attach([shown])
@@ -140,5 +140,5 @@ def test_its_updates_are_the_runner_s(more: list[str], small_config: Compose) ->
 
 
 def test_a_range_that_is_none_is_refused(small_config: Compose) -> None:
-    with pytest.raises(ConfigError, match="takes 0 < --lowest < --highest"):
-        sweep_rates(small_config(), 1.0, 0.1, 20)
+    with pytest.raises(ConfigError, match="expected 0 < --lowest < --highest"):
+        run_range_test(small_config(), 1.0, 0.1, 20)

@@ -89,7 +89,7 @@ def test_a_run_learns_from_another_one(small_config: Compose, teacher_run: Path)
     ("overrides", "sentence"),
     [
         (["loss.teacher=nowhere"], r"loss\.teacher: nowhere: there is no such file or folder"),
-        (["dataset=fake"], r"loss\.teacher: .* knows other classes \(only it has circle, .*\); give one of the same"),
+        (["dataset=fake"], r"loss\.teacher: .* has other classes \(only it has circle, .*\); use one with the same"),
         (["loss.temperature=0"], r"loss\.temperature: takes a number above 0"),
         (["loss.weight=2"], r"loss\.weight: takes a number from 0 to 1"),
     ],

@@ -128,5 +128,5 @@ def test_roll_back_needs_checkpoints(small_config: Compose) -> None:
     from expkit.core.errors import ConfigError
     from expkit.runs.build import build
 
-    with pytest.raises(ConfigError, match="on_nan: roll_back goes back to a checkpoint"):
+    with pytest.raises(ConfigError, match="on_nan: roll_back returns to a checkpoint"):
         build(small_config("on_nan=roll_back", "checkpoint=none"))
