@@ -59,7 +59,7 @@ def train(overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Run:
     overrides, plugins: as typed after `python -m expkit.run`. The run folder and the progress display are the same.
     Raises ConfigError before anything is written, TrainingFailed, and KeyboardInterrupt once the record is closed.
     """
-    from expkit.config.launch import compose_one, plain
+    from expkit.config.compose import compose_one, plain
     from expkit.config.plugins import load_plugins
     from expkit.runs.check import check
     from expkit.runs.train import open_run

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from expkit.api import Run
-from expkit.config.launch import Config, compose_one, plain
+from expkit.config.compose import compose_one, plain
+from expkit.config.hydra_loader import Config
 from tests.forks import Forks, forks
 from tests.inference.runs import multilabel_run, trained_run
 from tests.loggers.servers import free_port, visdom_server

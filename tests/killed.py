@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 from expkit.checkpoints import writer
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.runs import build
 from expkit.runs.train import train as train_run
 

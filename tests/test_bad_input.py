@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.runs.build import build
 from expkit.runs.check import check

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import LONGEST, shortened
 from expkit.core.manifest import manifest_bytes

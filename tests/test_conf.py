@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from expkit.config.launch import compose_one, conf_folder, plain
+from expkit.config.compose import compose_one, plain
+from expkit.config.conf_folder import conf_folder
 from expkit.runs.check import check
 
 CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob("*/*.yaml"))

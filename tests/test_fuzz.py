@@ -19,7 +19,8 @@ from rich.console import Console as RichConsole
 from expkit.api import Run
 from expkit.cli.replay import replay
 from expkit.cli.reproduce import prepared_config
-from expkit.config.launch import Config, compose_one, plain
+from expkit.config.compose import compose_one, plain
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.core.manifest import manifest_bytes
 from expkit.core.run_folder import find_run_folders
@@ -176,7 +177,7 @@ def test_files_of_a_run(
 ) -> None:
     monkeypatch.setattr(RichConsole, "print", lambda *given, **named: None)
     once = cache(lambda *overrides: compose_one([*overrides]))  # the overrides of a replay are always the same
-    monkeypatch.setattr("expkit.config.launch.compose_one", lambda overrides: once(*overrides))
+    monkeypatch.setattr("expkit.config.compose.compose_one", lambda overrides: once(*overrides))
     path, config = run_folder / name, small_config()
     for changed in mutations(path.read_bytes(), 500 if IS_LONG else 6):
         for read in read_in_every_way(run_folder, config):
@@ -197,7 +198,7 @@ def test_exhibits_of_a_run(
         path = run_folder / json.loads(kinds["picture"])["file"]
         kinds = {"picture": path.read_bytes()}
     once = cache(lambda *overrides: compose_one([*overrides]))
-    monkeypatch.setattr("expkit.config.launch.compose_one", lambda overrides: once(*overrides))
+    monkeypatch.setattr("expkit.config.compose.compose_one", lambda overrides: once(*overrides))
     for content in kinds.values():
         for changed in mutations(content, max((500 if IS_LONG else 8) // len(kinds), 1), seed=2):
             tried(lambda: write_report(run_folder), changed, path)

@@ -17,7 +17,7 @@ from rich.console import Console as RichConsole
 from expkit.api import Run
 from expkit.cli.reproduce import prepared_config
 from expkit.config.confined import confined
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.core.lock import FolderInUse, FolderLock
 from expkit.data.cache import Cache, cached

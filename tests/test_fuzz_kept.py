@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from expkit.api import Run
-from expkit.config.completion import cache
+from expkit.config.completion import cache, composed
+from expkit.config.completion.overrides import complete_override
 from expkit.config.plugin_scan import words_of
 from expkit.config.plugins import load_plugins
 from expkit.config.search_space import Axis
@@ -76,12 +77,17 @@ def test_places_of_data_and_words_for_the_shell(tmp_path: Path, monkeypatch: pyt
     for changed in mutations(json.dumps({"dataset.root": "/data"}).encode(), MANY, seed=35):
         tried(lambda: data_locations.recall({}), changed, path)
     found = {"model": {"small": {"width": ["4", "8"]}, "": {}}}
-    monkeypatch.setattr(cache, "_file", lambda: path)
+    monkeypatch.setattr(cache, "_file", lambda kind, words: path)
     monkeypatch.setattr(cache, "_collected", lambda: found)
     plugin = tmp_path / "mine.py"
     plugin.write_text('@models.register("mine")\ndef mine(width: int): ...\n')
     for changed in mutations(json.dumps(found).encode(), MANY, seed=36):
         tried(lambda: cache.vocabulary([str(plugin)]), changed, path)
+    whole = {"groups": {"": [[], ["model"]], "model": [["mlp"], []]}, "config": {"model": {"name": "mlp"}, "seed": 0}}
+    monkeypatch.setattr(composed, "compose", lambda *given: whole)
+    for changed in mutations(json.dumps(whole).encode(), MANY, seed=37):
+        for typed in ("mo", "model=", "model.na", "seed=", "+model.x"):
+            tried(lambda typed=typed: complete_override(["model.name=mlp"], typed), changed, path)  # type: ignore[misc]
 
 
 def test_plugin_files_that_are_only_read(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_training_on_everything_is_said_and_all_that_follows_works(words: list[s
     ("monitor", "higher"), [("accuracy", True), ("loss", False), ("train/loss", False), ("null", False), ("map", None)]
 )
 def test_the_monitored_score_is_one_of_training(words: list[str], monitor: str, higher: bool | None) -> None:
-    from expkit.config.launch import compose_one, plain
+    from expkit.config.compose import compose_one, plain
 
     config: Any = plain(compose_one([*words, f"checkpoint.monitor={monitor}"]))
     if higher is None:

@@ -19,7 +19,8 @@ import expkit
 from expkit.cli.main import main as expkit_main
 from expkit.cli.run import main as run_main
 from expkit.config import plugins
-from expkit.config.launch import JobConfig, plan
+from expkit.config.command_line import plan
+from expkit.config.plan import JobConfig
 from expkit.config.registry import GROUPS
 from expkit.config.run_options import RunOptions
 from expkit.runs.check import check_plan

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from expkit.config.compose import compose_one, plain
 from expkit.config.hydra_settings import refuse_unheeded
-from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
 from expkit.runs.build import build
 from expkit.runs.check import check

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.dataset import ImageDataset
 from expkit.runs.train import train as train_run
 from expkit.training.trainer import Trainer

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from expkit.cli.run import main as run
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.core.errors import ConfigError
 from expkit.core.lock import FolderLock
 from expkit.records.integrity import check_record

@@ -1,50 +1,48 @@
-"""python -m expkit compare RUN RUN ... | outputs: what differs in the configs against what came out."""
+"""expkit compare: compares the configs and the results of runs."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.files import writing
 from expkit.core.formatting import count_noun
 from expkit.core.process import mistakes_told
 from expkit.core.run_folder import find_run_folders
-from expkit.core.terminal import Console
 from expkit.core.user_folders import expanded
-from expkit.records.compare.filter import filtered, meanings, ordered
-from expkit.records.compare.output import page_of, print_comparison, write_csv
-from expkit.records.compare.table import among, compare
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
-    given = _parser().parse_intermixed_args(arguments)
+    """Run the command."""
     with mistakes_told():
-        _compare(given)
+        _compare(parser().parse_intermixed_args(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m expkit compare", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=expanded, help="run folders, or folders that hold some")
-    parser.add_argument(
-        "--sort", metavar="COLUMN", help="e.g. best/loss, last/loss, optimizer.lr; without it the best run first"
-    )
-    parser.add_argument("--reverse", action="store_true", help="the greatest first")
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="CONDITION",
-        help="e.g. 'best/accuracy>0.9', model.name=resnet18",
-    )
-    parser.add_argument("--csv", metavar="FILE", help="write the table there, - for the standard output")
-    parser.add_argument("--html", metavar="FILE", type=expanded, help="where the page goes (default: beside the runs)")
-    return parser
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser("compare")
+    add = made.add_argument
+    add("runs", nargs="+", metavar="RUN", type=expanded, help="run folders, or folders of runs")
+    add("--sort", metavar="COLUMN", help="e.g. best/loss, last/loss, optimizer.lr (the best run first)")
+    add("--reverse", action="store_true", help="the greatest first")
+    condition = "e.g. 'best/accuracy>0.9', model.name=resnet18; may be repeated"
+    add("--filter", action="append", default=[], metavar="CONDITION", help=condition)
+    add("--csv", metavar="FILE", help="write the table to a file, - for standard output")
+    add("--html", metavar="FILE", type=expanded, help="path of the page (beside the runs)")
+    return made
 
 
 def _compare(given: argparse.Namespace) -> None:
+    from expkit.core.terminal import Console
+    from expkit.records.compare.filter import filtered, meanings, ordered
+    from expkit.records.compare.output import print_comparison, write_csv
+    from expkit.records.compare.table import among, compare
+
     folders, empty = find_run_folders(given.runs)
     if not folders:
         where = ", ".join(map(str, empty))
@@ -64,6 +62,17 @@ def _compare(given: argparse.Namespace) -> None:
     if not console.is_terminal:  # a pipe or file has no edge
         console.width = 10_000
     print_comparison(console, comparison)
+    page = _write(comparison, folders, given)
+    for empty_path in empty:
+        console.print(f"no run in {empty_path}", soft_wrap=True, style="yellow")
+    written = [str(page)] + [given.csv] * bool(given.csv)
+    console.print(f"see     {', '.join(written)}", soft_wrap=True, markup=False)
+
+
+def _write(comparison: Any, folders: Sequence[Path], given: argparse.Namespace) -> Path:
+    """Write a Comparison as a page, and as CSV where asked for; returns the page's path. Raises ConfigError."""
+    from expkit.records.compare.output import page_of, write_csv
+
     parent = Path(os.path.commonpath([folder.parent.absolute() for folder in folders]))
     page = given.html or Path(os.path.relpath(parent / "compare.html"))
     try:
@@ -77,7 +86,4 @@ def _compare(given: argparse.Namespace) -> None:
                 write_csv(file, comparison)
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}; give another place") from error
-    for empty_path in empty:
-        console.print(f"no run in {empty_path}", soft_wrap=True, style="yellow")
-    written = [str(page)] + [given.csv] * bool(given.csv)
-    console.print(f"see     {', '.join(written)}", soft_wrap=True, markup=False)
+    return page

@@ -1,44 +1,42 @@
-"""python -m expkit doctor: examines a data set and this machine before training, and says what fixes what is wrong."""
+"""expkit doctor: checks a data set and this machine before training, and says what fixes the faults."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from expkit.cli.arguments import plugin_option
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
 
-USAGE = """\
-python -m expkit doctor [--plugin FILE.py] [GROUP=CHOICE ...] [KEY=VALUE ...]
-
-Takes the overrides of python -m expkit.run, reads every image once, and looks at the machine. Reports unreadable and
-equal images, leaks between train and val, the classes, sizes, mean and std, and draws samples and transforms.
-Exit code: 0 all well, 1 something should be fixed, 2 a mistake in the command.
-
-  python -m expkit doctor dataset=dogcat dataset.root=FOLDER
-"""
+_ABOUT = """Reads every image once and reports unreadable and equal images, leaks between train and val, classes, sizes,
+mean and std; draws samples and transforms. Example: expkit doctor dataset=dogcat dataset.root=FOLDER."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 all well, 1 something should be fixed, 2 a user's mistake, 130 Ctrl+C."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
-    own, overrides = parser.parse_known_args(arguments)
-    if own.help:
-        print(USAGE, end="")
-        return
+    """Run the command."""
     with mistakes_told():
+        command = parser()
+        own, overrides = command.parse_known_args(arguments)
         refuse_torchrun()
-        from expkit.config.launch import flags_of_place, plan
+        from expkit.config.command_line import plan
+        from expkit.config.hydra_flags import flags_of_place
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
-        planned = plan(overrides)
+        planned = plan(overrides, command)
         healthy = _examine(planned, ["python", "-m", "expkit.run", *flags]) if planned.jobs else True
     sys.exit(0 if healthy else 1)
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command's own flags."""
+    made = command_parser("doctor", _ABOUT, takes_overrides=True)
+    plugin_option(made)
+    return made
 
 
 def _examine(plan: Any, run_command: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""python -m expkit find-lr: trains a config for some steps with a growing learning rate, and suggests one."""
+"""expkit find-lr: trains a config for some steps with a growing learning rate, and suggests one."""
 
 import argparse
 import shlex
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expkit.cli.arguments import plugin_option
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.files import writing
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
 from expkit.core.user_folders import expanded
@@ -16,31 +19,36 @@ Config = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 a rate was found, 1 none was, 2 a user's mistake, 130 Ctrl+C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit find-lr", description=__doc__, allow_abbrev=False,
-        epilog="Everything else is an override as of python -m expkit.run, e.g. model=resnet18 optimizer=sgd.",
-    )  # fmt: skip
-    parser.add_argument("--lowest", type=float, default=1e-6, metavar="LR", help="the first rate (1e-6)")
-    parser.add_argument("--highest", type=float, default=10.0, metavar="LR", help="the last rate (10)")
-    parser.add_argument("--steps", type=int, default=100, metavar="N", help="steps in all (100)")
-    parser.add_argument("--out", type=expanded, metavar="FILE.png", help="the picture; else in outputs/find_lr")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="words of your own")
-    own, overrides = parser.parse_known_args(arguments)
+    """Run the command."""
     with mistakes_told():
+        command = parser()
+        own, overrides = command.parse_known_args(arguments)
         refuse_torchrun()
-        from expkit.config.launch import flags_of_place, plan
+        from expkit.config.command_line import plan
+        from expkit.config.hydra_flags import flags_of_place
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         flags = [word for file in own.plugin for word in ("--plugin", file)] + flags_of_place(overrides)
-        planned = plan(overrides)
+        planned = plan(overrides, command)
         with importing():
             from expkit.runs.check import check_plan
 
         jobs = check_plan(planned).jobs
         found = [_find(job.config, [*flags, *job.overrides], own) for job in jobs]
     sys.exit(0 if all(found) else 1)
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command's own flags."""
+    made = command_parser("find-lr", "Example: expkit find-lr model=resnet18 optimizer=sgd.", takes_overrides=True)
+    add = made.add_argument
+    add("--lowest", type=float, default=1e-6, metavar="LR", help="first learning rate (1e-6)")
+    add("--highest", type=float, default=10.0, metavar="LR", help="last learning rate (10)")
+    add("--steps", type=int, default=100, metavar="N", help="steps in all (100)")
+    add("--out", type=expanded, metavar="FILE.png", help="path of the figure (outputs/find_lr/...)")
+    plugin_option(made)
+    return made
 
 
 def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bool:

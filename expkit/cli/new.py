@@ -1,20 +1,19 @@
-"""python -m expkit new: makes a folder with a data set, a model and choices of one's own, which trains at once."""
+"""expkit new: creates a project with a data set and a model of your own, ready to train."""
 
-import argparse
 import shlex
 from collections.abc import Sequence
 
+from expkit.cli.commands import command_parser
 from expkit.cli.new_project.project import make
+from expkit.core.command_parser import CommandParser
 from expkit.core.process import mistakes_told
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 2 a user's mistake."""
-    parser = argparse.ArgumentParser(prog="python -m expkit new", description=__doc__)
-    parser.add_argument("folder", metavar="FOLDER", help="where it shall lie; the last part is the project's name")
-    given = parser.parse_args(arguments)
+    """Run the command."""
     with mistakes_told():
+        given = parser().parse_args(arguments)
         folder = expanded(given.folder)
         made = make(folder)
         print(f"made {folder}/")
@@ -26,3 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"  {run + ' experiment=first':62}  # trains")
         print(f"  {run + ' --list model pattern_net':62}  # shows the options of a word")
         print(f"  {'python -m pytest':62}  # trains for a moment, and looks at the result")
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser("new")
+    made.add_argument("folder", metavar="FOLDER", help="folder to create; its last part is the name of the project")
+    return made

@@ -1,24 +1,22 @@
-"""python -m expkit replay RUN logger=visdom: shows a finished run's points and exhibits to any backend."""
+"""expkit replay: sends the points and figures of a finished run to any logger."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from expkit.cli.arguments import plugin_option
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.process import mistakes_told, refuse_torchrun
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 all sent, 1 a backend failed, 2 a user's mistake, 130 Ctrl+C."""
-    parser = argparse.ArgumentParser(prog="python -m expkit replay", description=__doc__)
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
-    parser.add_argument("run", help="a run folder")
-    parser.add_argument("overrides", nargs="+", help="logger=visdom, logger.visdom.port=8098, ...")
-    given = parser.parse_intermixed_args(arguments)
+    """Run the command."""
     with mistakes_told():
+        given = parser().parse_intermixed_args(arguments)
         refuse_torchrun()
         from expkit.config.plugins import load_plugins
 
@@ -31,9 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(1 if failures else 0)
 
 
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser("replay")
+    plugin_option(made)
+    made.add_argument("run", metavar="RUN", help="run folder")
+    made.add_argument("overrides", nargs="+", metavar="logger=NAME", help="e.g. logger=visdom logger.visdom.port=8098")
+    return made
+
+
 def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     """Send all of a run folder to the chosen loggers; returns what failed, a sentence each. Raises ConfigError."""
-    from expkit.config.launch import compose_one, plain
+    from expkit.config.compose import compose_one, plain
     from expkit.core.progress import tracked
     from expkit.loggers.base import RunFacts
     from expkit.loggers.figure_store import read_exhibits

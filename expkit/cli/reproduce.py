@@ -1,4 +1,4 @@
-"""python -m expkit reproduce: runs a shared record again, and says what differs here and in the result."""
+"""expkit reproduce: runs a shared record again, and says what differs here and in the result."""
 
 import argparse
 import shlex
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit.config.diff import affects, flatten
-from expkit.config.yaml_safety import parse_value
+from expkit.cli.arguments import plugin_option
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.formatting import count_noun
 from expkit.core.process import importing, mistakes_told, refuse_torchrun
@@ -16,64 +17,48 @@ from expkit.core.user_folders import expanded
 
 Config = dict[str, Any]
 
-USAGE = """\
-python -m expkit reproduce RECORD [--verify] [--steps N] [--allow KIND ...] [--dry] [--plugin FILE.py] [KEY=VALUE ...]
-python -m expkit reproduce RECORD --check
-python -m expkit reproduce RECORD --export FILE.zip|FILE.yaml
-
-RECORD: a run folder, a .zip, or a single record.yaml. Says what differs here, runs the config again, leaves a record.
-
---verify     compares each point that the record logged (every log_every steps, and each epoch): identical, equal to
-             1e-6, or differs from step N
---steps N    runs only the first N steps of it
---allow      code, packages, hardware, data, edited or all: run though this differs from the record
---dry        says what differs here, and runs nothing
---check      names every file of the record that was edited
---export     writes the record as one file to share: .zip (all but checkpoints and log), .yaml (config, expectations);
-             says which files are in it; passwords and tokens in source code are filtered by pattern: read it first
-KEY=VALUE    where the data lie and how they are read here, e.g. dataset.root=FOLDER; device=cpu, device.count=2
-
-Exit codes: 0 done (and the same, with --verify), 1 not the same or edited, 2 a mistake or a difference not allowed.
-"""
-
 # Beside what affects the speed or a place; device.* shows among the differences.
 _ALSO = ("name", "output_dir", "checkpoint.resume", "checkpoint.init_from")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with mistakes_told():
+        asked = parser().parse_intermixed_args(given)
         refuse_torchrun()
-        _run(_parse(given), shlex.join(["python", "-m", "expkit", "reproduce", *given]))
+        if asked.steps is not None and asked.steps < 1:
+            raise ConfigError(f"--steps: takes a whole number from 1 up, got {asked.steps}")
+        _run(asked, shlex.join(["python", "-m", "expkit", "reproduce", *given]))
 
 
-def _parse(given: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=USAGE)
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--allow", action="append", default=[])
-    parser.add_argument("--plugin", action="append", default=[])
-    parser.add_argument("--export", metavar="FILE")
-    for flag in ("--verify", "--dry", "--check"):
-        parser.add_argument(flag, action="store_true")
-    try:
-        asked = parser.parse_intermixed_args(given)
-    except SystemExit as error:  # it has said why
-        raise SystemExit(2) from error
-    if asked.help or not asked.words:
-        print(USAGE, end="")
-        sys.exit(0 if asked.help else 2)
-    if asked.steps is not None and asked.steps < 1:
-        raise ConfigError(f"--steps: takes a whole number from 1 up, got {asked.steps}")
-    return asked
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser("reproduce", "Prints what differs here, runs the config again, and leaves a record.")
+    add = made.add_argument
+    add("record", metavar="RECORD", help="run folder, .zip, or record.yaml")
+    keys = "paths of the data and how they are read, e.g. dataset.root=FOLDER device=cpu"
+    add("overrides", nargs="*", metavar="KEY=VALUE", help=keys)
+    add(
+        "--verify",
+        action="store_true",
+        help="compare each logged point: identical, equal to 1e-6, or differs from step N",
+    )
+    add("--steps", type=int, metavar="N", help="run only the first N steps")
+    kinds = "run although this differs: code, packages, hardware, data, edited or all; may be repeated"
+    add("--allow", action="append", default=[], metavar="KIND", help=kinds)
+    add("--dry", action="store_true", help="print what differs here, and run nothing")
+    add("--check", action="store_true", help="name every file of the record that was edited")
+    single = "write the record as one file: .zip (all but checkpoints and log) or .yaml (config, expectations)"
+    add("--export", metavar="FILE", help=f"{single}; secrets in source code are filtered by pattern: read it first")
+    plugin_option(made)
+    return made
 
 
 def _run(asked: argparse.Namespace, command: str) -> None:
     from expkit.config.plugins import load_plugins
 
-    place = expanded(asked.words[0])
+    place = expanded(asked.record)
     if asked.check:
         sys.exit(_check(place))
     if asked.export:
@@ -106,7 +91,7 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
 
     allowed = _allowed(asked.allow)
     record = read_record(place)
-    config = prepared_config(record, asked.words[1:])
+    config = prepared_config(record, asked.overrides)
     try:
         check(config)
     except ConfigError as error:
@@ -115,7 +100,7 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
     if asked.dry:
         return
     last_step = _last_step(record.points, asked.steps)
-    folder = train(config, asked.words[1:], command, last_step)
+    folder = train(config, asked.overrides, command, last_step)
     if asked.verify:
         sys.exit(_verify(record, read_record(folder), last_step))
 
@@ -157,6 +142,9 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
 
 
 def _override(config: Config, word: str) -> None:
+    from expkit.config.diff import flatten
+    from expkit.config.yaml_safety import parse_value
+
     key, equals, text = word.partition("=")
     key = "device.name" if key == "device" else key
     if not equals or not _may_be_set(key, config):
@@ -169,6 +157,7 @@ def _override(config: Config, word: str) -> None:
 
 def _may_be_set(key: str, config: Config) -> bool:
     """Return True for a key that may have another value without it being another run."""
+    from expkit.config.diff import affects
     from expkit.records import data_locations
 
     is_option = "." in key or key in config

@@ -1,4 +1,4 @@
-"""python -m expkit.run: trains what a config describes, and leaves a record."""
+"""expkit run, python -m expkit.run: trains what a config describes, and leaves a record."""
 
 import argparse
 import shlex
@@ -7,30 +7,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expkit.cli.arguments import plugin_option
+from expkit.cli.commands import command_parser
+from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.process import importing, is_under_torchrun, mistakes_told, run_as_program
 from expkit.core.version import package_version
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 1 the run failed, 2 a user's mistake, 130 Ctrl+C."""
+    """Run the command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    own, overrides = _parser().parse_known_args(given)
-    if own.version:
-        print(f"expkit {package_version()}")
-        return
     with mistakes_told():
+        command_flags = parser()
+        own, overrides = command_flags.parse_known_args(given)
+        if own.version:
+            print(f"expkit {package_version()}")
+            return
+        if own.shell_completion is not None:
+            from expkit.cli.completion import answer
+
+            answer(own.shell_completion)
+            return
         _refuse_sweep_of_ranks(overrides)
-        from expkit.config.launch import conf_folder, plan
+        from expkit.config.command_line import plan
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
         if own.words is not None:
+            from expkit.config.conf_folder import conf_folder
             from expkit.config.listing import show
 
             show(own.words, conf_folder())
             return
-        planned = plan(overrides)
+        planned = plan(overrides, command_flags)
         if not planned.jobs:  # what was asked for is printed
             return
         with importing():  # torch comes with it: not for --help
@@ -46,14 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(checked.jobs[0].config, checked.jobs[0].overrides, command)
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Return a parser of the flags that are not Hydra's."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE")
+def parser() -> CommandParser:
+    """Return the parser of the flags that are not Hydra's."""
+    made = command_parser("run", takes_overrides=True, add_help=False)
+    made.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
+    plugin_option(made)
+    made.add_argument("--shell-completion", "-sc", metavar="install=SHELL")
     for flag in ("--dry", "--new", "--frozen", "--version"):
-        parser.add_argument(flag, action="store_true")
-    return parser
+        made.add_argument(flag, action="store_true")
+    return made
 
 
 def _sweep(checked: Any, own: argparse.Namespace, command: str) -> None:
@@ -66,7 +77,7 @@ def _sweep(checked: Any, own: argparse.Namespace, command: str) -> None:
 
 def _by_hydra(checked: Any, own: argparse.Namespace, command: str) -> None:
     """Have Hydra, or a launcher of others, start the jobs of a plan. checked: a Plan; own: --plugin."""
-    from expkit.config.launch import run_by_hydra
+    from expkit.config.hydra_app import run_by_hydra
     from expkit.records.cross_validation import show_folds
 
     runs: list[Path] = []

@@ -1,18 +1,21 @@
-"""python -m expkit visdom: starts a Visdom server for this machine, with or without internet."""
+"""expkit visdom: starts a Visdom server for this machine, with or without internet."""
 
 import argparse
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from expkit.cli.commands import command_parser
 from expkit.cli.visdom_server import listen, own_names, serve, without_slow_imports
+from expkit.core.command_parser import CommandParser
+from expkit.core.errors import ConfigError
 from expkit.core.extras import visdom_install_command
+from expkit.core.process import mistakes_told
 from expkit.core.user_folders import cache_folder, expanded
 from expkit.core.version import package_version
 
@@ -54,21 +57,23 @@ _MATHJAX_3 = ("es5/tex-mml-svg.js",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 ended, 2 a user's mistake, 130 Ctrl+C."""
-    parser = argparse.ArgumentParser(prog="python -m expkit visdom", description=__doc__)
-    parser.add_argument("--port", type=_port, default=8097)
-    parser.add_argument("--folder", default="outputs/visdom", help="where environments are kept")
-    parser.add_argument("--all-addresses", action="store_true", help="be reachable from other machines, by anyone")
-    parser.add_argument(
-        "--host", action="append", default=[], metavar="NAME", help="a name by which a proxy or others reach the server"
-    )
-    parser.add_argument("--page", default=str(cache_folder() / "visdom"), help="where the page's scripts are kept")
-    parser.add_argument("--version", action="version", version=f"expkit {package_version()}")
-    given = parser.parse_args(arguments)
-    try:
-        _start(given)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command."""
+    with mistakes_told():
+        _start(parser().parse_args(arguments))
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    made = command_parser("visdom")
+    add = made.add_argument
+    add("--port", type=_port, default=8097, metavar="N", help="port (8097)")
+    add("--folder", default="outputs/visdom", metavar="FOLDER", help="folder of the environments (outputs/visdom)")
+    add("--all-addresses", action="store_true", help="be reachable from other machines, by anyone")
+    names = "name by which a proxy or other machines reach the server; may be repeated"
+    add("--host", action="append", default=[], metavar="NAME", help=names)
+    add("--page", default=str(cache_folder() / "visdom"), metavar="FOLDER", help="folder of the scripts of the page")
+    add("--version", action="version", version=f"expkit {package_version()}")
+    return made
 
 
 def _start(given: argparse.Namespace) -> None:
@@ -78,22 +83,22 @@ def _start(given: argparse.Namespace) -> None:
             import_module("visdom.server.app")
     except ImportError as error:
         missing = f"cannot be imported ({error})" if find_spec("visdom") else "is not installed"
-        _end(f"visdom: {missing}; {visdom_install_command()}")
+        raise ConfigError(f"visdom: {missing}; {visdom_install_command()}") from error
     folder = expanded(given.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _end(f"--folder: {folder}: {error.strerror}; give a folder that you may write to")
+        raise ConfigError(f"--folder: {folder}: {error.strerror}; give a folder that you may write to") from error
     static = page_files(Path(visdom.__file__).parent / "static", expanded(given.page), visdom.__version__)
     names = {name.lower() for name in given.host} | (own_names() if given.all_addresses else set())
     try:
         sockets = listen(given.port, None if given.all_addresses else "127.0.0.1")
     except OSError as error:
-        _end(f"--port: {given.port} cannot be opened: {error.strerror}; give another one")
+        raise ConfigError(f"--port: {given.port} cannot be opened: {error.strerror}; give another one") from error
     try:
         serve(sockets, str(folder), static, names)
     except OSError as error:
-        _end(f"--folder: {folder}: {error.strerror}; give a folder that you may write to")
+        raise ConfigError(f"--folder: {folder}: {error.strerror}; give a folder that you may write to") from error
     finally:
         for one in sockets:
             one.close()
@@ -103,11 +108,6 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
         raise argparse.ArgumentTypeError(f"takes a number from 1 to 65535, got {text!r}")
     return int(text)
-
-
-def _end(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
 
 
 def page_files(own: Path, cache: Path, version: str) -> Path:
@@ -157,7 +157,3 @@ def _without_page(own: Path, reason: str) -> Path:
         f"warning: the page stays empty, for its scripts are missing ({reason}); points are taken and kept", flush=True
     )
     return own
-
-
-if __name__ == "__main__":
-    main()

@@ -15,8 +15,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from expkit.config.conf_folder import conf_folder
 from expkit.config.config_safety import guard_job
-from expkit.config.hydra_loader import Config, apply_values, conf_folder, guarded, nearest_setting, to_plain, top_keys
+from expkit.config.hydra_loader import Config, apply_values, guarded, nearest_setting, to_plain, top_keys
 from expkit.config.registry import GROUPS
 from expkit.config.resumed_config import config_of_resumed
 from expkit.config.texts import as_meant, may_be_text, takes_text

@@ -29,6 +29,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from expkit.config.conf_folder import conf_folder
 from expkit.config.config_safety import guard_hydra, guard_job, walk
 from expkit.config.file_texts import restore_texts
 from expkit.config.registry import GROUPS
@@ -55,13 +56,6 @@ MOST_FILES = 200  # of a config, through its defaults lists
 
 # What Hydra raises, beside its own errors, for defaults lists and files that it did not expect.
 _MALFORMED = (ValueError, TypeError, AttributeError, KeyError, AssertionError, RecursionError, OSError)
-
-
-def conf_folder() -> Path:
-    """Return the package's conf: that of the checkout, or the copy in the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 class OwnConf(SearchPathPlugin):

@@ -1,10 +1,10 @@
 """The version of this package."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 
 def package_version() -> str:
     """Return the installed version, or "unknown" for a checkout that is on the path and not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else that completion needs
+
     try:
         return version("expkit")
     except PackageNotFoundError:

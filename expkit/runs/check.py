@@ -7,7 +7,8 @@ from functools import reduce
 from typing import Any
 
 from expkit.config.checked import Checked, CheckedConfig
-from expkit.config.launch import Config, JobConfig, Plan, fault_of_jobs
+from expkit.config.hydra_loader import Config
+from expkit.config.plan import JobConfig, Plan, fault_of_jobs
 from expkit.config.registry import GROUPS
 from expkit.config.run_options import RunOptions
 from expkit.config.search_space import Space

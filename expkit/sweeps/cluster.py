@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from expkit.config.launch import Submit
+from expkit.config.plan import Submit
 from expkit.core.files import write_bytes
 from expkit.sweeps.pool import SIGNALS, Ended, Task
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from expkit.config.checked import CheckedConfig
-from expkit.config.launch import fault_of_jobs
+from expkit.config.plan import fault_of_jobs
 from expkit.core.child_process import signals_wait
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun

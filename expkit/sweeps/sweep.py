@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from expkit.config.launch import JobConfig, Plan
+from expkit.config.plan import JobConfig, Plan
 from expkit.config.redaction.redactor import config_hash
 from expkit.config.search_space import Space
 from expkit.core.errors import ConfigError

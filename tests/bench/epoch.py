@@ -58,7 +58,7 @@ def tutorial(root: str) -> float:
 
 def ours(root: str, overrides: list[str]) -> float:
     """Return seconds an epoch of our loop."""
-    from expkit.config.launch import compose_one, plain
+    from expkit.config.compose import compose_one, plain
     from expkit.runs.build import build
 
     recipe = ["dataset=image_folder", f"dataset.root={root}", "dataset.val_fraction=0.01", "dataset.num_workers=2"]

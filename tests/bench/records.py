@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.datasets import load
 from expkit.records.environment import data_facts
 from expkit.records.fingerprint import list_bytes

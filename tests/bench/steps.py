@@ -65,7 +65,7 @@ def by_hand(model_name: str, task: str) -> Callable[[], object]:
 
 def ours(model_name: str, task: str, overrides: list[str]) -> Callable[[], object]:
     """Return the trainer's epoch of STEPS steps, from pixels in memory."""
-    from expkit.config.launch import compose_one, plain
+    from expkit.config.compose import compose_one, plain
     from expkit.runs.build import build
 
     count = STEPS * BATCH

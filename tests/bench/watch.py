@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.loggers.base import RunFacts
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.runs.build import build

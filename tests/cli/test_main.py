@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from expkit.cli.main import COMMANDS, main
+from expkit.cli.commands import COMMANDS
+from expkit.cli.main import main
 
 SLOW = ("torch", "hydra", "omegaconf", "rich", "numpy")
 _PROGRAM = """

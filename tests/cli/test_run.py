@@ -253,9 +253,9 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
         ("model:squeezenet", "command line: 'model:squeezenet' is no override; did you mean 'model=squeezenet'?"),
         (
             "--model=squeezenet",
-            "--model=squeezenet: there is no such flag; an override has no dashes: model=squeezenet",
+            "--model=squeezenet: unknown flag; an override has no dashes: model=squeezenet",
         ),
-        ("--epochs 3", "--epochs: there is no such flag; an override has no dashes: epochs=…"),
+        ("--epochs 3", "--epochs: unknown flag; an override has no dashes: epochs=…"),
         ("optimizer.lr=0,1", "optimizer.lr: 0,1 are several values; add -m to run each of them, or write"),
         ("model.freeze=[a", "model.freeze: no viable alternative at input '[a'; close what is open"),
         ("--plugin mine", "--plugin: there is no Python file 'mine'; did you mean 'mine.py'?"),

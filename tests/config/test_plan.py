@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
+from expkit.config.command_line import plan
 from expkit.config.compose import Place, compose_one, plain
+from expkit.config.hydra_app import run_by_hydra
 from expkit.config.hydra_loader import Config, guarded, to_plain
-from expkit.config.launch import plan, run_by_hydra
 from expkit.config.plan import JobConfig, Plan, plan_jobs
 from expkit.core.errors import ConfigError
 

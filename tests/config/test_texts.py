@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from expkit.config.command_line import plan
 from expkit.config.compose import Place, compose_one, plain
+from expkit.config.hydra_app import run_by_hydra
 from expkit.config.hydra_loader import guarded
 from expkit.config.hydra_settings import refuse_unheeded
-from expkit.config.launch import plan, run_by_hydra
 from expkit.config.plan import plan_jobs
 from expkit.config.run_options import RunOptions
 from expkit.config.texts import as_meant, split

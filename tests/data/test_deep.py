@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from expkit.api import Run, train
+from expkit.config.compose import compose_one, plain
 from expkit.config.diff import differences
-from expkit.config.launch import compose_one, plain
 from expkit.core.errors import ConfigError
 from expkit.data import deep
 from expkit.data.datasets import load

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit, limit_growth, reason_against
 from expkit.inference import load_trained, path_images, score

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from expkit.api import Run
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.data import region_decode
 from expkit.data.batches import BatchIndices, Samples
 from expkit.data.datasets.image_files import ImageFiles

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.runs.train import train as train_run
 from tests.devices.starting import done, only_run, points, small
 

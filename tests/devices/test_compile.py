@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.devices.compile import Compiled
 from expkit.runs.build import build
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.devices import Device, DeviceOptions
 from expkit.devices.device import Precision
 from expkit.models.small import small_resnet

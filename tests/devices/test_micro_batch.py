@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import expkit
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import DeviceOptions
 from expkit.runs.build import build

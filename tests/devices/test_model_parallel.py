@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.devices import Split
 from expkit.devices.model_parallel import balanced_table, place_layers

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.data.loader import Loader
 from expkit.runs.build import build
 

@@ -18,7 +18,7 @@ import torch
 from torch._C._distributed_c10d import TCPStore
 
 from expkit.cli import run
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.devices.process_group import _unpacked
 from expkit.runs.train import train as train_run
 from tests.devices.comparing import TWO, assert_same_run, assert_same_weights, by_one, by_ranks, last_checkpoint

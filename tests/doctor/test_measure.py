@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.data.datasets import load
 from expkit.devices.device import available_cores
 from expkit.doctor import measure

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.datasets import load
 from expkit.doctor.scan import Collection, scan
 from expkit.doctor.statistics import collect, judge_classes, judge_images, moments

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.data.datasets import load
 from expkit.doctor.transform_trial import DRAWS, judge_trial, try_transforms

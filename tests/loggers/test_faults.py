@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.loggers import background, hub, visdom_client
 from expkit.loggers.base import LazyLogger, Logger, Point, RunFacts
 from expkit.loggers.hub import LoggerHub

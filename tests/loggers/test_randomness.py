@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.loggers import background
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.jsonl import JsonlLogger

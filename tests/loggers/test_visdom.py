@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.models import load_matching
 from expkit.models.small import small_cnn

@@ -7,7 +7,7 @@ import torch
 import yaml
 from torchvision import models as zoo
 
-from expkit.config.launch import conf_folder
+from expkit.config.conf_folder import conf_folder
 from expkit.config.registry import models
 from expkit.core.errors import ConfigError
 from expkit.models import check_input, replace_head

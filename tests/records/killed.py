@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.datasets import load
 from expkit.records.writer import Record
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expkit.config.compose import compose_one
 from expkit.config.hydra_loader import to_plain
-from expkit.config.launch import compose_one
 from expkit.config.registry import datasets
 from expkit.config.yaml_safety import parse_value
 from expkit.core.errors import ConfigError

@@ -63,9 +63,9 @@ OVERRIDES: list[tuple[str, str, list[str]]] = [
 FLAGS: list[tuple[str, str, list[str]]] = [
     ("--batch-size=8", "; an override has no dashes: {}={}", ["batch_size=8"]),
     ("--output-dir='a b'", "; an override has no dashes: {}", ["'output_dir=a b'"]),
-    ("--bs=8", "there is no such flag; write {}", ["batch_size=8"]),
+    ("--bs=8", "unknown flag; write {}", ["batch_size=8"]),
     ("--plugn=a.py", "; did you mean '{}'?", []),
-    ("--frobnicate", "; see `python -m expkit.run --help`", ["--help"]),
+    ("--frobnicate", "; see `expkit run --help`", ["--help"]),
     ("--experimental-rerun a", "; give the overrides again", []),
     ("--cfg job --info", "takes one of {} at a time", ["--cfg job", "--info"]),
     ("--resolve", "goes with --cfg or --help; add one of them", ["--resolve --cfg job", "--resolve --help"]),

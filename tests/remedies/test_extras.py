@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from expkit.cli.main import COMMANDS
+from expkit.cli.commands import COMMANDS
 from tests.remedies.followed import ROOT, extras_named
 
 SOURCES = sorted((ROOT / "expkit").rglob("*.py"))

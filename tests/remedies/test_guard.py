@@ -1,8 +1,6 @@
 """Every option, flag, choice and command that a text of the source tells is there: a renamed one leaves no advice."""
 
-import argparse
 import ast
-import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -16,8 +14,9 @@ import yaml
 from hydra.conf import HydraConf
 
 import expkit
-from expkit.cli.main import COMMANDS
-from expkit.config import launch
+from expkit.cli.commands import COMMANDS, module_of
+from expkit.config import hydra_flags
+from expkit.config.conf_folder import conf_folder
 from expkit.config.registry import GROUPS
 
 SOURCE = Path(expkit.__file__).parent
@@ -52,26 +51,12 @@ def told_in(code: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-class _Parsed(Exception):
-    """Leaves a command once its parser is known."""
-
-
 @cache
 def flags_of(command: str) -> frozenset[str]:
     """Return the flags of a command: its parser's, and Hydra's where the rest of its words are overrides."""
-    found: set[str] = set()
-
-    def parse(parser: argparse.ArgumentParser, *given: Any) -> None:
-        found.update(parser._option_string_actions)
-        raise _Parsed
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(argparse.ArgumentParser, "parse_known_args", parse)
-        with pytest.raises(_Parsed):
-            importlib.import_module(COMMANDS[command][0]).main([])
-    if command in ("run", "doctor", "find-lr"):
-        found.update(launch._parser()._option_string_actions)
-    return frozenset(found | {"--help"})
+    parser = module_of(command).parser()
+    more = hydra_flags.hydra_parser().flags if parser.takes_overrides else {}
+    return frozenset({*parser.flags, *more, "--help"})
 
 
 def keys_in(node: Any, path: str = "") -> set[str]:
@@ -86,7 +71,7 @@ def options_of(group: str) -> frozenset[str]:
     """Return what may follow `group.`: options of its words, keys of its files, and words that stand side by side."""
     own = GROUPS[group]
     found = {"name", *own.options_of_all()} | {option for name in own.names() for option in _of_each(own, name)}
-    for file in (launch.conf_folder() / group).glob("*.yaml"):
+    for file in (conf_folder() / group).glob("*.yaml"):
         found |= keys_in(yaml.safe_load(file.read_text()))
     return frozenset(found)
 
@@ -97,7 +82,7 @@ def _of_each(group: Any, name: str) -> set[str]:
 
 @cache
 def top_keys() -> frozenset[str]:
-    return frozenset(yaml.safe_load((launch.conf_folder() / "config.yaml").read_text())) | set(GROUPS) | {"experiment"}
+    return frozenset(yaml.safe_load((conf_folder() / "config.yaml").read_text())) | set(GROUPS) | {"experiment"}
 
 
 def is_of_hydra(path: str) -> bool:
@@ -124,7 +109,7 @@ def fault_of_override(key: str, value: str) -> str:
         return "the config has no such key"
     if group not in GROUPS or not re.fullmatch(r"[a-z]\w*", value):
         return ""
-    return "" if (launch.conf_folder() / group / f"{value}.yaml").is_file() else f"{group} has no such choice"
+    return "" if (conf_folder() / group / f"{value}.yaml").is_file() else f"{group} has no such choice"
 
 
 def faults_of(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from expkit.cli.find_lr import main as find_lr
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.decode import BadImage
 from expkit.data.loader import TooManyBad
 from expkit.runs.build import build

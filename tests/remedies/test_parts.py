@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expkit.api import Run
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.config.registry import devices
 from expkit.core.errors import ConfigError
 from expkit.devices import Layout

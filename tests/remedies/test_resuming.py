@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from expkit.api import Run
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.core.lock import FolderLock
 from tests.remedies.told import fault_of, says, words_of
 

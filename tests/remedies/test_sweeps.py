@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from expkit.config.launch import plan
+from expkit.config.command_line import plan
 from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError
 from expkit.sweeps.folder import SweepFolder

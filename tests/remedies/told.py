@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from expkit.config.compose import Place
+from expkit.config.command_line import plan
+from expkit.config.compose import Place, compose_one, plain
+from expkit.config.conf_folder import conf_folder
 from expkit.config.hydra_loader import guarded
 from expkit.config.hydra_settings import refuse_unheeded
-from expkit.config.launch import compose_one, conf_folder, plain, plan
 from expkit.config.listing import show
 from expkit.config.plan import plan_jobs
 from expkit.config.texts import as_meant

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.runs.build import build
 from expkit.runs.lr_finder import RangeTest, run_range_test

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.inference import load_trained
 from expkit.runs.build import build

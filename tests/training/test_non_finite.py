@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.runs.train import train as train_run
 from expkit.training import trainer as loop
 from expkit.training.trainer import Trainer

@@ -10,7 +10,7 @@ import torch
 from torch.optim import SGD, Optimizer, lr_scheduler
 
 from expkit.checkpoints.state_tree import join_tensors, split_tensors
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.config.registry import schedules
 from expkit.core.errors import ConfigError
 from expkit.runs.build import build

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision import models
 from torchvision.transforms import v2
 
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.core.seeding import derive_seed
 from expkit.runs.build import build
 from expkit.training.trainer import Trainer

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from expkit.checkpoints.manager import CheckpointOptions, Checkpoints
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.config.run_options import RunOptions
 from expkit.training.train_state import RunLength, run_length
 from tests.training.test_trainer import trainer_of, weights

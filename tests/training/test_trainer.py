@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from expkit.checkpoints.writer import write_checkpoint
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point
 from expkit.runs.build import build

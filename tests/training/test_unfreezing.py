@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.training.trainer import Trainer
 from tests.training.test_trainer import trainer_of

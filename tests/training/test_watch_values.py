@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Point

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.training.early_stopping import EarlyStopping
 from expkit.training.trainer import Trainer

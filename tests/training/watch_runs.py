@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from expkit.config.launch import Config
+from expkit.config.hydra_loader import Config
 from expkit.loggers.base import Logger, Point
 from expkit.loggers.figures import Figure
 from expkit.runs.build import build

@@ -1,5 +1,1 @@
-"""What the shell offers on TAB: groups, choices, keys, and the registry's words with their options."""
-
-from expkit.config.completion.shell import answer
-
-__all__ = ["answer"]
+"""What the shell offers on TAB for an override: groups, choices, keys, and registered names with their options."""

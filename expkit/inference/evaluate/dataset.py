@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from expkit.config.compose import compose_one, plain
 from expkit.config.confined import confined
-from expkit.config.launch import compose_one, plain
 from expkit.config.redaction.redactor import ELSEWHERE
 from expkit.config.registry import datasets
 from expkit.config.yaml_safety import parse_value

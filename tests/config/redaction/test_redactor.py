@@ -28,7 +28,7 @@ TWELVE = {
 RUN = """
 import sys
 from pathlib import Path
-from expkit.config.launch import compose_one, plain
+from expkit.config.compose import compose_one, plain
 from expkit.data.datasets import load
 from expkit.records.export import export
 from expkit.records.writer import Record

@@ -1,10 +1,11 @@
-# Completes `expkit` and `python -m expkit.run` on TAB. Made for: eval "$(python -m expkit.run -sc install=bash)"
+# Completes `expkit`, `python -m expkit` and `python -m expkit.run` on TAB: eval "$(expkit -sc install=bash)"
 _expkit_complete() {
     local line="${COMP_LINE:0:COMP_POINT}" part="${COMP_WORDS[COMP_CWORD]}" typed before reply
+    local module='^[^[:space:]]+[[:space:]]+-m[[:space:]]+expkit(\.run)?[[:space:]]'
     local -a words runner
     read -ra words <<< "$line"
     words[0]="${words[0]/#\~/$HOME}"
-    if [[ "${words[1]}" == -m && "${words[2]}" == expkit.run && ! "$line" =~ expkit.run$ ]]; then
+    if [[ "$line" =~ $module ]]; then
         runner=("${words[@]:0:3}")
     elif [[ "${words[0]##*/}" == expkit ]]; then
         runner=("${words[0]}")
@@ -17,7 +18,7 @@ _expkit_complete() {
     before="${typed%"$part"}"  # the shell takes what follows = or : for a word of its own
     COMPREPLY=()
     while IFS= read -r reply; do
-        COMPREPLY+=("${reply#"$before"}")
+        [[ -z "$reply" ]] || COMPREPLY+=("${reply#"$before"}")
     done < <(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" "${runner[@]}" -sc query=bash 2> /dev/null)
     [[ "${#COMPREPLY[@]}" != 1 || "${COMPREPLY[0]}" != *[=./] ]] || compopt -o nospace 2> /dev/null
 }
