@@ -48,7 +48,9 @@ ELSEWHERE = {
     "pip install 'setuptools<81' wheel && pip install --no-build-isolation 'visdom<0.3' 'tornado<6.6'": "installs an"
     " older Visdom",
     ".uv/bin/uv pip install -e '.[timm]'": "installs packages",
-    'eval "$(python -m expkit.run -sc install=bash)"': "is for a shell; tests/completion/test_bash.py types in one",
+    'eval "$(expkit -sc install=bash)"': "is for a shell; tests/cli/completion/test_shells.py types in one",
+    'eval "$(expkit -sc install=zsh)"': "is for a shell; tests/cli/completion/test_shells.py types in one",
+    "expkit -sc install=fish | source": "is for a shell; tests/cli/completion/test_shells.py asks one",
     "#SBATCH --signal=USR1@120": "a line for Slurm; tests/test_resume.py sends the signal",
 }
 MISTAKE = "model.width=wide optimizer.lr=fast"  # the page shows what is said to it

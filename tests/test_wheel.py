@@ -52,7 +52,11 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
     kept = {name for name in sources if "__pycache__" not in name}
     configs = {f"expkit/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert kept | configs <= names
-    assert {"expkit/py.typed", "expkit/new/templates/gitignore", "expkit/completion/complete.bash"} <= names
+    assert {
+        "expkit/py.typed",
+        "expkit/cli/new_project/templates/gitignore",
+        "expkit/cli/completion/complete.bash",
+    } <= names
     assert not any(name.startswith("tests/") for name in names)
     (empty := tmp_path / "empty").mkdir()
     place = run(empty, "-c", "import expkit; print(expkit.__file__)", path=tmp_path / "unpacked")

@@ -12,14 +12,14 @@ from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.files import writing
 from expkit.core.formatting import count_noun
-from expkit.core.process import mistakes_told
+from expkit.core.process import mistakes_reported
 from expkit.core.run_folder import find_run_folders
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         _compare(parser().parse_intermixed_args(arguments))
 
 

@@ -9,7 +9,7 @@ from expkit.cli.arguments import plugin_option
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
-from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 
 _ABOUT = """Reads every image once and reports unreadable and equal images, leaks between train and val, classes, sizes,
 mean and std; draws samples and transforms. Example: expkit doctor dataset=dogcat dataset.root=FOLDER."""
@@ -17,7 +17,7 @@ mean and std; draws samples and transforms. Example: expkit doctor dataset=dogca
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         command = parser()
         own, overrides = command.parse_known_args(arguments)
         refuse_torchrun()

@@ -7,13 +7,13 @@ from typing import Any
 from expkit.cli.arguments import CHECKPOINT, plugin_option
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
-from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         given = parser().parse_intermixed_args(arguments)
         refuse_torchrun()
         with importing():

@@ -12,7 +12,7 @@ from expkit.cli.arguments import plugin_option
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.files import writing
-from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 from expkit.core.user_folders import expanded
 
 Config = dict[str, Any]
@@ -20,7 +20,7 @@ Config = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         command = parser()
         own, overrides = command.parse_known_args(arguments)
         refuse_torchrun()

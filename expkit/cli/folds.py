@@ -6,14 +6,14 @@ from pathlib import Path
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
-from expkit.core.process import mistakes_told
+from expkit.core.process import mistakes_reported
 from expkit.core.run_folder import find_run_folders
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         given = parser().parse_intermixed_args(arguments)
         from expkit.records.cross_validation import show_folds
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from expkit.cli.commands import COMMANDS, module_of, table
 from expkit.core.errors import ConfigError, nearest
-from expkit.core.process import mistakes_told, run_as_program
+from expkit.core.process import mistakes_reported, run_as_program
 
 _USAGE = "usage: expkit COMMAND …, or python -m expkit COMMAND …; `expkit COMMAND --help` shows its options"
 _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 a mistake in the command, 130 Ctrl+C, 143 SIGTERM."
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif given[0].startswith("-") or "=" in given[0]:
         name = "run"
     else:
-        with mistakes_told():
+        with mistakes_reported():
             raise ConfigError(f"expkit: unknown command '{given[0]}'{nearest(name, COMMANDS)}; see `expkit --help`")
     module_of(name).main(given)
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from expkit.cli.commands import command_parser
 from expkit.cli.new_project.project import make
 from expkit.core.command_parser import CommandParser
-from expkit.core.process import mistakes_told
+from expkit.core.process import mistakes_reported
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         given = parser().parse_args(arguments)
         folder = expanded(given.folder)
         made = make(folder)
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = f"python -m expkit.run --plugin {shlex.quote(f'{folder.name}.py')}"
         print(f"  cd {shlex.quote(str(folder))}")
         print(f"  {run + ' experiment=first':62}  # trains")
-        print(f"  {run + ' --list model pattern_net':62}  # shows the options of a word")
-        print(f"  {'python -m pytest':62}  # trains for a moment, and looks at the result")
+        print(f"  {run + ' --list model pattern_net':62}  # shows the options of a name")
+        print(f"  {'python -m pytest':62}  # trains briefly and checks the result")
 
 
 def parser() -> CommandParser:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from expkit.cli.arguments import model_options, speed_options
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
-from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         given = parser().parse_intermixed_args(arguments)
         refuse_torchrun()
         with importing():

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
-from expkit.core.process import mistakes_told
+from expkit.core.process import mistakes_reported
 from expkit.core.run_folder import is_run_folder
 from expkit.core.user_folders import expanded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         runs = parser().parse_intermixed_args(arguments).runs
         failed = [folder for folder in runs if not _report(folder)]
     sys.exit(2 if failed else 0)

@@ -12,7 +12,7 @@ from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError, nearest
 from expkit.core.formatting import count_noun
-from expkit.core.process import importing, mistakes_told, refuse_torchrun
+from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 from expkit.core.user_folders import expanded
 
 Config = dict[str, Any]
@@ -24,7 +24,7 @@ _ALSO = ("name", "output_dir", "checkpoint.resume", "checkpoint.init_from")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with mistakes_told():
+    with mistakes_reported():
         asked = parser().parse_intermixed_args(given)
         refuse_torchrun()
         if asked.steps is not None and asked.steps < 1:
@@ -105,10 +105,10 @@ def _reproduce(place: Path, asked: argparse.Namespace, command: str) -> None:
         sys.exit(_verify(record, read_record(folder), last_step))
 
 
-def prepared_config(record: Any, words: Sequence[str]) -> Config:
+def prepared_config(record: Any, overrides: Sequence[str]) -> Config:
     """Return a record's config for this machine: its paths found, the threads of the record, no loggers.
 
-    record: a Shared; words: KEY=VALUE of the user. Raises ConfigError for a path that is not known here.
+    record: a Shared; overrides: KEY=VALUE of the user. Raises ConfigError for a path that is not known here.
     """
     import copy
 
@@ -120,7 +120,7 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
               if not isinstance(config.get(name), dict)]  # fmt: skip
     if faults:
         raise ConfigError(*faults)
-    # Where a stranger's run wrote is no place to write to here.
+    # The output folder of someone else's run is not ours to write to.
     config |= {"logger": {}, "output_dir": "outputs"}
     if config["checkpoint"].get("resume"):  # it would write into that run's folder
         config["checkpoint"]["resume"] = None
@@ -128,12 +128,12 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
     for key in data_locations.missing(config):
         if key in known and Path(known[key]).exists():
             _set(config, key, known[key])
-    config["dataset"], notes = confined(config["dataset"], [word.split("=")[0].split(".")[-1] for word in words])
+    config["dataset"], notes = confined(config["dataset"], [one.split("=")[0].split(".")[-1] for one in overrides])
     print(*notes, sep="\n", end="\n" * bool(notes))
     config["device"] |= {"trust_network": False} if "trust_network" in config["device"] else {}
-    for word in words:
-        _override(config, word)
-    config["device"] = _device(config["device"], words)
+    for override in overrides:
+        _override(config, override)
+    config["device"] = _device(config["device"], overrides)
     if lost := data_locations.missing(config):
         raise ConfigError(*(f"{key}: lay outside the folders of who ran it; give {key}=PATH" for key in lost))
     if threads := record.environment.get("threads"):
@@ -141,11 +141,11 @@ def prepared_config(record: Any, words: Sequence[str]) -> Config:
     return config
 
 
-def _override(config: Config, word: str) -> None:
+def _override(config: Config, override: str) -> None:
     from expkit.config.diff import flatten
     from expkit.config.yaml_safety import parse_value
 
-    key, equals, text = word.partition("=")
+    key, equals, text = override.partition("=")
     key = "device.name" if key == "device" else key
     if not equals or not _may_be_set(key, config):
         free = [known for known in flatten(config) if _may_be_set(known, config)]
@@ -173,12 +173,12 @@ def _set(config: Config, key: str, value: Any) -> None:
     node[name] = None if value == "null" else value
 
 
-def _device(node: Config, words: Sequence[str]) -> Config:
+def _device(node: Config, overrides: Sequence[str]) -> Config:
     """Return a device's node without what only the device of the record has. Raises ConfigError for several machines.
 
     Of what was typed nothing is left out: the check names what does not fit.
     """
-    typed = {word.partition("=")[0].removeprefix("device.") for word in words if word.startswith("device")}
+    typed = {one.partition("=")[0].removeprefix("device.") for one in overrides if one.startswith("device")}
     if node.get("name") == "multi_node" and node.get("nodes") != 1:
         raise ConfigError(
             "device.name: the run was one of several machines, and reproduce uses this one;"
@@ -203,18 +203,18 @@ def _fits(device: str, key: str, value: Any) -> bool:
     return True
 
 
-def _allowed(words: Sequence[str]) -> set[str]:
+def _allowed(given: Sequence[str]) -> set[str]:
     from expkit.records.compatibility import KINDS
 
     known = (*KINDS, "edited")
-    allowed = {word for some in words for word in some.split(",")}
+    allowed = {kind for some in given for kind in some.split(",")}
     if wrong := sorted(allowed - {*known, "all"}):
         raise ConfigError(f"--allow: takes {', '.join(known)} or all, got '{wrong[0]}'{nearest(wrong[0], known)}")
     return {*known} if "all" in allowed else allowed
 
 
 def _compare_places(place: Path, record: Any, config: Config, allowed: set[str]) -> None:
-    """Show what differs here. Raises ConfigError where it breaks the promise and was not allowed."""
+    """Print what differs here. Raises ConfigError for what may change the result and is not allowed."""
     from expkit.data.datasets import load
     from expkit.records.compatibility import Apart, apart, apart_data
     from expkit.records.environment import data_facts, environment_facts

@@ -11,14 +11,14 @@ from expkit.cli.arguments import plugin_option
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
-from expkit.core.process import importing, is_under_torchrun, mistakes_told, run_as_program
+from expkit.core.process import importing, is_under_torchrun, mistakes_reported, run_as_program
 from expkit.core.version import package_version
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with mistakes_told():
+    with mistakes_reported():
         command_flags = parser()
         own, overrides = command_flags.parse_known_args(given)
         if own.version:
@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from expkit.config.plugins import load_plugins
 
         load_plugins(own.plugin)
-        if own.words is not None:
+        if own.names is not None:
             from expkit.config.conf_folder import conf_folder
             from expkit.config.listing import show
 
-            show(own.words, conf_folder())
+            show(own.names, conf_folder())
             return
         planned = plan(overrides, command_flags)
         if not planned.jobs:  # what was asked for is printed
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> CommandParser:
     """Return the parser of the flags that are not Hydra's."""
     made = command_parser("run", takes_overrides=True, add_help=False)
-    made.add_argument("--list", nargs="*", dest="words", metavar="GROUP")
+    made.add_argument("--list", nargs="*", dest="names", metavar="GROUP")
     plugin_option(made)
     made.add_argument("--shell-completion", "-sc", metavar="install=SHELL")
     for flag in ("--dry", "--new", "--frozen", "--version"):
@@ -95,7 +95,7 @@ def _by_hydra(checked: Any, own: argparse.Namespace, command: str) -> None:
 
 
 def _refuse_sweep_of_ranks(overrides: Sequence[str]) -> None:
-    """Each rank of torchrun would run the whole sweep, and hang at its second job. Raises ConfigError."""
+    """Raise ConfigError under torchrun: each rank would run the whole sweep, and hang at its second job."""
     is_sweep = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=MULTI") for word in overrides)
     if is_sweep and is_under_torchrun():
         raise ConfigError(

@@ -15,7 +15,7 @@ from expkit.cli.visdom_server import listen, own_names, serve, without_slow_impo
 from expkit.core.command_parser import CommandParser
 from expkit.core.errors import ConfigError
 from expkit.core.extras import visdom_install_command
-from expkit.core.process import mistakes_told
+from expkit.core.process import mistakes_reported
 from expkit.core.user_folders import cache_folder, expanded
 from expkit.core.version import package_version
 
@@ -58,7 +58,7 @@ _MATHJAX_3 = ("es5/tex-mml-svg.js",)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    with mistakes_told():
+    with mistakes_reported():
         _start(parser().parse_args(arguments))
 
 

@@ -51,7 +51,8 @@ class CommandParser(argparse.ArgumentParser):
                 return f"{word}: unknown flag", nearest_flag(word.partition("=")[0], self.flags)
             return f"'{word}': unexpected argument", ""
         if found := re.fullmatch(r"the following arguments are required: (.*)", message, re.S):
-            return f"{found[1]}: missing", ""
+            optional = [one.metavar for one in self.positionals if one.nargs == "*"]  # named too by intermixed parsing
+            return f"{', '.join(name for name in found[1].split(', ') if name not in optional)}: missing", ""
         found = re.fullmatch(r"argument (.+?): (.*)", message, re.S)
         if not found:
             return message, ""

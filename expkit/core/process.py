@@ -1,4 +1,4 @@
-"""What the commands share: how they begin and end, and the options of those that use a trained model."""
+"""How a command begins and ends: its first sign of life, its mistakes, its exit code."""
 
 import atexit
 import ctypes
@@ -24,8 +24,8 @@ _MOST_FAULTS = 50  # that are printed
 def importing() -> Iterator[None]:
     """Import torch and what needs it, a fifth faster.
 
-    Importing makes hundreds of thousands of objects that stay: looking for garbage among them is in vain, now and
-    whenever the run does it later.
+    Importing creates hundreds of thousands of objects that stay: collecting garbage among them is wasted time, now and
+    later in the run.
     """
     gc.disable()
     try:
@@ -33,13 +33,13 @@ def importing() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
-        atexit.register(gc.unfreeze)  # or nanobind, which some libraries are made with, tells of leaks at the end
+        atexit.register(gc.unfreeze)  # else nanobind, which some libraries use, reports leaks at exit
 
 
 @contextmanager
-def mistakes_told() -> Iterator[None]:
-    """End the process in a sentence: exit code 2 for a user's mistake, 1 for a disk that is full or fails, 130 for
-    Ctrl+C, 141 for a closed pipe."""
+def mistakes_reported() -> Iterator[None]:
+    """Exit with a message: code 2 for a user's mistake, 1 for a disk that is full or fails, 130 for Ctrl+C, 141 for a
+    closed pipe."""
     with escaped_output():
         try:
             yield
@@ -58,7 +58,7 @@ def mistakes_told() -> Iterator[None]:
 
 
 def is_under_torchrun() -> bool:
-    """Say whether torchrun has started this process as one of several."""
+    """Return True if torchrun has started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
 
 
@@ -69,7 +69,7 @@ def refuse_torchrun() -> None:
 
 
 def refuse(error: ConfigError) -> NoReturn:
-    """End the process with a user's mistake, a line for each fault."""
+    """Exit with a user's mistake, a line for each fault."""
     for fault in error.faults[:_MOST_FAULTS]:
         print(f"error: {one_line(fault)}", file=sys.stderr)
     if (more := len(error.faults) - _MOST_FAULTS) > 0:
@@ -78,13 +78,13 @@ def refuse(error: ConfigError) -> NoReturn:
 
 
 def run_as_program(main: Callable[[], object]) -> None:
-    """Call main, and end the process at once: to free what torch's import has made takes Python more than a second.
+    """Call main, and exit at once: freeing what the import of torch has created takes Python more than a second.
 
-    What else belongs to an end is done: threads are waited for, exit handlers called, output is flushed, and the exit
-    code is that of sys.exit. mypy ends like this too. An exception ends as ever, and so does everything where a
-    debugger or a profiler has called this, or python -i, for they go on afterwards.
+    Everything else of an exit is done: threads are joined, exit handlers called, output is flushed, and the exit code
+    is that of sys.exit. mypy exits like this too. An exception ends the process as usual, and so does everything under
+    a debugger, a profiler or python -i, since they continue afterwards.
 
-    On a terminal a line shows at once that it starts, which importing torch takes seconds for.
+    On a terminal a line shows at once that the command is starting: importing torch takes seconds.
     """
     if "--version" in sys.argv[1:]:
         print(f"expkit {package_version()}")
@@ -93,7 +93,7 @@ def run_as_program(main: Callable[[], object]) -> None:
         with escaped_output():
             main()
         return
-    _say_that_it_starts()
+    _show_start()
     escape_output()  # to the end: a traceback names files and classes too
     try:
         main()
@@ -103,11 +103,11 @@ def run_as_program(main: Callable[[], object]) -> None:
     _end(code)
 
 
-# What only asks for something that is written to the standard output.
+# Flags that only print something to the standard output.
 _QUESTIONS = re.compile(r"-h|--help|--hydra-help|--list|--info|-i|--cfg|-c|--shell-completion|-sc")
 
 
-def _say_that_it_starts() -> None:
+def _show_start() -> None:
     is_question = any(_QUESTIONS.fullmatch(word.partition("=")[0]) for word in sys.argv[1:])
     if is_question or int(os.environ.get("LOCAL_RANK", "0")) or sys.stderr is None:
         return
@@ -115,7 +115,7 @@ def _say_that_it_starts() -> None:
 
 
 def _is_called_by_others() -> bool:
-    """Return True if anything but a program's start lies below in the stack."""
+    """Return True if anything but the start of a program is below in the stack."""
     frame: FrameType | None = sys._getframe()
     while frame and re.match(r"__main__$|runpy$|expkit\.", str(frame.f_globals.get("__name__"))):
         frame = frame.f_back
@@ -123,7 +123,7 @@ def _is_called_by_others() -> bool:
 
 
 def _end(code: object) -> NoReturn:
-    """Do what Python does at the end of a program, without freeing anything."""
+    """Do what Python does at the exit of a program, without freeing anything."""
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
     hide_sign()
@@ -131,14 +131,14 @@ def _end(code: object) -> NoReturn:
     for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
         try:
             last()
-        except KeyboardInterrupt:  # who does not want to wait for threads needs the handlers all the more
+        except KeyboardInterrupt:  # the user does not wait for threads; the handlers still run
             number = 130
     failed = flush()
     os._exit(number or failed)
 
 
 def flush() -> int:
-    """Have all output written, that of C code too; returns 0, or the exit code that says what could not be."""
+    """Flush all output, that of C code too, and return 0 or the exit code of what cannot be written."""
     failed = 0
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where a shell has closed it: >&-
         try:

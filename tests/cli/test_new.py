@@ -77,7 +77,7 @@ def test_the_readme_names_what_there_is(commands: Forks, project: tuple[Path, st
         ("my-project", "e.g. my_project"),
         ("3d", "e.g. _3d"),
         ("Été", "small letters"),
-        ("class", "a word of Python"),
+        ("class", "a Python keyword"),
         ("tests", "folder in every project"),
         ("torch", "would hide"),
         ("json", "would hide"),

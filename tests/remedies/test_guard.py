@@ -27,7 +27,7 @@ EXEMPT = {
     "--no-build-isolation": "a flag of pip", "key=": "a key in place of the user's, while a value is parsed",
     "charset=": "a part of an HTTP header", "dataset.KEY=": "any key", "dataset=CHOICE": "any choice",
     "install=": "a word of --shell-completion", "uninstall=": "a word of --shell-completion",
-    "query=": "a word of --shell-completion", "dataset=patterns": "a choice of a new project",
+    "dataset=patterns": "a choice of a new project",
     "model=pattern_net": "a choice of a new project", "style=": "an attribute of HTML",
 }  # fmt: skip
 HOLE = "\0"  # stands for what an f-string puts in

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from expkit.cli import run
 from expkit.config.command_line import plan
 from expkit.config.compose import Place, compose_one, plain
 from expkit.config.conf_folder import conf_folder
@@ -75,7 +76,7 @@ def fault_of_line(*words: str, is_quick: bool = False) -> str:
                 plan_jobs(as_meant([*words[1:]], several=True), True, Place())
             refuse_unheeded(words, is_sweep=True, is_ours=True)
         else:
-            check_plan(plan(words))
+            check_plan(plan(words, run.parser()))
     except ConfigError as error:
         return "\n".join(error.faults)
     except SystemExit as end:

@@ -1,1 +1,1 @@
-"""Begins a project of one's own: words, choices, a test."""
+"""Creates a project: a data set, a model, their configs and a test."""

@@ -12,13 +12,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = "my_project"  # stands for the project's name in the templates' texts and file names
 _TAKEN = ("conf", "data", "outputs", "tests")  # folders of every project
 CONTENTS = {
-    "my_project.py": "your words: the data set `patterns`, the model `pattern_net`",
+    "my_project.py": "your data set `patterns` and model `pattern_net`",
     "conf/dataset/patterns.yaml": "your choice dataset=patterns, with its options",
     "conf/model/pattern_net.yaml": "your choice model=pattern_net",
     "conf/experiment/first.yaml": "both of them, and how to train: experiment=first",
     "tests/test_my_project.py": "trains for a moment, and looks at the result",
-    "pytest.ini": "where the tests lie",
-    "README.md": "the commands, and where to go on",
+    "pytest.ini": "the folder of the tests",
+    "README.md": "the commands, and what to change next",
     "gitignore": "leaves data and outputs out of the repository",  # the dot would hide it from tools that build wheels
 }
 
@@ -45,14 +45,14 @@ def make(folder: Path) -> dict[str, str]:
 
 
 def _fault(name: str) -> str:
-    """Say what is wrong with a project's name, which becomes that of a Python file."""
+    """Return what is wrong with the name of a project, which becomes the name of a Python file; "" for nothing."""
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
-        wish = re.sub(r"\W+", "_", name.lower()).strip("_")
-        wish = f"_{wish}" if wish[:1].isdigit() else wish
-        hint = f", e.g. {wish}" if re.fullmatch(r"[a-z_][a-z0-9_]*", wish) else ""
+        valid = re.sub(r"\W+", "_", name.lower()).strip("_")
+        valid = f"_{valid}" if valid[:1].isdigit() else valid
+        hint = f", e.g. {valid}" if re.fullmatch(r"[a-z_][a-z0-9_]*", valid) else ""
         return f"'{name}' is no name for a Python file; take small letters, digits and _{hint}"
     if keyword.iskeyword(name):
-        return f"'{name}' is a word of Python; take another name"
+        return f"'{name}' is a Python keyword; take another name"
     if name in _TAKEN:
         return f"'{name}' is the name of a folder in every project; take another name"
     if name in sys.stdlib_module_names or _is_package(name):

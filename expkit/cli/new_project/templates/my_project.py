@@ -1,7 +1,7 @@
-"""The words of my_project, for `name:` in a config: the data set `patterns` and the model `pattern_net`.
+"""The registered names of my_project, for `name:` in a config: the data set `patterns` and the model `pattern_net`.
 
-A word is a function with annotated options; a config may set each of them, and is checked against the annotations.
-What a run finds out by itself, such as the number of classes, is passed to whoever has a parameter of that name.
+A name stands for a function with annotated options, which a config may set and is checked against. What a run finds out
+by itself, such as the number of classes, is passed to a parameter of that name.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The words of my_project work together: they train, and what they learn is better than guessing."""
+"""The data set and the model of my_project train together, and learn more than guessing."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parents[1]
 
 
 def test_it_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(PROJECT)  # where conf/ lies
+    monkeypatch.chdir(PROJECT)  # the folder of conf/
     smaller = ["dataset.images=150", f"dataset.root={tmp_path}/data", f"output_dir={tmp_path}/outputs", "logger=none"]
     run = expkit.train(["experiment=first", "epochs=4", "batch_size=8", *smaller], plugins=["my_project.py"])
     assert run.status == "finished"
