@@ -17,17 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = parser().parse_intermixed_args(arguments)
         from expkit.records.cross_validation import show_folds
 
-        folders, empty = find_run_folders(given.runs)
-        if not folders:
-            raise ConfigError(
-                f"{', '.join(map(str, empty))}: no run in it; give run folders, or a folder of runs (outputs)"
-            )
-        results = [folder / "result.json" for folder in folders]
+        results = [folder / "result.json" for folder in find_run_folders(given.runs)[0]]
         results = sorted(filter(Path.is_file, results), key=lambda path: path.stat().st_mtime_ns)
         if not show_folds(path.parent for path in results):
+            places = ", ".join(map(str, given.runs))
             raise ConfigError(
-                "folds: no two finished folds of one config here; train all of them with python -m expkit.run -m"
-                " 'dataset.fold=range(5)'"
+                f"folds: there are no two finished folds of one config in {places}; train all of them with"
+                " python -m expkit.run -m 'dataset.fold=range(5)'"
             )
 
 

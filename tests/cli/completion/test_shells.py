@@ -43,7 +43,7 @@ class Terminal:
         """Return the line as it is after TAB."""
         self.keys(f"{line}\t")
         self.read_until(re.escape(line))
-        self.keys("\x01echo GOT[\x05]\r")  # to the start of the line, and to its end
+        self.keys("\x01echo 'GOT[\x05]'\r")  # to the start of the line, and to its end
         text = self.read_until(r"\nGOT\[[^\r]*\]\s*\r")
         return text.rsplit("GOT[", 1)[1].rsplit("]", 1)[0]
 
@@ -117,12 +117,13 @@ def test_it_can_be_taken_away_from_bash(environment: dict[str, str]) -> None:
     assert done.stdout == "1\n"
 
 
-@pytest.mark.parametrize(("typed", "after"), LINES)
-def test_tab_in_fish(typed: str, after: str, environment: dict[str, str]) -> None:
-    line = f"expkit -sc install=fish | source; complete -C'{typed}'"
-    done = subprocess.run([found("fish"), "--no-config", "-c", line], cwd=environment["PWD"], env=environment,
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    assert after.split()[-1] in done.stdout.split()
+def test_tab_in_fish(environment: dict[str, str]) -> None:
+    asked = "; echo ---; ".join(f"complete -C'{typed}'" for typed, _ in LINES)
+    command = [found("fish"), "--no-config", "-c", f"expkit -sc install=fish | source; {asked}"]
+    options = {"cwd": environment["PWD"], "env": environment, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run(command, **options)  # type: ignore[call-overload]
+    offered = [words.split() for words in done.stdout.split("---\n")]
+    assert [after.split()[-1] in words for (_, after), words in zip(LINES, offered, strict=True)] == [True] * len(LINES)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
