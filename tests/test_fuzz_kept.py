@@ -83,7 +83,8 @@ def test_places_of_data_and_words_for_the_shell(tmp_path: Path, monkeypatch: pyt
     plugin.write_text('@models.register("mine")\ndef mine(width: int): ...\n')
     for changed in mutations(json.dumps(found).encode(), MANY, seed=36):
         tried(lambda: cache.vocabulary([str(plugin)]), changed, path)
-    whole = {"groups": {"": [[], ["model"]], "model": [["mlp"], []]}, "config": {"model": {"name": "mlp"}, "seed": 0}}
+    config = {"model": {"name": "mlp"}, "seed": 0, "hydra": {"searchpath": []}}
+    whole = {"groups": {"": [[], ["model"]], "model": [["mlp"], []]}, "config": config}
     monkeypatch.setattr(composed, "compose", lambda *given: whole)
     for changed in mutations(json.dumps(whole).encode(), MANY, seed=37):
         for typed in ("mo", "model=", "model.na", "seed=", "+model.x"):

@@ -96,7 +96,7 @@ def _groups(groups: dict[str, Any], typed: str, sign: str) -> list[str]:
     found = []
     for name in groups.get(parent, [[], []])[1]:
         path = f"{parent}/{name}".lstrip("/")
-        choices, inner = groups[path]
+        choices, inner = groups.get(path, [[], []])
         ending = "=" if choices and not inner and sign != "~" else "/" if inner and not choices else ""
         found.append(f"{path}{ending}")
     return found
