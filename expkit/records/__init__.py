@@ -1,1 +1,1 @@
-"""Records: what a run leaves behind, as plain files; written, checked, read, compared and shared."""
+"""Records of runs, as plain files: write, verify, read, compare and share them."""

@@ -1,4 +1,4 @@
-"""What differs between where a record was made and here, and which of it may change the numbers."""
+"""What differs between the origin of a record and this machine, and what of it may change the numbers."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ _MOST_UNPACKED = 100_000_000  # bytes
 
 
 class Apart(NamedTuple):
-    """One thing that differs. breaks: whether the numbers may differ for it, so that the user must allow it."""
+    """One difference. breaks: whether it may change the numbers, so that the user must allow it."""
 
     kind: Kind
     what: str
@@ -33,10 +33,7 @@ class Apart(NamedTuple):
 
 
 def apart(record: Shared, environment: Mapping[str, Any], device: Mapping[str, Any]) -> list[Apart]:
-    """Return what differs in code, packages and hardware; the data are compared once they are loaded.
-
-    device: its node in the config here.
-    """
+    """Return what differs in code, packages and hardware. device: its node in the config here."""
     packages = _packages(record.environment, environment)
     hardware = _hardware(record.environment, environment)
     return [*_code(record), *packages, *hardware, *_processes(record.config.get("device"), device)]
@@ -46,19 +43,19 @@ def _code(record: Shared) -> Iterator[Apart]:
     theirs, here = record.code.get("expkit_sha256"), package_digest()
     if theirs and theirs != here:
         commit = record.code.get("commit")
-        told = f"{str(theirs)[:12]}{f' (commit {str(commit)[:12]})' if commit else ''}"
-        yield Apart("code", "expkit", told, here[:12], True)
+        shown = f"{str(theirs)[:12]}{f' (commit {str(commit)[:12]})' if commit else ''}"
+        yield Apart("code", "expkit", shown, here[:12], True)
     plugins = plugin_facts()
     for name, digest in dict(record.code.get("plugins") or {}).items():
         if name not in plugins:
-            remedy = f"not given; read the record's plugins/{name}, then give it by --plugin"
+            remedy = f"missing; read the record's plugins/{name}, then pass it by --plugin"
             yield Apart("code", f"plugin {name}", str(digest)[:12], remedy, True)
         elif plugins[name] != digest:
             yield Apart("code", f"plugin {name}", str(digest)[:12], plugins[name][:12], True)
 
 
 def missing_plugins(record: Shared) -> list[str]:
-    """Say where the record holds the plugins that were not given, and the command that reads them."""
+    """Return a fault on missing plugins: where the record holds them, and the command that loads them."""
     own = plugin_facts()
     missing = [str(name) for name in dict(record.code.get("plugins") or {}) if name not in own]
     if not missing:
@@ -66,11 +63,9 @@ def missing_plugins(record: Shared) -> list[str]:
     files, place = ", ".join(f"plugins/{name}" for name in missing), record.place
     if place.suffix in (".yaml", ".yml"):
         return [f"--plugin: the record was made with {', '.join(missing)}, which a .yaml does not hold; ask for them"]
-    folder = place
-    unpack = ""
-    if place.suffix == ".zip":
-        folder = place.with_suffix("")
-        unpack = f"unpack it (python -m zipfile -e {shlex.quote(str(place))} {shlex.quote(str(folder))}), "
+    is_zip = place.suffix == ".zip"
+    folder = place.with_suffix("") if is_zip else place
+    unpack = f"unpack it (python -m zipfile -e {shlex.quote(str(place))} {shlex.quote(str(folder))}), " * is_zip
     given = shlex.quote(str(folder / "plugins" / missing[0]))
     return [f"--plugin: the record needs code that it holds, {files}: {unpack}read them, then give --plugin {given}"]
 
@@ -88,17 +83,17 @@ def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Ap
 def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
     on_gpu = theirs.get("device") not in ("cpu", "multi_cpu")
     breaking = {"device": True, "system": True, "cpu_capability": not on_gpu, "gpus": on_gpu, "cuda": on_gpu}
-    # Libraries choose kernels by the processor's model too, though mostly by its instruction set.
+    # Libraries choose kernels mostly by the instruction set, sometimes by the processor's model.
     for name, breaks in (breaking | {"cpu": False, "cores": False, "threads": False, "variables": False}).items():
         if name in theirs and theirs[name] != here[name]:
-            pinned = " (set to that of the record)" if name == "threads" else ""
+            pinned = " (set to the record's)" if name == "threads" else ""
             yield Apart("hardware", name, _short(theirs[name]), _short(here[name]) + pinned, breaks)
 
 
 def _processes(theirs: Any, here: Mapping[str, Any]) -> Iterator[Apart]:
-    """Yield how the number of ranks differs, on which the last digits of sums depend, and dropout."""
+    """Yield how the number of ranks differs: dropout and the last digits of sums depend on it."""
     if not isinstance(theirs, Mapping) or theirs.get("name") != here["name"]:
-        return  # another device is reported as such
+        return  # another kind of device is reported by _hardware
     for key in ("count", "indices"):
         if key in here and theirs.get(key) != here[key]:
             yield Apart("hardware", f"device.{key}", _short(theirs.get(key)), _short(here[key]), True)
@@ -111,15 +106,15 @@ def _short(value: Any) -> str:
 
 
 def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[Apart]:
-    """Return what differs in the data, file by file where the record lists them."""
+    """Return what differs in the data, by file if the record lists them."""
     found = []
     classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
     if record.data and classes != ours:
-        told = differ(classes, "the record", ours, "the data here")
-        found.append(Apart("data", "classes", f"{count_noun(len(classes), 'class')}", f"{len(ours)}: {told}", True))
+        shown = differ(classes, "the record", ours, "the data here")
+        found.append(Apart("data", "classes", count_noun(len(classes), "class"), f"{len(ours)}: {shown}", True))
     if changes := record.data.get("changes"):
-        told = f"they changed {len(changes)} times while it ran" if len(changes) > 1 else "they changed while it ran"
-        found.append(Apart("data", "one run", told, "the last ones", True))
+        often = f" {len(changes)} times" * (len(changes) > 1)
+        found.append(Apart("data", "one run", f"they changed{often} while it ran", "the last ones", True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]
@@ -128,19 +123,15 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
         keys = ["fingerprint"] + ["content"] * (theirs.get("method") == here["method"])
         if all(theirs.get(key) == here[key] for key in keys):
             continue
-        told = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
-        if not told:
-            told = "names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents"
+        files = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
+        what = files or ("names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents")
         images = count_noun(here["images"], "image")
-        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {told}", True))
+        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {what}", True))
     return found
 
 
 def data_changes(folder: Path | None, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[str]:
-    """Return in sentences how a run's data, as its folder tells of them, differ from those that were found now.
-
-    Nothing is returned where the folder does not tell.
-    """
+    """Return a sentence on each difference of the data now from those in a run's folder, if it lists them."""
     before = dict(RunFolder(folder).data) if folder else {}
     listed = folder / LIST_NAME if folder else None
     if not isinstance(before.get("class_names"), list) or listed is None or not listed.is_file():
@@ -151,7 +142,7 @@ def data_changes(folder: Path | None, facts: Mapping[str, Any], lines: Mapping[s
 
 
 def _files_apart(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
-    """Return which files were changed, added and removed, each with its first names."""
+    """Return the counts and first names of changed, added and removed files."""
     if not theirs or not here:
         return ""
     groups = {
@@ -159,15 +150,13 @@ def _files_apart(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> s
         "added": [name for name in here if name not in theirs],
         "removed": [name for name in theirs if name not in here],
     }
-    told = [
-        f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for word, names in groups.items() if names
-    ]  # fmt: skip
-    return ", ".join(told)
+    shown = [f"{len(names)} {kind} ({', '.join(names[:3])}{', …' * (len(names) > 3)})" for kind, names in groups.items()
+             if names]  # fmt: skip
+    return ", ".join(shown)
 
 
 def _listed(data: bytes) -> dict[str, dict[str, str]]:
-    """Return split -> name -> digest of a record's list; nothing where it is none."""
+    """Return split -> name -> digest of a record's list, {} if it is damaged."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             text = file.read(_MOST_UNPACKED).decode("utf-8", "surrogateescape")
@@ -175,7 +164,7 @@ def _listed(data: bytes) -> dict[str, dict[str, str]]:
         return {}
     found: dict[str, dict[str, str]] = {}
     for line in text.split("\n"):
-        words = line.split(" ", 2)
-        if len(words) == 3:
-            found.setdefault(words[0], {})[words[2]] = words[1]
+        parts = line.split(" ", 2)
+        if len(parts) == 3:
+            found.setdefault(parts[0], {})[parts[2]] = parts[1]
     return found

@@ -1,4 +1,4 @@
-"""What was true when a run started: the environment, the data; and what it came to, the weights."""
+"""Facts about a run: its environment, its data, and a digest of its weights."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import torch
 
 from expkit.core.escaping import name_bytes
 from expkit.data.dataset import ImageDataset, Splits
-from expkit.devices.device import available_cores
+from expkit.devices.device import auto, available_cores
 from expkit.records.fingerprint import content_facts
 from expkit.records.packages import package_versions
 
@@ -22,7 +22,7 @@ _VARIABLES = (
 
 
 def environment_facts(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return versions and hardware; of the environment's variables only a short list of harmless ones."""
+    """Return versions, hardware, and a few harmless environment variables."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -40,13 +40,10 @@ def environment_facts(config: Mapping[str, Any] | None = None) -> dict[str, Any]
 
 
 def _device(config: Mapping[str, Any] | None) -> str:
-    """Return the kind of device that a config means here: its word, and what `auto` stands for on this machine."""
-    word = str(config["device"]["name"]) if config else "auto"
-    if word != "auto":
-        return word
-    if torch.cuda.is_available():
-        return "gpu"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """Return the name of the config's device, with `auto` resolved for this machine."""
+    name = str(config["device"]["name"]) if config else "auto"
+    found = auto().type if name == "auto" else name
+    return "gpu" if found == "cuda" else found
 
 
 def _cpu_model() -> str:
@@ -61,7 +58,7 @@ DataFacts = tuple[dict[str, Any], dict[str, list[str]]]
 
 
 def data_facts(splits: Splits) -> DataFacts:
-    """Return (classes, sizes and fingerprints of the splits, the lines of each split's files); no image is decoded."""
+    """Return (classes, sizes and fingerprints of the splits, the lines on each split's files) without decoding."""
     assert splits.val is not None
     facts: dict[str, Any] = {"class_names": list(splits.train.class_names), "task": splits.train.task}
     lines = {}

@@ -1,4 +1,4 @@
-"""The epochs of a run: which one its best checkpoint is of, and what was measured after it."""
+"""The epochs of a run and their scores, and which one is best."""
 
 import math
 import re
@@ -11,12 +11,12 @@ from expkit.core.formatting import is_number
 from expkit.tasks.metrics import higher_is_better
 
 _STEP = re.compile(r"_step_(\d+)")
-_MAIN = ("map", "accuracy", "loss")  # what a run is monitored by that says nothing: the first that it has
+_MAIN = ("map", "accuracy", "loss")  # the default monitor is the first that a run has
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch. number: from 1; step: the run's at its end; scores: name (val/accuracy) -> value."""
+    """One epoch. number: from 1; step: at its end; scores: name (val/accuracy) -> value."""
 
     number: int
     step: int
@@ -24,7 +24,7 @@ class Epoch:
 
 
 def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
-    """Return the epochs among the points of a run, in order; the later score of one name and step counts."""
+    """Return the epochs among the points of a run, in order; of equal names and steps the last score counts."""
     found: dict[int, Epoch] = {}
     for point in points:
         epoch, step = point.get("epoch"), point.get("step")
@@ -36,7 +36,7 @@ def epochs_in(points: Iterable[Mapping[str, Any]]) -> list[Epoch]:
 
 
 def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Sequence[Epoch]) -> tuple[str, bool]:
-    """Return the score by which a run's epochs are ranked (accuracy), and whether more of it is better."""
+    """Return (the monitored score of a run, whether higher is better)."""
     checkpoint = config.get("checkpoint")
     asked = checkpoint.get("monitor") if isinstance(checkpoint, Mapping) else None
     there = [name.removeprefix("val/") for epoch in epochs for name in epoch.scores if name.startswith("val/")]
@@ -47,7 +47,7 @@ def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Seq
 
 
 def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, higher: bool) -> Epoch | None:
-    """Return the epoch of the best checkpoint; where none was kept, the one of the best score, the first of equals."""
+    """Return the epoch of the best checkpoint; without one, the first epoch with the best score."""
     if found := _STEP.search(str(result.get("best", ""))):
         for epoch in epochs:
             if epoch.step == int(found[1]):
@@ -59,19 +59,19 @@ def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, hi
 
 
 def monitored(scores: Mapping[str, float], monitor: str) -> float | None:
-    """Return the monitored one of scores; what a watcher measures has a name of its own."""
+    """Return the monitored score; a watcher's has no prefix val/."""
     return scores.get(f"val/{monitor}", scores.get(monitor))
 
 
 def numbers(found: object) -> dict[str, float]:
-    """Return those values of a mapping from a file that are numbers."""
+    """Return the numbers among the values of an untrusted mapping."""
     if not isinstance(found, Mapping):
         return {}
     return {str(name): float(one) for name, one in found.items() if is_number(one) and not math.isinf(one)}
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the standard deviation (of a sample: n - 1), 0 for one value; NaN where a run diverged."""
+    """Return mean and sample standard deviation (0 for one value); NaN if any value is not finite."""
     if not values or not all(map(math.isfinite, values)):
         return math.nan, math.nan
     try:

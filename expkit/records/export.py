@@ -1,4 +1,4 @@
-"""A record as one file to share: a .zip of its files without checkpoints, or a short record.yaml."""
+"""Export a record to a single file: a .zip without checkpoints, or a short record.yaml."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from expkit.core.errors import ConfigError
 from expkit.core.files import write_bytes
 from expkit.core.formatting import count_noun
 from expkit.core.sealing import unsealed
-from expkit.records.digests import AT_HOME, NAME, vouched
+from expkit.records.digests import AT_HOME, NAME, covered
 from expkit.records.integrity import SEAL_LINE, check_record
 from expkit.records.shared_record import LARGEST, Shared, open_files, read_record
 
@@ -24,15 +24,12 @@ _MOST_POINTS = 200  # of each kind in a record.yaml, evenly apart, beside the fi
 
 
 def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
-    """Write a record's shareable file; returns the names of the files that are in it, and of those left out.
-
-    Raises ConfigError, also for an edited record.
-    """
+    """Write a record to a file; return (names of the files in it, names of those left out). Raises ConfigError."""
     if target.suffix not in (".zip", ".yaml"):
         raise ConfigError(f"--export: '{target}' must end with .zip or .yaml")
     faults, _ = check_record(place)
     if faults:
-        raise ConfigError(*(f"--export: {fault}; only a record as its run wrote it is exported" for fault in faults))
+        raise ConfigError(*(f"--export: {fault}; edited records are not exported" for fault in faults))
     content, taken, left_out = _zipped(place) if target.suffix == ".zip" else (_single(read_record(place)), [], [])
     try:
         write_bytes(target, content)
@@ -42,22 +39,25 @@ def export(place: Path, target: Path) -> tuple[list[str], list[str]]:
 
 
 def left_out_sources(place: Path) -> list[str]:
-    """Return the sources that a run did not take into its record, each with the reason."""
+    """Return the sources that are not in a record, each with the reason."""
     repositories = read_record(place).code.get("repositories")
     found = [one for one in repositories if isinstance(one, dict)] if isinstance(repositories, list) else []
     return [str(name) for one in found for name in one.get("left_out") or []]
 
 
 def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str], missed: Sequence[str] = ()) -> str:
-    """Return what `export` did, in lines: which files leave the machine, and that code was filtered by pattern."""
+    """Return a summary of `export`: the files in it, and a warning that code is filtered by patterns."""
     code = [name for name in taken if name.endswith("code.patch") or "sources/" in name or name.startswith("plugins/")]
     rest = [name for name in taken if name not in code]
-    what = f": {_counted(rest)}" if taken else ": the config, what the run came to, and what it was true of"
-    lines = [f"wrote {target}{what}" + (f"; not in it: {', '.join(_tops(left_out))}" if left_out else "")]
+    what = f": {_counted(rest)}" if taken else ": the config, the results, and the environment"
+    lines = [
+        f"wrote {target}{what}"
+        + (f"; not in it: {', '.join(sorted({name.split('/')[0] for name in left_out}))}" if left_out else "")
+    ]
     if code:
         lines.append(f"source code in it: {', '.join(code[:_MOST_NAMED])}" + _more(code))
         lines.append(
-            "passwords and tokens are filtered out of it by pattern, which can miss one: read it before you share it"
+            "passwords and tokens in it are redacted by patterns, which can miss some: review it before sharing"
         )
     if missed:
         lines.append(f"sources that the run did not record: {', '.join(missed[:_MOST_NAMED])}" + _more(missed))
@@ -65,15 +65,11 @@ def export_summary(target: Path, taken: Sequence[str], left_out: Sequence[str], 
 
 
 def _counted(names: Sequence[str]) -> str:
-    """Return the names of files, those of a folder as a count."""
+    """Return the names of files, and of folders with the count of their files."""
     found = Counter(name.split("/")[0] + ("/" if "/" in name else "") for name in names)
     return ", ".join(
         f"{name} ({count_noun(count, 'file')})" if name.endswith("/") else name for name, count in found.items()
     )
-
-
-def _tops(names: Sequence[str]) -> list[str]:
-    return sorted({name.split("/")[0] for name in names})
 
 
 def _more(names: Sequence[str]) -> str:
@@ -81,17 +77,14 @@ def _more(names: Sequence[str]) -> str:
 
 
 def _zipped(place: Path) -> tuple[bytes, list[str], list[str]]:
-    """Return (the .zip, names in it, names left out).
-
-    Its comment is the digest of all bytes before it, and the same record gives the same bytes.
-    """
+    """Return (a reproducible .zip whose comment is the digest of all bytes before it, names in it, names left out)."""
     files = open_files(place)
     buffer = io.BytesIO()
     taken: list[str] = []
     left_out: list[str] = []
     facts = unsealed(files.read(NAME) or b"") or {}
-    # What others have put into the folder of a run that has ended, such as an evaluation, has not been filtered.
-    known = vouched(facts) if facts.get("status") != "running" else files.names()
+    # Files that other programs added to the folder of a finished run, such as an evaluation, are not redacted.
+    known = covered(facts) if facts.get("status") != "running" else files.names()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in [NAME, *files.names()]:
             if name != NAME and (name not in known or name.startswith(AT_HOME)):
@@ -107,15 +100,14 @@ def _zipped(place: Path) -> tuple[bytes, list[str], list[str]]:
 
 
 def _single(record: Shared) -> bytes:
-    """Return a record.yaml: the config, what is expected of it, and what it was true of."""
+    """Return a record.yaml: the config, the expected results, and the environment."""
     steps = [point for point in record.points if point["kind"] == "step"]
     epochs = [point for point in record.points if point["kind"] == "epoch"]
     points = [*steps[:10], *_thinned(steps[10:]), *_thinned(epochs)]
     data = {name: value for name, value in record.data.items() if name != "notes"}
     names = ("id", "status", "started", "command", "config_sha256", "digest")
-    code = {
-        name: record.code[name] for name in ("commit", "changed", "expkit_sha256", "plugins") if name in record.code
-    }
+    of_code = ("commit", "changed", "expkit_sha256", "plugins")
+    code = {name: record.code[name] for name in of_code if name in record.code}
     content: dict[str, Any] = {
         "facts": {name: record.facts[name] for name in names if name in record.facts},
         "config": record.config, "code": code, "environment": record.environment, "data": data,

@@ -1,4 +1,4 @@
-"""A fingerprint of the data's files: their contents, read once, and afterwards known by size and times."""
+"""Fingerprint the data's files by their contents, which are cached by size and times."""
 
 import gzip
 import hashlib
@@ -20,10 +20,10 @@ from expkit.data.dataset import ImageDataset
 from expkit.devices.device import available_cores
 
 LIST_NAME = "data_files.txt.gz"
-MOST_LISTED = 200_000  # files that a record lists one by one
-WHOLE_UP_TO = 20 * 2**30  # bytes of a data set that are read whole; of a larger one each file's two ends are
+MOST_LISTED = 200_000  # files that a record lists
+WHOLE_UP_TO = 20 * 2**30  # bytes of a data set that is read completely; of a larger one, both ends of each file
 _END = 16_384  # bytes
-_YOUNG = 2 * 10**9  # nanoseconds: a file that was just written may change again at the same time stamp
+_YOUNG = 2 * 10**9  # nanoseconds: a file just written may change again with the same time stamp
 
 Known = dict[str, tuple[int, int, int, str]]  # path -> size, mtime_ns, ctime_ns, digest
 
@@ -31,8 +31,8 @@ Known = dict[str, tuple[int, int, int, str]]  # path -> size, mtime_ns, ctime_ns
 def content_facts(data: ImageDataset) -> tuple[dict[str, Any], list[str]]:
     """Return (method and digest of a split's contents, a line `digest name` for each file).
 
-    method: "contents" (every byte), "ends" (of each file its size and both ends), "pixels" (of arrays in memory) or
-    "names" (nothing but names and labels is known without reading through another library).
+    method: "contents" (every byte), "ends" (size and both ends of each file), "pixels" (arrays in memory) or "names"
+    (only names and labels, where another library reads the files).
     """
     names = [data.sample_name(index) for index in range(len(data))]
     if len(data) and os.path.isfile(data.location(0)):
@@ -46,13 +46,13 @@ def content_facts(data: ImageDataset) -> tuple[dict[str, Any], list[str]]:
 
 
 def list_bytes(lines: Mapping[str, Sequence[str]]) -> bytes:
-    """Return the file of all splits' lines, each `split digest name`; the same lines give the same bytes."""
+    """Return a reproducible gzip file of all splits' lines, each `split digest name`."""
     text = "".join(f"{split} {line}\n" for split, some in lines.items() for line in some)
     return gzip.compress(name_bytes(text), 6, mtime=0)
 
 
 def file_digests(paths: Sequence[str]) -> tuple[str, list[str]]:
-    """Return (method, the digest of each file, "-" where it cannot be read), reading only files that are not known."""
+    """Return (method, digest of each file or "-" if it cannot be read), reading only files not in the cache."""
     stats = [_stat(path) for path in paths]
     method = "contents" if sum(one[0] for one in stats) <= WHOLE_UP_TO else "ends"
     store = _store(paths, method)
@@ -82,7 +82,7 @@ def _stat(path: str) -> tuple[int, int, int]:
 def _read(paths: Sequence[str], numbers: Sequence[int], whole: bool) -> list[str]:
     if not numbers:
         return []
-    # hashlib lets other threads run meanwhile, and so does the disk.
+    # hashlib and file reads release the GIL.
     with ThreadPoolExecutor(min(2 * available_cores(), 16)) as pool:
         digests = pool.map(lambda number: _digest(paths[number], whole), numbers, chunksize=64)
         if len(numbers) < 2_000:
@@ -104,7 +104,7 @@ def _digest(path: str, whole: bool) -> str:
 
 
 def _store(paths: Sequence[str], method: str) -> Path:
-    """Return the cache's file for the folder in which the files lie."""
+    """Return the cache file for the files' common folder."""
     probes = {os.path.abspath(paths[number]) for number in (0, len(paths) // 2, len(paths) - 1)}
     root = os.path.dirname(next(iter(probes))) if len(probes) == 1 else os.path.commonpath(probes)
     name = hashlib.sha256(f"{method}\0{root}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -118,12 +118,12 @@ def _load(store: Path) -> Known:
             times = found["times"].tolist()
             digests = found["digests"].tobytes().decode().split("\0")
         return {path: (*row, one) for path, row, one in zip(paths, times, digests, strict=True)}
-    except Exception:  # none yet, one that another version wrote, or a damaged one, at which NumPy throws anything
+    except Exception:  # missing, of another version, or damaged: NumPy may raise anything
         return {}
 
 
 def _save(store: Path, known: Known) -> None:
-    """Keep the digests for the next run; where nothing may be written they are read again."""
+    """Cache the digests for the next run, if the folder is writable."""
     values = list(known.values())
     arrays: dict[str, Any] = {
         "paths": np.frombuffer("\0".join(known).encode("utf-8", "surrogateescape"), dtype=np.uint8),

@@ -1,5 +1,6 @@
-"""What a run folder has lost by the time a run goes on in it: each file is named, and what can be is rebuilt."""
+"""Lost and damaged files of a resumed run folder: report each, and rebuild what can be rebuilt."""
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -10,40 +11,37 @@ import yaml
 
 from expkit.config.yaml_safety import vet_text
 from expkit.core.errors import ConfigError
+from expkit.core.files import parse_object
 from expkit.core.formatting import timestamp
 from expkit.core.sealing import unsealed
-from expkit.records.digests import CHECKPOINTS, NAME, REPORT, file_digest, file_names, vouched
+from expkit.records.digests import CHECKPOINTS, NAME, REPORT, covered, file_digest, file_names
 from expkit.records.run_folder import RunFolder
 
-# Files that are written once, so that a record that is made anew can vouch for them.
+# Files that are written once, so that a rebuilt record can cover them.
 _FIXED = re.compile(
     r"(config|config_before_\d+|overrides)\.yaml|(env|code|data|data_before_\d+)\.json|data_files\w*\.txt\.gz"
     r"|.*code\.patch|(.*sources|plugins)/.*"
 )
 _ALWAYS = ("config.yaml", "env.json", "code.json", "data.json", "data_files.txt.gz")
-_KEPT = ("id", "started", "command", "status")  # of a record.json that is readable, though not as it was written
+_KEPT = ("id", "started", "command", "status")  # facts kept from a changed record.json
 
 
 def read_facts(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return (the facts of record.json, "") or (what can be known without it, what is wrong with it)."""
+    """Return (the facts of record.json, ""), or (facts rebuilt without it, what is wrong with it)."""
     try:
         data = (folder / NAME).read_bytes()
     except FileNotFoundError:
-        return _without(folder, b""), "is missing"
+        return _rebuilt(folder, b""), "is missing"
     except OSError as error:
-        return _without(folder, b""), f"cannot be read ({error.strerror})"
+        return _rebuilt(folder, b""), f"cannot be read ({error.strerror})"
     facts = unsealed(data)
     if facts is not None and isinstance(facts.get("files"), dict) and isinstance(facts.get("fixed"), list):
         return facts, ""
-    return _without(folder, data), "was cut or changed"
+    return _rebuilt(folder, data), "was truncated or changed"
 
 
-def _without(folder: Path, damaged: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(damaged)
-    except (ValueError, RecursionError):
-        found = None
-    found = found if isinstance(found, dict) else {}
+def _rebuilt(folder: Path, damaged: bytes) -> dict[str, Any]:
+    found = parse_object(damaged)
     known = {name: found[name] for name in _KEPT if isinstance(found.get(name), str)}
     fixed = {name: file_digest(folder / name) for name in file_names(folder) if _is_sound(folder, name)}
     start = {"id": folder.name, "started": _started(folder), "status": "unknown"}
@@ -51,7 +49,7 @@ def _without(folder: Path, damaged: bytes) -> dict[str, Any]:
 
 
 def _is_sound(folder: Path, name: str) -> bool:
-    """Return True if a file is one of those written once, and can be read for what it is."""
+    """Return True if a file is written only once and is readable."""
     if not _FIXED.fullmatch(name):
         return False
     try:
@@ -67,7 +65,7 @@ def _is_sound(folder: Path, name: str) -> bool:
 
 
 def _started(folder: Path) -> str:
-    """Return when the run began, by its events or else by its oldest file."""
+    """Return when the run started, by its events or else by its oldest file."""
     for event in RunFolder(folder).events[:1]:
         if isinstance(event.get("time"), str):
             return str(event["time"])
@@ -76,22 +74,19 @@ def _started(folder: Path) -> str:
 
 
 def is_fixed(name: str) -> bool:
-    """Return True if a file is one that is written once."""
+    """Return True if a file of this name is written only once."""
     return _FIXED.fullmatch(name) is not None
 
 
 def unknown_files(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return those files of every run that a record which is made anew does not know, and what is wrong with them."""
+    """Return name -> fault of the files that every run has and a rebuilt record lacks."""
     return {name: "is missing or damaged" for name in _ALWAYS if name not in facts["files"]}
 
 
 def lost_files(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return name -> what is wrong with it, of the files that a record vouches for; checkpoints look after themselves.
-
-    The report is made anew in any case.
-    """
+    """Return name -> fault of the files that a record covers, but checkpoints and the report."""
     found = {}
-    for name, digest in vouched(facts).items():
+    for name, digest in covered(facts).items():
         if name.startswith(CHECKPOINTS) or name == REPORT:
             continue
         path = folder / name
@@ -106,18 +101,17 @@ def lost_files(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def put_aside(path: Path) -> str:
-    """Rename a damaged file, so that nothing of it is lost; returns its new name, "" where there is none."""
+    """Rename a damaged file and return its new name, "" if there is no file."""
     if not path.exists() and not path.is_symlink():
         return ""
-    number = 1
-    while (aside := path.with_name(f"{path.stem}_damaged_{number}{path.suffix}")).exists():
-        number += 1
+    names = (path.with_name(f"{path.stem}_damaged_{number}{path.suffix}") for number in itertools.count(1))
+    aside = next(name for name in names if not name.exists())
     path.rename(aside)
     return aside.name
 
 
-def in_sentences(lost: Mapping[str, str], rebuilt: Mapping[str, str], aside: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each lost file, one for all of a folder. rebuilt: name -> what it was rebuilt from."""
+def describe_lost(lost: Mapping[str, str], rebuilt: Mapping[str, str], aside: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each lost file or folder. rebuilt: name -> what it is rebuilt from."""
     groups: dict[str, list[str]] = {}
     for name in lost:
         groups.setdefault(name.split("/")[0], []).append(name)
@@ -126,7 +120,7 @@ def in_sentences(lost: Mapping[str, str], rebuilt: Mapping[str, str], aside: Map
         if names != [group]:
             sentences.append(f"warning: {group}/: {len(names):,} files are missing or were changed ({names[0]}, …)")
             continue
-        kept = f"; the file as it was found is {aside[group]}" if aside.get(group) else ""
-        what = f"it is rebuilt from {rebuilt[group]}" if group in rebuilt else "what it said is lost"
+        kept = f"; the damaged file is now {aside[group]}" if aside.get(group) else ""
+        what = f"it is rebuilt from {rebuilt[group]}" if group in rebuilt else "its content is lost"
         sentences.append(f"warning: {group} {lost[group]}; {what}{kept}")
     return sentences

@@ -1,17 +1,17 @@
-"""The versions of the packages that a run has imported, those of its plugins too."""
+"""The versions of the packages that a run and its plugins import."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-# Packages whose version may change a number of the run, and those that only show or carry it.
+# Packages whose version may change the numbers of a run.
 COMPUTING = (
     "torch", "torchvision", "numpy", "pillow", "simplejpeg", "torchmetrics", "timm", "datasets", "scipy", "kornia",
     "albumentations", "cv2", "scikit-image", "scikit-learn",
 )  # fmt: skip
 _ALWAYS = (*COMPUTING[:6], "hydra-core", "omegaconf", "pyyaml", "safetensors", "tensorboardX", "expkit")
-# Modules whose distribution has another name. (importlib.metadata.packages_distributions reads every installed
-# package's list of files for this: a second.)
+# Modules whose distribution has another name. (importlib.metadata.packages_distributions takes a second: it reads the
+# file list of every installed package.)
 _NAMES = {
     "PIL": "pillow", "yaml": "pyyaml", "hydra": "hydra-core", "sklearn": "scikit-learn", "skimage": "scikit-image",
     "dateutil": "python-dateutil", "attr": "attrs", "bs4": "beautifulsoup4", "google.protobuf": "protobuf",
@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def package_versions() -> dict[str, str | None]:
-    """Return name -> version of the packages that matter to every run, and of all others that are imported."""
+    """Return name -> version of the packages that every run needs, and of all others that are imported."""
     found = {name: installed_version(name) for name in _ALWAYS}
     for name, module in sorted(sys.modules.items()):
         if "." in name or name.startswith("_") or name in sys.stdlib_module_names or not _is_package(module):
@@ -32,7 +32,7 @@ def package_versions() -> dict[str, str | None]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of a package by its name, or by its module's where no package has this name."""
+    """Return the version of a package, or else of an imported module of this name; None without either."""
     try:
         return version(name)
     except (PackageNotFoundError, ValueError):
@@ -44,7 +44,7 @@ def _is_package(module: ModuleType) -> bool:
 
 
 def _own_version(module: ModuleType) -> str | None:
-    """Return a module's `__version__`, of those that were installed."""
+    """Return the `__version__` of an installed module."""
     own = getattr(module, "__version__", None)
     is_installed = "-packages" in str(getattr(module, "__file__", ""))
     return own if is_installed and isinstance(own, str) else None

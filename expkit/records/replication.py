@@ -1,4 +1,4 @@
-"""Two runs' points, of steps and of epochs: identical, equal to 1e-6, or from which step on they differ."""
+"""Compare two runs' points: identical, equal to 1e-6, or different from some step on."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from expkit.core.formatting import count_noun
 
 CLOSE = 1e-6
-_TIMES = {"seconds", "images_per_second", "data_wait"}  # of the machine, not of the run
+_TIMES = {"seconds", "images_per_second", "data_wait"}
 _PLACE = {"kind", "step", "epoch"}
 Points = Sequence[Mapping[str, Any]]
 
@@ -26,7 +26,7 @@ class Verdict:
 
 
 def compare(theirs: Points, ours: Points, last_step: int | None = None) -> Verdict:
-    """Compare the points of a record with those of its reproduction; last_step: look no further than this step."""
+    """Compare the points of a record with its reproduction's, up to last_step."""
     if last_step is not None:
         theirs = [point for point in theirs if point["step"] <= last_step]
     found = {(point["kind"], point["step"]): point for point in ours}
@@ -37,22 +37,20 @@ def compare(theirs: Points, ours: Points, last_step: int | None = None) -> Verdi
         if (mine := found.get((point["kind"], point["step"]))) is None:
             if point["kind"] == "epoch" and last_step is not None:
                 continue  # the record's epoch ends here only if the shortened run's does
-            text = (
-                f"differs from step {point['step']} (the record has a {point['kind']} point there, this run has none)"
-            )
-            return Verdict("differs", text)
+            missing = f"the record has a {point['kind']} point there, this run has none"
+            return Verdict("differs", f"differs from step {point['step']} ({missing})")
         compared += 1
         for name, value in _values(point).items():
             values += 1
             other = mine.get(name)
             if _same(value, other):
                 continue
-            told = f"first difference: {name} {_shown(value)} / {_shown(other)}"
+            difference = f"first difference: {name} {_shown(value)} / {_shown(other)}"
             if not _is_close(value, other):
-                return Verdict("differs", f"differs from step {point['step']} ({told})")
-            first_close = first_close or (point["step"], told)
+                return Verdict("differs", f"differs from step {point['step']} ({difference})")
+            first_close = first_close or (point["step"], difference)
     if not compared:
-        return Verdict("nothing", "no point of the record lies in the steps that were run")
+        return Verdict("nothing", "the record has no point in the steps that were run")
     last = max(point["step"] for point in ordered)
     extent = f"{count_noun(compared, 'point')}, {count_noun(values, 'value')}, up to step {last:,}"
     if first_close:
@@ -61,7 +59,7 @@ def compare(theirs: Points, ours: Points, last_step: int | None = None) -> Verdi
 
 
 def with_weights(verdict: Verdict, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on two whole runs: identical points are not enough where the final weights differ."""
+    """Return the verdict on two whole runs, whose final weights must be equal too."""
     if verdict.kind != "identical" or "weights_sha256" not in theirs or "weights_sha256" not in ours:
         return verdict
     if theirs["weights_sha256"] == ours["weights_sha256"]:
@@ -70,7 +68,7 @@ def with_weights(verdict: Verdict, theirs: Mapping[str, Any], ours: Mapping[str,
 
 
 def is_time(name: str) -> bool:
-    """Return True if a value tells of the machine's time and load, which no two runs share."""
+    """Return True if a value measures time or load of the machine, which differ between runs."""
     return name in _TIMES or name.endswith(("_seconds", "_per_second")) or name.startswith(("system/", "time/"))
 
 
@@ -90,5 +88,5 @@ def _is_close(value: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as short as it may be told; two that differ late show all their digits."""
+    """Return a value as short text; floats have 9 digits, so that small differences are visible."""
     return "none" if value is None else f"{value:.9g}" if isinstance(value, float) else str(value)[:40]

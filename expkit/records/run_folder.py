@@ -1,4 +1,4 @@
-"""The one reader of a run folder, whatever state it is in: what is missing or damaged is named, the rest is given."""
+"""The reader of a run folder in any state: missing and damaged files are reported, the rest is read."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,49 +11,38 @@ import yaml
 
 from expkit.config.yaml_safety import LOADER, load_vetted
 from expkit.core.errors import ConfigError
+from expkit.core.files import parse_object
 from expkit.core.formatting import count_noun, is_number
 from expkit.records.epochs import Epoch, epochs_in
 
 LARGEST = 400_000_000  # bytes of one file of lines
 LARGEST_FACTS = 20_000_000  # bytes of one file of facts
-_TAIL = 20_000  # bytes, in which the last epoch of a run that goes on is looked for
+_TAIL = 20_000  # bytes searched for the last epoch of a running run
 Json = Mapping[str, Any]
 
 
-class RunFolder:
-    """A run folder of one's own, each file read when it is first asked for; problems: a sentence on each damaged one.
+def _facts(name: str, needed: bool = True) -> "cached_property[Json]":
+    return cached_property(lambda run: run._json(name, needed))
 
-    Records of strangers are read by `shared_record`, which refuses what is damaged.
+
+class RunFolder:
+    """A run folder, each file read on first use; problems: a sentence on each damaged file.
+
+    Untrusted records are read by `shared_record`, which refuses damaged ones.
     """
+
+    record, code = _facts("record.json"), _facts("code.json", needed=False)
+    result, data = _facts("result.json", needed=False), _facts("data.json", needed=False)
+    environment = _facts("env.json")
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path.name
         self.problems: list[str] = []
 
-    @cached_property
-    def record(self) -> Json:
-        return self._json("record.json")
-
     @property
     def status(self) -> str:
-        """finished, failed, interrupted; running: no end was written; broken: the record cannot be read."""
+        """finished, failed, interrupted, running (or killed), or broken (the record cannot be read)."""
         return str(self.record.get("status", "broken"))
-
-    @cached_property
-    def result(self) -> Json:
-        return self._json("result.json", needed=False)
-
-    @cached_property
-    def data(self) -> Json:
-        return self._json("data.json", needed=False)
-
-    @cached_property
-    def environment(self) -> Json:
-        return self._json("env.json")
-
-    @cached_property
-    def code(self) -> Json:
-        return self._json("code.json", needed=False)
 
     @cached_property
     def config(self) -> Json:
@@ -62,7 +51,7 @@ class RunFolder:
 
     @cached_property
     def overrides(self) -> list[str]:
-        found = self._yaml("overrides.yaml", _list_of_words)
+        found = self._yaml("overrides.yaml", _load_plain_list)
         return [str(one) for one in found] if isinstance(found, list) else []
 
     @cached_property
@@ -71,11 +60,11 @@ class RunFolder:
 
     @cached_property
     def epochs(self) -> list[Epoch]:
-        """The epochs of the points, read without the steps between, which are many."""
+        """The epochs of the points, read without the steps."""
         return epochs_in(self._lines("metrics.jsonl", needed=False, mark=b'"kind": "epoch"'))
 
     def last_epoch(self) -> tuple[int, dict[str, Any]]:
-        """Return how many epochs the run has done, and the values of the last one, while it goes on."""
+        """Return (number of epochs done, values of the last one) of a running run."""
         try:
             with open(self.path / "metrics.jsonl", "rb") as file:
                 file.seek(max(file.seek(0, 2) - _TAIL, 0))
@@ -83,7 +72,7 @@ class RunFolder:
         except OSError:
             return 0, {}
         for line in reversed(lines):
-            point = _object(line)
+            point = parse_object(line)
             if point.get("kind") == "epoch" and isinstance(point.get("epoch"), int):
                 return point["epoch"] + 1, point
         return 0, {}
@@ -98,7 +87,7 @@ class RunFolder:
         return [one for one in found if isinstance(one.get("name"), str) and isinstance(one.get("kind"), str)]
 
     def series(self) -> dict[str, dict[str, list[tuple[float, float]]]]:
-        """Return the curves: chart name -> line name ("steps", "train", "val", ...) -> (step, value) pairs."""
+        """Return the curves: chart -> line ("steps", "train", "val", ...) -> (step, value) pairs."""
         found: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for point in self.points:
             step = point["step"]
@@ -112,12 +101,12 @@ class RunFolder:
         return found
 
     def sessions(self) -> list[float]:
-        """Return how long each session of the run was, in seconds: one that was killed counts up to its last event."""
+        """Return the seconds of each session of the run, up to its last event."""
         found: list[list[float]] = []
         for event in self.events:
             try:
                 when = datetime.fromisoformat(str(event.get("time"))).timestamp()
-            except ValueError:  # a stranger's record may say anything
+            except ValueError:  # the record may have been edited
                 continue
             if event.get("event") in ("started", "resumed"):
                 found.append([when])
@@ -140,7 +129,7 @@ class RunFolder:
         return None
 
     def _json(self, name: str, needed: bool = True) -> dict[str, Any]:
-        """Return the facts of a file without those that are not of the kind which a run writes."""
+        """Return the facts of a file, without those of a wrong type."""
         content = self._bytes(name, needed, LARGEST_FACTS)
         if content is None:
             return {}
@@ -172,23 +161,14 @@ class RunFolder:
         return None
 
     def _lines(self, name: str, needed: bool = True, mark: bytes = b"") -> list[dict[str, Any]]:
-        """Return the objects of a file of lines. mark: what a line must hold; others are passed over unread."""
+        """Return the objects of a JSON Lines file. mark: lines without it are skipped unread."""
         lines = (self._bytes(name, needed, LARGEST) or b"").splitlines()
-        found = [_object(line) for line in lines if mark in line]
+        found = [parse_object(line) for line in lines if mark in line]
         whole = [one for one in found if one]
         if not mark and len(whole) < len(found):
             damaged = count_noun(len(found) - len(whole), "damaged line")
-            self.problems.append(f"{name}: {damaged} passed over")
+            self.problems.append(f"{name}: skipped {damaged}")
         return whole
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    """Return the object on a line of JSON, {} where there is none."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_finite(value: object) -> bool:
@@ -199,36 +179,28 @@ def _is_mapping_of_numbers(value: object) -> bool:
     return isinstance(value, dict) and all(map(is_number, value.values()))
 
 
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
 def _is_split(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("images", 0), int) and _is_finite(value.get("images", 0))
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind)
 
 
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "result.json": {
         "steps": _is_finite, "epochs": _is_finite, "seconds": _is_finite, "scores": _is_mapping_of_numbers,
-        "monitor": _is_text, "best": _is_text,
+        "monitor": _is(str), "best": _is(str),
     },
     "data.json": {
-        "notes": _is_list, "class_names": _is_list, "changes": _is_list, "train": _is_split, "val": _is_split,
+        "notes": _is(list), "class_names": _is(list), "changes": _is(list), "train": _is_split, "val": _is_split,
     },
-    "env.json": {"packages": _is_mapping},
-    "record.json": {"status": _is_text},
+    "env.json": {"packages": _is(dict)},
+    "record.json": {"status": _is(str)},
 }  # fmt: skip
 
 
-def _list_of_words(path: Path) -> Any:
+def _load_plain_list(path: Path) -> Any:
     if path.stat().st_size > LARGEST_FACTS:
         raise ConfigError(f"it is larger than {LARGEST_FACTS:,} bytes")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), Loader=LOADER)):

@@ -1,4 +1,4 @@
-"""Reading a record of one's own or of a stranger: a folder, a .zip or one record.yaml, and nothing in it is run."""
+"""Read an untrusted record, a folder, a .zip or a record.yaml, without executing anything in it."""
 
 import hashlib
 import io
@@ -15,6 +15,7 @@ from typing import Any
 from expkit.config.config_safety import guard_job
 from expkit.config.yaml_safety import parse_vetted
 from expkit.core.errors import ConfigError
+from expkit.core.files import parse_object
 from expkit.records.digests import NAME, belongs, file_digest
 
 LARGEST_TEXT = 4_000_000  # bytes of a record's small files
@@ -24,21 +25,22 @@ MOST_POINTS = 2_000_000
 
 
 class Files:
-    """The files of a record, by names with /; this one lies in a folder."""
+    """The files of a record in a folder, by names with /."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: list[str] = []
 
     def names(self) -> list[str]:
-        """Return the name of every file that record.json may vouch for."""
-        found = []
-        for place, _, names in os.walk(self.folder):
-            found += [(Path(place) / name).relative_to(self.folder).as_posix() for name in names]
+        """Return the names of all files that record.json may cover."""
+        found = (
+            (Path(place) / name).relative_to(self.folder).as_posix()
+            for place, _, names in os.walk(self.folder) for name in names
+        )  # fmt: skip
         return sorted(filter(belongs, found))
 
     def read(self, name: str, most: int = LARGEST_TEXT) -> bytes | None:
-        """Return a file's bytes, None where there is none. Raises ConfigError for one that is larger than `most`."""
+        """Return a file's bytes, None if it is missing. Raises ConfigError for more than `most` bytes."""
         path = self.folder / name
         if not path.is_file():
             return None
@@ -46,19 +48,19 @@ class Files:
             return _capped(file.read(most + 1), name, most)
 
     def digest(self, name: str) -> str | None:
-        """Return a file's sha256, None where there is none."""
+        """Return a file's sha256, None if it is missing."""
         path = self.folder / name
         return file_digest(path) if path.is_file() else None
 
 
-# A damaged entry may name any method of compression, each of which has errors of its own (that of bzip2 is OSError).
+# A damaged entry may name any compression method, each with its own errors (bzip2 raises OSError).
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
 class ZippedFiles(Files):
-    """Those of a .zip, which is read in memory and never unpacked; a folder that holds them all is looked through."""
+    """The files of a .zip, read in memory; a common folder in it is removed from the names."""
 
     def __init__(self, path: Path) -> None:
         if path.stat().st_size > LARGEST:
@@ -94,7 +96,7 @@ class ZippedFiles(Files):
 
 
 def _zip_faults(content: bytes, comment: bytes, name: str) -> list[str]:
-    """Return what is wrong with an exported .zip, whose comment is the sha256 of all bytes before it."""
+    """Return the faults of an exported .zip, whose comment is the sha256 of all bytes before it."""
     if len(comment) != 64:
         return []  # zipped by hand: its files are checked one by one
     changed = hashlib.sha256(content[:-64]).hexdigest().encode() != comment
@@ -129,7 +131,7 @@ class Shared:
     data_files: bytes = b""
 
     def __post_init__(self) -> None:
-        """Leave out what is of another kind than a run writes: it was damaged or edited, and tells nothing."""
+        """Remove facts of a wrong type, which were damaged or edited."""
         for part, kinds in _KINDS.items():
             known = getattr(self, part)
             setattr(self, part, {key: one for key, one in known.items() if isinstance(one, kinds.get(key, object))})
@@ -153,7 +155,7 @@ def open_files(place: Path) -> Files:
 
 
 def read_record(place: Path) -> Shared:
-    """Return a record as data. Raises ConfigError for one that no run wrote, or that asks for more than plain data."""
+    """Return a record as plain data. Raises ConfigError for anything else."""
     if place.is_file() and place.suffix in (".yaml", ".yml"):
         return _single_file(place)
     files = open_files(place)
@@ -169,7 +171,9 @@ def read_record(place: Path) -> Shared:
     }  # fmt: skip
     points = read_points(files.read("metrics.jsonl", LARGEST) or b"")
     listed = files.read("data_files.txt.gz", LARGEST // 10) or b""
-    return Shared(place, _config(content, "config.yaml"), points=points, data_files=listed, **parts)
+    config = _yaml(content, "config.yaml")
+    _refuse_references(config, "config.yaml")
+    return Shared(place, config, points=points, data_files=listed, **parts)
 
 
 def _single_file(place: Path) -> Shared:
@@ -185,16 +189,10 @@ def _single_file(place: Path) -> Shared:
     parts |= {"result": expected.get("result", {}) if isinstance(expected, dict) else None}
     for name, part in parts.items():
         if not isinstance(part, dict):
-            raise ConfigError(f"{place}: {name}: takes a mapping")
+            raise ConfigError(f"{place}: {name}: expected a mapping")
     listed = expected.get("points")
     points = [point for point in listed if _is_point(point)] if isinstance(listed, list) else []
     return Shared(place, config, points=points, **parts)
-
-
-def _config(content: bytes, name: str) -> dict[str, Any]:
-    config = _yaml(content, name)
-    _refuse_references(config, name)
-    return config
 
 
 def _yaml(content: bytes, name: str) -> dict[str, Any]:
@@ -205,14 +203,14 @@ def _yaml(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _refuse_references(config: Mapping[str, Any], name: str) -> None:
-    """Refuse what a resolved config cannot hold: code, and references of any kind."""
+    """Raise ConfigError for code or references, which a resolved config does not have."""
     guard_job(config)
     if "${" in json.dumps(config, default=str):
-        raise ConfigError(f"{name}: a record is resolved, and '${{…}}' in it refers to something; write the value out")
+        raise ConfigError(f"{name}: a record is resolved, and '${{…}}' is a reference; replace it by its value")
 
 
 def json_object(content: bytes | None, name: str) -> dict[str, Any]:
-    """Return a JSON file's object, {} where there is none. Raises ConfigError."""
+    """Return the object in a JSON file, {} if there is no file. Raises ConfigError."""
     try:
         found = json.loads(content or b"{}")
     except (ValueError, RecursionError) as error:
@@ -223,18 +221,11 @@ def json_object(content: bytes | None, name: str) -> dict[str, Any]:
 
 
 def read_points(content: bytes) -> list[dict[str, Any]]:
-    """Return the points of a metrics.jsonl; a last line that a killed run left unfinished is passed over."""
-    points = []
-    for number, line in enumerate(content.splitlines()):
-        if number >= MOST_POINTS:
-            raise ConfigError(f"metrics.jsonl: holds more than {MOST_POINTS:,} points")
-        try:
-            point = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if _is_point(point):
-            points.append(point)
-    return points
+    """Return the points of a metrics.jsonl, without damaged lines, such as the last one of a killed run."""
+    lines = content.splitlines()
+    if len(lines) > MOST_POINTS:
+        raise ConfigError(f"metrics.jsonl: holds more than {MOST_POINTS:,} points")
+    return [point for line in lines if _is_point(point := parse_object(line))]
 
 
 def _is_point(point: Any) -> bool:

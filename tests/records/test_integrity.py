@@ -63,14 +63,12 @@ def test_a_missing_and_an_added_file_are_named(closed: Path) -> None:
     (closed / "notes.txt").write_text("mine")
     faults, notes = check_record(closed)
     assert faults == ["data.json: is missing"]
-    assert notes == ["not the run's, or written since: notes.txt"]
+    assert notes == ["added or written after the run: notes.txt"]
 
 
 def test_an_edited_record_is_not_exported(closed: Path, tmp_path: Path) -> None:
     flip(closed / "metrics.jsonl", 5)
-    with pytest.raises(
-        ConfigError, match=r"metrics\.jsonl: was changed; only a record as its run wrote it is exported"
-    ):
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl: was changed; edited records are not exported"):
         export(closed, tmp_path / "shared.zip")
 
 

@@ -230,7 +230,7 @@ def test_an_export_names_its_source_files_and_holds_no_secret(commands: Forks, t
     done = commands.run(tmp_path, str(folder), "--export", "shared.zip", module="expkit.cli.reproduce")
     (named,) = (line for line in done.stdout.splitlines() if line.startswith("source code in it: plugins/plug.py, "))
     assert named.endswith("sources/notes.yaml, sources/plug.py")
-    assert "filtered out of it by pattern" in done.stdout
+    assert "redacted by patterns" in done.stdout
     with zipfile.ZipFile(tmp_path / "shared.zip") as archive:
         texts = {name: archive.read(name) for name in archive.namelist()}
     assert [(name, one) for name, text in texts.items() for one in secrets if one.encode() in text] == []

@@ -80,7 +80,7 @@ def test_a_run_that_is_stopped_resumed_extended_and_shown_again(tmp_path: Path) 
     assert_whole(run)
     assert "report.html" in json.loads((run / "record.json").read_text())["files"]
     (run / "report.html").write_text("nothing")
-    assert check_record(run)[0] == [f"report.html: was changed; python -m expkit report {run} makes it anew"]
+    assert check_record(run)[0] == [f"report.html: was changed; python -m expkit report {run} writes it again"]
     assert code_of(report, run) == 0
     assert_whole(run)
 

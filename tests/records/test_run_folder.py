@@ -42,7 +42,7 @@ def test_a_file_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     )
     assert (run.result, [point["step"] for point in run.points]) == ({}, [1, 2])
     assert [problem.split(":")[0] for problem in run.problems] == ["result.json is damaged", "metrics.jsonl"]
-    assert "1 damaged line passed over" in run.problems[1]
+    assert "skipped 1 damaged line" in run.problems[1]
 
 
 def test_nothing_of_a_folder_that_is_empty_is_known(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_other_data_after_a_resume_are_told(record: Record, config: Config, spli
         assert check_record(record.folder) == ([], [])
     told = [one["text"] for one in events(record.folder) if one["event"] == "warning"]
     assert told == [
-        f"the data are not those of the first start: {read(record.folder, 'data.json')['changes'][0]['change']}"
+        f"the data differ from those of the first start: {read(record.folder, 'data.json')['changes'][0]['change']}"
     ]
     assert read(record.folder, "data_before_1.json")["train"] != read(record.folder, "data.json")["train"]
 
@@ -108,7 +108,7 @@ def test_a_record_that_is_lost_is_rebuilt_and_says_so(record: Record, config: Co
         path.write_text(text.replace("running", "stopped") if damage == "edited" else text[:100])
     again = Record.reopen(record.folder, config, "")
     assert [note.split(";")[0] for note in again.notes] == [
-        f"warning: record.json {'is missing' if damage == 'missing' else 'was cut or changed'}"
+        f"warning: record.json {'is missing' if damage == 'missing' else 'was truncated or changed'}"
     ]
     again.close("finished", {})
     faults, notes = check_record(record.folder)
@@ -164,7 +164,7 @@ def test_a_dirty_tree_is_in_it(tmp_path: Path, config: Config, monkeypatch: pyte
     (work / "photo.jpg").write_bytes(b"\xff" * 10)
     (work / "large.py").write_text("# " + "x" * 200_000)
     (work / "outputs" / "left.py").write_text("")
-    for number in range(3):  # another output_dir, with more files than a record takes in
+    for number in range(3):  # another output_dir, with more files than a record holds
         other = work / f"others/run_{number}/sources"
         other.mkdir(parents=True)
         (other.parent / "record.json").write_text("{}")

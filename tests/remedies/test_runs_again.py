@@ -56,7 +56,7 @@ COMMANDS: list[tuple[str, str, list[str]]] = [
      ["reproduce RUN --dry --allow all dataset.root=SHAPES"]),
     ("reproduce RUN --export record.txt", "must end with .zip or .yaml",
      ["reproduce RUN --export record.zip", "reproduce RUN --export record.yaml"]),
-    ("reproduce EDITED --export record.zip", "only a record as its run wrote it is exported",
+    ("reproduce EDITED --export record.zip", "edited records are not exported",
      ["reproduce RUN --export another.zip"]),
     ("run --plugin mine --list", "did you mean '{}'?", ["run --plugin mine.py --list"]),
     ("run --plugin nothing.py --list", "; give its path", ["run --plugin mine.py --list"]),

@@ -1,1 +1,1 @@
-"""Comparing runs: what differs in their configs against what came out."""
+"""Compare runs: the differences of their configs, and their scores."""

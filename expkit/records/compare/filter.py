@@ -1,4 +1,4 @@
-"""Which runs are shown, and in which order: --filter and --sort."""
+"""Filter and sort runs: --filter and --sort."""
 
 import math
 import operator
@@ -16,45 +16,45 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 
 
-def known_column(word: str, comparison: Comparison, option: str) -> str:
-    """Return the column that a word means: its name, the end of one's, best/SCORE or last/SCORE. Raises ConfigError."""
+def known_column(name: str, comparison: Comparison, option: str) -> str:
+    """Return the column named by a name, its last part, best/SCORE or last/SCORE. Raises ConfigError."""
     known = [*comparison.columns, *dict.fromkeys(path for row in comparison.rows for path in row.settings)]
-    when, slash, score = word.replace(" ", "/").partition("/")
+    when, slash, score = name.replace(" ", "/").partition("/")
     if slash and when in ("best", "last"):
         meant = [f"{when} {score}", f"{when} val/{score}"]
     else:
-        meant = [word, f"best val/{word}", f"best {word}", f"last {word}"]
-    if found := [name for name in meant if name in known]:
+        meant = [name, f"best val/{name}", f"best {name}", f"last {name}"]
+    if found := [one for one in meant if one in known]:
         return found[0]
-    if ends := [name for name in known if name.endswith((f"/{word}", f".{word}"))]:
+    if ends := [one for one in known if one.endswith((f"/{name}", f".{name}"))]:
         return ends[0]
     columns = ", ".join(comparison.columns)
-    raise ConfigError(f"{option}: there is no column '{word}'{nearest(word, known) or f'; there is {columns}'}")
+    raise ConfigError(f"{option}: there is no column '{name}'{nearest(name, known) or f'; there is {columns}'}")
 
 
-def meaning(word: str, comparison: Comparison, option: str) -> str:
-    """Return which of two epochs a score's bare name means, "" where there is one column only. Raises ConfigError."""
-    column = known_column(word, comparison, option)
+def meaning(name: str, comparison: Comparison, option: str) -> str:
+    """Return which of two epochs a score's bare name means, "" if there is one column only. Raises ConfigError."""
+    column = known_column(name, comparison, option)
     when, space, score = column.partition(" ")
     other = f"last {score}"
-    if when != "best" or not space or word.startswith("best") or other not in comparison.columns:
+    if when != "best" or not space or name.startswith("best") or other not in comparison.columns:
         return ""
     short = score.removeprefix("val/")
-    return f"{option}: {word} is that of the best checkpoint's epoch (best/{short}); last/{short} is the last epoch's"
+    return f"{option}: {name} is of the best checkpoint's epoch (best/{short}); last/{short} is the last epoch's"
 
 
 def meanings(comparison: Comparison, conditions: Sequence[str], by: str | None) -> list[str]:
-    """Return what the bare names of scores in --filter and --sort mean, a sentence each. Raises ConfigError."""
+    """Return a sentence on each ambiguous score in --filter and --sort. Raises ConfigError."""
     found = [match for one in conditions if (match := _CONDITION.fullmatch(one.strip()))]
-    words = [("--filter", match[1].strip()) for match in found] + [("--sort", by)] * bool(by)
-    told = [meaning(word, comparison, option) for option, word in words if word]
-    return [one for one in dict.fromkeys(told) if one]
+    names = [("--filter", match[1].strip()) for match in found] + [("--sort", by)] * bool(by)
+    notes = [meaning(name, comparison, option) for option, name in names if name]
+    return [note for note in dict.fromkeys(notes) if note]
 
 
 def filtered(comparison: Comparison, conditions: Sequence[str]) -> list[Row]:
     """Return the rows that meet all conditions, e.g. `val/accuracy>0.9`, `model.name=resnet18`, `status=finished`.
 
-    A condition without a sign is a text that the run's name or settings must contain. Raises ConfigError.
+    A condition without an operator is a text that the run's name or settings must contain. Raises ConfigError.
     """
     rows = comparison.rows
     for condition in conditions:
@@ -62,14 +62,14 @@ def filtered(comparison: Comparison, conditions: Sequence[str]) -> list[Row]:
         if found is None:
             rows = [row for row in rows if condition.lower() in text_of(row).lower()]
             continue
-        word, sign, wanted = found.groups()
-        column = known_column(word.strip(), comparison, "--filter")
+        name, sign, wanted = found.groups()
+        column = known_column(name.strip(), comparison, "--filter")
         rows = [row for row in rows if _meets(row.value(column), sign, wanted)]
     return rows
 
 
 def text_of(row: Row) -> str:
-    """Return what a search looks through: the run's name, status and settings."""
+    """Return the text that a search covers: the run's name, status and settings."""
     settings = " ".join(f"{path}={value}" for path, value in row.settings.items())
     return f"{row.run.name} {row.run.status} {settings}"
 
@@ -91,9 +91,9 @@ def _as_number(value: Value) -> float | None:
 
 
 def ordered(comparison: Comparison, by: str | None, falls: bool = False) -> list[Row]:
-    """Return the rows in the order of a column; falls: the greatest first; rows without a value come last either way.
+    """Return the rows sorted by a column, rows without a value last. falls: in descending order. Raises ConfigError.
 
-    Without a column: the best validation score first, the runs of one set of images together. Raises ConfigError.
+    Without a column: the best validation score first, grouped by evaluated images.
     """
     together = by is None
     if by is None:

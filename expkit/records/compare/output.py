@@ -1,4 +1,4 @@
-"""The comparison in a terminal, as CSV, and as a page."""
+"""Print a comparison, and write it as CSV and as a page."""
 
 import csv
 import os
@@ -28,7 +28,7 @@ _STYLES = {
 
 
 def fitting(comparison: Comparison, width: int) -> list[str]:
-    """Return the columns that have room in a terminal, the most telling first, in the table's order."""
+    """Return the columns that fit into a terminal, chosen by importance, in the table's order."""
     best = [name for name in comparison.scores if name.startswith("best")]
     rest = [*best[1:], *(name for name in comparison.scores if name.startswith("last val/"))]
     kept, used = set[str](), 0
@@ -42,7 +42,7 @@ def fitting(comparison: Comparison, width: int) -> list[str]:
 
 
 def table_of(comparison: Comparison, columns: Sequence[str]) -> Table:
-    """Return the table; a score's best value stands out."""
+    """Return the table; the best values of scores are bold."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         is_text = column in ("run", "status") or column in comparison.differing
@@ -68,20 +68,20 @@ def _plain_lines(comparison: Comparison, columns: Sequence[str]) -> Iterator[str
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print the table, and below it what is wrong with any run."""
+    """Print the table, and below it notes and problems of the runs."""
     columns = fitting(comparison, console.width)
     if console.is_terminal:
         console.print(table_of(comparison, columns))
-    else:  # plain lines for another program: of a thousand runs, styles take longer than all the rest
+    else:  # plain lines for another program: with a thousand runs, styles would take most of the time
         console.file.write("".join(f"{one_line(line)}\n" for line in _plain_lines(comparison, columns)))
     if left_out := [column for column in comparison.columns if column not in columns]:
         names = ", ".join(left_out[:6]) + ", …" * (len(left_out) > 6)
-        console.print(Text(f"no room here for {names}: the page has all", style="dim"), soft_wrap=True)
+        console.print(Text(f"not shown for lack of room: {names}; the page has all", style="dim"), soft_wrap=True)
     for note in comparison.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     for row in comparison.rows:
         if limit := row.settings.get("limit_eval_batches", "").removeprefix("null"):
-            shown = f"{row.run.name}: its val scores are of limit_eval_batches={limit}"
+            shown = f"{row.run.name}: its val scores use limit_eval_batches={limit}"
             console.print(Text(shown, style="yellow"), soft_wrap=True)
         reasons = [str(row.run.record["reason"])] if row.run.record.get("reason") else []
         for problem in [*reasons, *row.run.problems]:
@@ -101,29 +101,28 @@ def _exact(value: Any) -> str:
 
 
 def charts_of(comparison: Comparison) -> list[str]:
-    """Return a chart for each score with all runs in it."""
+    """Return a chart of all runs for each score."""
     series = [row.run.series() for row in comparison.rows[:MOST_OVERLAID]]
     main, _ = order_of(list(dict.fromkeys(name for one in series for name in one)))
     charts = []
     for name in main:
         for part in ("val", "train", "steps"):
             lines = [
-                Line(row.run.name, *_columns(one[name][part]), colour=number % COLOURS, dashed=number >= COLOURS)
+                Line(
+                    row.run.name, [x for x, _ in pairs], [y for _, y in pairs],
+                    colour=number % COLOURS, dashed=number >= COLOURS,
+                )
                 for number, (row, one) in enumerate(zip(comparison.rows, series, strict=False))
-                if part in one.get(name, {}) and not (part == "steps" and "train" in one[name])
-            ]
+                if (pairs := one.get(name, {}).get(part)) and not (part == "steps" and "train" in one[name])
+            ]  # fmt: skip
             if lines:
                 title = title_of(name) + {"val": " (val)", "train": " (train)", "steps": ""}[part]
                 charts.append(line_chart(title, lines, "step", legend=False))
     return charts
 
 
-def _columns(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in pairs], [y for _, y in pairs]
-
-
 def page_of(comparison: Comparison, where: Path, more: Sequence[str] = ()) -> str:
-    """Return the page. where: the folder it will lie in, from which it links to the runs' reports; more: charts."""
+    """Return the page. where: its folder, from which it links to the runs' reports; more: other charts."""
     rows = []
     best = {column: comparison.marked(column) for column in comparison.columns}
     for number, row in enumerate(comparison.rows):

@@ -1,4 +1,4 @@
-"""Finds run folders, and makes one row of each: what differs in the configs, and the scores."""
+"""The table of a comparison: a row for each run, with differing settings and scores."""
 
 import json
 import math
@@ -19,8 +19,7 @@ Value = str | float | None
 class Row:
     """One run. settings: config path -> text; scores: column -> number, of the best checkpoint's epoch and of the last.
 
-    best_by: the score that says which epoch is best; measured_on: what tells apart the images that it was evaluated on;
-    loss: the config of its loss.
+    best_by: the score that decides which epoch is best; measured_on: identifies the evaluated images; loss: its config.
     """
 
     run: RunFolder
@@ -34,11 +33,11 @@ class Row:
     seconds: float | None = None
 
     def scale(self, column: str) -> str:
-        """Return what must be equal in two runs for this column's scores to be compared."""
+        """Return what must be equal in two runs to compare this column's scores."""
         return self.measured_on + (self.loss if column.endswith("/loss") else "")
 
     def value(self, column: str) -> Value:
-        """Return what stands in a column, None where the run has nothing there."""
+        """Return the value in a column, None if the run has none."""
         if column in ("run", "status"):
             return self.run.name if column == "run" else self.run.status
         if column == "epochs done":
@@ -52,7 +51,7 @@ class Row:
         return self.scores.get(column, self.settings.get(column))
 
     def text(self, column: str) -> str:
-        """Return the column's value as a reader wants it."""
+        """Return the value in a column as text."""
         value = self.value(column)
         if isinstance(value, float):
             return duration(value) if column == "seconds" else f"{value:.4f}" if math.isfinite(value) else str(value)
@@ -61,7 +60,7 @@ class Row:
 
 @dataclass
 class Comparison:
-    """The rows; differing: config paths that are not the same in all; scores: names that any run has."""
+    """The rows; differing: config paths that differ among them; scores: columns of scores."""
 
     rows: list[Row]
     differing: list[str] = field(default_factory=list)
@@ -76,7 +75,7 @@ class Comparison:
         return ["run", "status", *best[:1], *of_best, *best[1:], *self.differing, *others, "epochs done", "seconds"]
 
     def bests(self, column: str) -> dict[str, float]:
-        """Return the best value of a score's column by scale, for each scale on which there is something to choose."""
+        """Return scale -> the best value of a score's column, for scales with different values."""
         found: dict[str, list[float]] = {}
         for row in self.rows if column in self.scores else ():
             if math.isfinite(value := row.scores.get(column, math.nan)):
@@ -91,7 +90,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know before comparing the scores."""
+        """Warnings on comparing the scores."""
         count = len({row.measured_on for row in self.rows if row.scores})
         if count < 2:
             return []
@@ -131,7 +130,7 @@ def _scores(best: Epoch | None, epochs: Sequence[Epoch]) -> dict[str, float]:
 
 
 def _measured_on(run: RunFolder) -> str:
-    """Return what tells one set of validation images from another; the folds of one set are parts of the same."""
+    """Return an identifier of the validation images, which is equal for all folds of a data set."""
     dataset, val = run.config.get("dataset"), run.data.get("val")
     fingerprint = str(val.get("fingerprint", "")) if isinstance(val, Mapping) else ""
     if isinstance(dataset, Mapping) and dataset.get("fold") is not None:

@@ -1,4 +1,4 @@
-"""The report: one page that shows a run, made from the plain files of its folder."""
+"""The report: one page on a run, made from the files of its folder."""
 
 from expkit.records.report.report import write_report
 

@@ -1,4 +1,4 @@
-"""The curves of one run, or of several, as charts."""
+"""Charts of a run's curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ def title_of(name: str) -> str:
 
 
 def order_of(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the charts' names in reading order: the scores and what steers them, and the rest."""
+    """Return the charts' names in order: (scores, learning rate and gradient norm; the rest)."""
     scores = [name for name in _FIRST if name in names] + [name for name in names if name not in (*_FIRST, *_LATER)]
     main = scores + [name for name in ("lr", "gradient_norm") if name in names]
     return main, [name for name in names if name not in main]
@@ -39,7 +39,7 @@ def _chart(name: str, series: Series) -> str:
     with_train = "train" in series[name]
     for label, pairs in series[name].items():
         if label == "epochs" and "steps" in series[name]:
-            continue  # the same quantity, coarser
+            continue  # the same values, coarser
         faint = label == "steps" and with_train
         shown = {"steps": "train, every few steps" if faint else "", "epochs": ""}.get(label, label)
         line = Line(shown, [x for x, _ in pairs], [y for _, y in pairs], faint=faint, colour=_COLOURS.get(label))

@@ -1,4 +1,4 @@
-"""What a run kept to be looked at, made ready for the page: the latest of each name."""
+"""Prepare a run's latest figures for the page."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,12 @@ Shown = dict[str, Any]
 
 
 def latest(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the last exhibit of each kind and name, in the order in which they were first shown."""
-    found = {(one["kind"], one["name"]): one for one in run.exhibits}
-    return list(found.values())
+    """Return the last figure of each kind and name, in order of first appearance."""
+    return [*{(one["kind"], one["name"]): one for one in run.exhibits}.values()]
 
 
 def exhibits_of(run: RunFolder) -> dict[str, list[Any]]:
-    """Return everything for the page's template by its place there; what is damaged is named in run.problems."""
+    """Return all figures by their place in the page's template; damaged ones are added to run.problems."""
     page: dict[str, list[Any]] = {
         "pictures": [], "matrices": [], "scores": [], "score_charts": [], "model_tables": [], "maps": [], "texts": [],
         "histograms": [],
@@ -39,13 +38,13 @@ def exhibits_of(run: RunFolder) -> dict[str, list[Any]]:
     drawn_anyway = {f"{one['name']}_picture" for one in exhibits if one["kind"] == "matrix"}
     shown = [one for one in exhibits if not (one["kind"] == "picture" and one["name"] in drawn_anyway)]
     shown.sort(key=lambda one: _ORDER.index(one["name"]) if one["name"] in _ORDER else len(_ORDER))
-    with ThreadPoolExecutor() as pool:  # packing pictures takes most of the time, on all cores
+    with ThreadPoolExecutor() as pool:  # compressing pictures takes most of the time
         packed = {one["name"]: pool.submit(_packed, one, run.path) for one in shown if one["kind"] == "picture"}
         for one in shown:
             try:
                 _place(one, page, by_kind, packed)
-            except Exception as error:  # a damaged line or file: the rest of the page is not affected
-                run.problems.append(f"exhibit {one['name']} cannot be shown: {type(error).__name__}: {error}")
+            except Exception as error:  # a damaged line or file must not affect the rest
+                run.problems.append(f"figure {one['name']} cannot be shown: {type(error).__name__}: {error}")
     page["histograms"] = [(title, charts[:MOST_HISTOGRAMS]) for title, charts in by_kind.items()]
     return page
 
@@ -81,7 +80,7 @@ def title_of(name: str) -> str:
 
 
 def _packed(one: Mapping[str, Any], folder: Path) -> Shown:
-    from PIL import Image, WebPImagePlugin  # noqa: F401 - else the first to save loads all of Pillow's formats
+    from PIL import Image, WebPImagePlugin  # noqa: F401 - else the first save loads all of Pillow's formats
 
     with Image.open(inside(folder, one["file"]), formats=["PNG"]) as picture:
         width, height = picture.size
@@ -146,7 +145,7 @@ def _graph(one: Mapping[str, Any]) -> Shown:
 
 
 def _map(one: Mapping[str, Any]) -> str:
-    """Draw vectors on their first two principal components."""
+    """Plot vectors by their first two principal components."""
     import numpy as np
 
     vectors = restored(one["vectors"]).astype(np.float64)
@@ -158,5 +157,5 @@ def _map(one: Mapping[str, Any]) -> str:
     for label, (x, y) in zip(one["labels"], places.tolist(), strict=True):
         groups.setdefault(label, []).append((x, y))
     names = [f"principal component {number + 1} ({share[number]:.0%})" for number in range(2)]
-    title = f"{count_noun(len(places), 'sample')} as the head sees them, after epoch {one['epoch'] + 1}"
+    title = f"{count_noun(len(places), 'sample')} as input of the head, after epoch {one['epoch'] + 1}"
     return scatter(title, dict(sorted(groups.items())), *names)

@@ -1,4 +1,4 @@
-"""report.html: one file that shows a run, on any device, without a network."""
+"""report.html: a self-contained page on a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ Rows = list[tuple[str, str]]
 
 
 def write_report(folder: Path) -> Path:
-    """Make the report of a run folder anew, whatever state the run is in; returns its path. Raises OSError.
+    """Write the report of a run folder, in any state; return its path. Raises OSError.
 
-    The record of a run that has ended vouches for it: to show the run once more is no edit.
+    The record of a finished run is updated to cover it.
     """
     content, path = report_of(RunFolder(folder)).encode("utf-8", "replace"), folder / NAME
     write_bytes(path, content)
@@ -62,7 +62,8 @@ def _contents(with_curves: bool, exhibits: Mapping[str, Sequence[Any]]) -> list[
 
 
 def _subtitle(run: RunFolder) -> str:
-    parts = [f"started {_when(run.record.get('started'))}"] if run.record.get("started") else []
+    started = str(run.record.get("started") or "")[:16].replace("T", " ")
+    parts = [f"started {started}"] * bool(started)
     data = run.data
     if isinstance(data.get("train"), Mapping) and isinstance(data.get("val"), Mapping):
         train, val = (data[split].get("images", 0) for split in ("train", "val"))
@@ -74,12 +75,8 @@ def _subtitle(run: RunFolder) -> str:
     return " · ".join(parts)
 
 
-def _when(text: object) -> str:
-    return str(text)[:16].replace("T", " ")
-
-
 def _figures(run: RunFolder) -> Rows:
-    """Return the few numbers one looks for first."""
+    """Return the most important numbers."""
     result, epochs = run.result, run.epochs
     val = run.data.get("val")
     subset = subset_of(run.config, val.get("images") if isinstance(val, Mapping) else None)
@@ -90,7 +87,7 @@ def _figures(run: RunFolder) -> Rows:
         rows.append(("steps", f"{result['steps']:,}"))
     sessions = run.sessions()
     if isinstance(result.get("seconds"), int | float):
-        *earlier, _ = sessions or [0.0]  # the last one's own clock has begun before its first event
+        *earlier, _ = sessions or [0.0]  # the last session is timed by itself, from before its first event
         several = f" in {len(earlier) + 1} sessions" if earlier else ""
         rows.append(("duration", duration(sum(earlier) + result["seconds"]) + several))
     points = [point for point in run.points if point.get("kind") == "epoch"]
@@ -101,7 +98,7 @@ def _figures(run: RunFolder) -> Rows:
 
 
 def _scores(run: RunFolder, epochs: Sequence[Epoch]) -> Rows:
-    """Return the validation scores of the best checkpoint's epoch and of the last one, each with its epoch."""
+    """Return the validation scores of the best checkpoint's epoch and of the last epoch."""
     rows: Rows = []
     monitor, higher = monitor_of(run.result, run.config, epochs)
     if best := best_of(epochs, run.result, monitor, higher):
@@ -128,13 +125,9 @@ def _record(run: RunFolder) -> Rows:
     rows += [("started", record.get("started")), ("ended", record.get("ended"))]
     rows += [("code", f"{code['commit']}{changed}" if code.get("commit") else "no commit")]
     for split in ("train", "val"):
-        if isinstance(data.get(split), Mapping):
-            rows.append(
-                (
-                    f"{split} data",
-                    f"{count_noun(data[split].get('images') or 0, 'image')}, {data[split].get('fingerprint')}",
-                )
-            )
+        if isinstance(facts := data.get(split), Mapping):
+            images = count_noun(facts.get("images") or 0, "image")
+            rows.append((f"{split} data", f"{images}, {facts.get('fingerprint')}"))
     rows += [("notes on the data", "; ".join(map(str, data.get("notes", []))) or None)]
     for entry in _entries(data.get("changes")):
         rows.append(("data changed", f"at the resume of {entry.get('time')}: {entry.get('change')}"))

@@ -1,4 +1,4 @@
-"""Fills a page's template: everything that comes from a run is escaped, and the page may load and run nothing else."""
+"""Render a page: everything from a run is escaped, and the page can load or run nothing else."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 class _CompiledTemplates(FileSystemBytecodeCache):
-    """Keeps compiled templates in the user's cache, if there is one: compiling takes a tenth of a second."""
+    """Caches compiled templates in the user's cache folder, if possible: compiling takes 0.1 s."""
 
     def __init__(self) -> None:
         super().__init__(str(cache_folder() / "templates"))
@@ -37,7 +37,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 
 @cache
 def _environment() -> Environment:
-    # The page's own script and style are the only text that is not escaped; all else is, by default.
+    # All text but the page's own script and style is escaped.
     environment = Environment(
         loader=FileSystemLoader(_HERE), bytecode_cache=_CompiledTemplates(), autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
@@ -47,7 +47,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **content: Any) -> str:
-    """Return a page. Its content policy lets no address be loaded, and only this very script run."""
+    """Return a page. Its content security policy allows no address, and only this script."""
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"style": Markup(style), "script": Markup(script), "script_digest": f"sha256-{digest}"}
@@ -55,5 +55,5 @@ def render(template: str, **content: Any) -> str:
 
 
 def drawn(svg: str) -> Markup:
-    """Mark a chart of expkit.core.plots.svg, which has escaped its texts, as ready for the page."""
+    """Mark a chart of expkit.core.plots.svg, whose texts are escaped already, as safe."""
     return Markup(svg)

@@ -102,7 +102,7 @@ def test_a_bare_score_is_said_to_be_the_best_checkpoints(tmp_path: Path, capsys:
         output = capsys.readouterr()
         assert sorted(row["run"] for row in csv.DictReader(io.StringIO(output.out))) == names
         word = condition.partition(">")[0]
-        told = f"--filter: {word} is that of the best checkpoint's epoch (best/accuracy); last/accuracy is the last"
+        told = f"--filter: {word} is of the best checkpoint's epoch (best/accuracy); last/accuracy is the last"
         assert (told in output.err) == (word in ("accuracy", "val/accuracy"))
     assert [row["best by"] for row in table([str(tmp_path), "--sort", "run"], capsys)] == ["val/accuracy", "val/loss"]
     assert [row["run"] for row in table([str(tmp_path), "--sort", "best/loss"], capsys)] == ["b", "a"]

@@ -87,7 +87,7 @@ def test_damaged_and_missing_files_are_named_and_the_rest_is_shown(tmp_path: Pat
     with (folder / "exhibits.jsonl").open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in [*lines, {"kind": "curves", "name": "val/x", "lines": 3}])
     text = write_report(folder).read_text()
-    named = ["env.json is damaged", "config.yaml is damaged", "metrics.jsonl: 1 damaged line passed over"]
+    named = ["env.json is damaged", "config.yaml is damaged", "metrics.jsonl: skipped 1 damaged line"]
     for sentence in [*named, "val/away cannot be shown", "leads out of the run folder", "val/x cannot be shown"]:
         assert sentence in text
     assert "<polyline" in text
