@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not show_folds(path.parent for path in results):
             places = ", ".join(map(str, given.runs))
             raise ConfigError(
-                f"folds: there are no two finished folds of one config in {places}; train all of them with"
-                " python -m expkit.run -m 'dataset.fold=range(5)'"
+                f"folds: {places}: there are no two finished folds of one config here;"
+                " python -m expkit.run -m 'dataset.fold=range(5)' trains all"
             )
 
 

@@ -18,7 +18,7 @@ CONTENTS = {
     "conf/experiment/first.yaml": "both of them, and how to train: experiment=first",
     "tests/test_my_project.py": "trains for a moment, and looks at the result",
     "pytest.ini": "the folder of the tests",
-    "README.md": "the commands, and what to change next",
+    "README.md": "the commands, and how to continue",
     "gitignore": "leaves data and outputs out of the repository",  # the dot would hide it from tools that build wheels
 }
 
