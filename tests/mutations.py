@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,14 @@ def mutations(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
     """Yield so many changed copies: every second one still is JSON, lines of JSON or YAML, where the content is."""
     chance = random.Random(seed)
     trees = _trees(content)
+    comments = b"".join(takewhile(lambda line: line.startswith(b"#"), content.splitlines(keepends=True)))
     for number in range(count):
         if trees and number % 2:
             changed, place = [*trees], chance.randrange(len(trees))
             changed[place] = with_odd_values(trees[place], chance)
-            yield b"\n".join(json.dumps(one, default=str).encode("utf-8", "surrogatepass") for one in changed)
+            yield comments + b"\n".join(
+                json.dumps(one, default=str).encode("utf-8", "surrogatepass") for one in changed
+            )
         else:
             yield with_odd_bytes(content, chance)
 

@@ -219,7 +219,7 @@ def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = la
         from expkit.config.listing import in_catalogue  # torch comes with it
 
         hint = instead(group, word) or in_catalogue(group, word, choices) or nearest(word, choices)
-        hint = hint or f"; there is {', '.join(choices)}"
+        hint = hint or (f"; there is {', '.join(choices)}" if choices else ", which holds no file")
         return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
     return text
 

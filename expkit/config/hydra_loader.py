@@ -103,7 +103,11 @@ class FileConfigSource(file_config_source.FileConfigSource):
             found = super().load_config(config_path)
             if known:
                 return found
-            is_global = found.header.get("package") == "_global_"
+            package = found.header.get("package")
+            if package is None and config_path.startswith("experiment/") and (found.config or found.defaults_list):
+                line = "`# @package _global_`"  # without it all lies below `experiment`, where nothing reads it
+                raise ConfigError(f"{shown_path(path)}: sets nothing; make {line} its first line")
+            is_global = package == "_global_"
             group = "" if is_global else Path(config_path).parent.as_posix().removeprefix(".")
             restore_texts(found.config, path.read_text("utf-8"), group)
             return found

@@ -124,3 +124,18 @@ def test_what_a_file_may_not_say_to_hydra_is_typed_then(
     assert says(message, said), message
     file.write_text(f"# @package _global_\nhydra:\n  {then}\n" if then else "# @package _global_\nepochs: 2\n")
     assert not fault_of_line.__wrapped__(*typed, *words_of(words))
+
+
+@pytest.mark.parametrize("text", ["epochs: 3\n", "defaults:\n  - override /dataset: shapes\n", "# mine\nepochs: 3\n"])
+def test_an_experiment_without_the_line_that_makes_it_count_is_refused(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path("conf/experiment/deep/mine.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    typed = ["experiment=deep/mine", "logger=none"]
+    message = fault_of_line.__wrapped__(*typed)
+    assert says(message, "conf/experiment/deep/mine.yaml: sets nothing; make `# @package _global_` its first line")
+    file.write_text(f"# @package _global_\n{text}")
+    assert not fault_of_line.__wrapped__(*typed)
