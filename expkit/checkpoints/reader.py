@@ -33,8 +33,11 @@ def _join(path: Path, plain: Any, data: bytes) -> dict[str, Any]:
     """Return the state of a file whose digests agree: what does not fit together here is no accident."""
     try:
         state = join_tensors(plain, safetensors.torch.load(data))
-    except (safetensors.SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: {error}") from error
+    except KeyError as error:
+        raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: {error} is no tensor in it") from error
+    except (safetensors.SafetensorError, TypeError, ValueError, RecursionError) as error:
+        problem = error if isinstance(error, safetensors.SafetensorError) else "its manifest does not describe a state"
+        raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: {problem}") from error
     if not isinstance(state, dict):
         raise CheckpointDamaged(f"{path}: is no checkpoint that expkit wrote: it holds a {type(state).__name__}")
     return state

@@ -74,7 +74,8 @@ def _option(key: str, *configs: Mapping[str, Any]) -> Option | None:
 def _is_the_other_devices(key: str, kind: Kind, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     """Return True for a free option that the device on the other side has not: the device's name tells it."""
     group, _, option = key.partition(".")
-    is_one_sided = group == "device" and not all(option in (config.get(group) or {}) for config in (theirs, ours))
+    devices = [node if isinstance(node := config.get("device"), Mapping) else {} for config in (theirs, ours)]
+    is_one_sided = group == "device" and not all(option in device for device in devices)
     return is_one_sided and option not in ("name", "count") and kind == "free"
 
 

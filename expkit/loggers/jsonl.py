@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from expkit.core.formatting import is_number
 from expkit.loggers.base import Logger, Point
 from expkit.loggers.line_file import LineFile, read_lines
 
@@ -45,7 +46,8 @@ class JsonlLogger(Logger):
 
 
 def read_points(path: Path, start: int = 0) -> Iterator[tuple[Point, int]]:
-    """Yield (point, offset of its line's end) of the whole lines from an offset on."""
+    """Yield (point, offset of its line's end) of the whole lines from an offset on, without what is no number."""
     for values, end in read_lines(path, start):
-        if isinstance(values.get("step"), int) and isinstance(values.get("epoch"), int) and "kind" in values:
-            yield Point(values.pop("kind"), values.pop("epoch"), values.pop("step"), values), end
+        kind, epoch, step = (values.pop(name, None) for name in ("kind", "epoch", "step"))
+        if kind in ("step", "epoch") and all(type(one) is int and 0 <= one < 2**63 for one in (epoch, step)):
+            yield Point(kind, epoch, step, {name: one for name, one in values.items() if is_number(one)}), end

@@ -142,7 +142,7 @@ def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
         ({"format": 1}, "not a checkpoint's manifest of format 2"),
         ({"sha256": None}, "does not match the digest"),
         ({"state": {"model": {"$tensor": "model/other"}}}, "is no checkpoint that expkit wrote: 'model/other'"),
-        ({"state": {"$items": 3}}, "is no checkpoint that expkit wrote"),
+        ({"state": {"$items": 3}}, "is no checkpoint that expkit wrote: its manifest does not describe a state"),
         ({"state": [1]}, "is no checkpoint that expkit wrote: it holds a list"),
         ({"state": {"$tensor": ["a"]}}, "is no checkpoint that expkit wrote"),
         *(

@@ -82,3 +82,9 @@ def test_options_of_a_plugin_that_is_not_loaded() -> None:
 
 def test_a_config_is_flattened() -> None:
     assert flatten({"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": {}}) == {"a.b.c": 1, "a.d": [{"e": 2}], "f": {}}
+
+
+@pytest.mark.parametrize("value", [1, None, "name", [], [{}]], ids=str)
+@pytest.mark.parametrize("group", [*CONFIG])
+def test_a_checkpoint_s_group_that_is_no_mapping_differs(group: str, value: object) -> None:
+    assert any(one.key.partition(".")[0] == group for one in differences({**CONFIG, group: value}, CONFIG))
