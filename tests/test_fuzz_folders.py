@@ -23,7 +23,7 @@ from expkit.core.lock import FolderInUse, FolderLock
 from expkit.data.cache import Cache, cached
 from expkit.data.datasets import load
 from expkit.data.transforms import Chain
-from expkit.records.compatibility import apart, apart_data, missing_plugins
+from expkit.records.compatibility import data_mismatches, find_mismatches, missing_plugins
 from expkit.records.cross_validation import show_folds
 from expkit.records.environment import data_facts, environment_facts
 from expkit.records.export import export, left_out_sources
@@ -62,7 +62,7 @@ def reproduced(place: Path, here: Any) -> None:
     record = read_record(place)
     prepared_config(record, [])
     missing_plugins(record)
-    apart(record, environment, {"name": "multi_cpu", "count": 2}), apart_data(record, data, lines)
+    find_mismatches(record, environment, {"name": "multi_cpu", "count": 2}), data_mismatches(record, data, lines)
 
 
 @pytest.mark.parametrize("ending", ["yaml", "zip"])

@@ -258,7 +258,7 @@ def test_a_checkpoint_file_begins_a_new_folder_with_the_points_up_to_it(go: Go, 
 
 
 CHANGES = [
-    (["optimizer.lr=0.5"], "optimizer.lr: 0.003 -> 0.5 changes what is computed; checkpoint.force=true goes on"),
+    (["optimizer.lr=0.5"], "optimizer.lr: 0.003 -> 0.5 changes the result; checkpoint.force=true resumes anyway"),
     (["optimizer=sgd"], "optimizer.name: 'adamw' -> 'sgd' cannot change in a run; checkpoint.init_from takes"),
     (
         ["~model.blocks", "~model.stem_stride", "model.name=small_cnn"],

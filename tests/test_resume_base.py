@@ -112,7 +112,7 @@ def test_checkpoints_that_are_gone_do_not_begin_anew(place: Path, capsys: pytest
     points = (folder / "metrics.jsonl").read_bytes()
     shutil.rmtree(folder / "checkpoints")
     assert start([f"checkpoint.resume={folder}", *here(place)]) == 2
-    assert "are gone, so there is nothing to resume from; leave checkpoint.resume out" in capsys.readouterr().err
+    assert "are gone, so there is nothing to resume from; remove checkpoint.resume" in capsys.readouterr().err
     assert (folder / "metrics.jsonl").read_bytes() == points
 
 

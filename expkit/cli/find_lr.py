@@ -56,20 +56,20 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     from expkit.runs.lr_finder import run_range_test
     from expkit.runs.resume import run_name
 
-    sweep = run_range_test(config, own.lowest, own.highest, own.steps)
-    rate, lowest = sweep.suggestion, sweep.rates[sweep.lowest]
+    test = run_range_test(config, own.lowest, own.highest, own.steps)
+    rate, lowest = test.suggestion, test.rates[test.lowest]
     marks = {"lowest loss": lowest} | ({"suggestion": rate} if rate is not None else {})
-    title = f"{run_name(config)}, {config['optimizer']['name']}: {len(sweep.rates)} steps of growing rate"
-    high = 2 * sweep.smooth[0] - min(sweep.smooth)  # as much room above the first loss as the fall takes below it
-    picture = draw_curve(Curve(sweep.rates, sweep.smooth, sweep.losses, marks), title, "optimizer.lr", "loss", high)
+    title = f"{run_name(config)}, {config['optimizer']['name']}: {len(test.rates)} steps of growing rate"
+    high = 2 * test.smooth[0] - min(test.smooth)  # as much room above the first loss as the fall takes below it
+    picture = draw_curve(Curve(test.rates, test.smooth, test.losses, marks), title, "optimizer.lr", "loss", high)
     name = f"{run_name(config)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
     path: Path = own.out or expanded(config["output_dir"]) / "find_lr" / name
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
-    ending = "the loss went up" if sweep.went_up else "it never went up: try a higher --highest"
-    print(f"tried       {sweep.rates[0]:.1e} to {sweep.rates[-1]:.1e} in {len(sweep.rates)} steps; {ending}")
-    print(f"lowest loss {min(sweep.smooth):.4f} at {lowest:.1e}, after {sweep.smooth[0]:.4f} at first")
+    ending = "the loss went up" if test.went_up else "it never went up: try a higher --highest"
+    print(f"tried       {test.rates[0]:.1e} to {test.rates[-1]:.1e} in {len(test.rates)} steps; {ending}")
+    print(f"lowest loss {min(test.smooth):.4f} at {lowest:.1e}, after {test.smooth[0]:.4f} at first")
     print(f"picture     {path}")
     if rate is None:
         print("suggestion  none: the loss did not fall; look at the data, or raise --steps")

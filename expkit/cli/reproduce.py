@@ -216,15 +216,15 @@ def _allowed(given: Sequence[str]) -> set[str]:
 def _compare_places(place: Path, record: Any, config: Config, allowed: set[str]) -> None:
     """Print what differs here. Raises ConfigError for what may change the result and is not allowed."""
     from expkit.data.datasets import load
-    from expkit.records.compatibility import Apart, apart, apart_data
+    from expkit.records.compatibility import Mismatch, data_mismatches, find_mismatches
     from expkit.records.environment import data_facts, environment_facts
     from expkit.records.integrity import check_record
 
-    found = apart(record, environment_facts(config), config["device"])
-    found += apart_data(record, *data_facts(load(config["dataset"])))
+    found = find_mismatches(record, environment_facts(config), config["device"])
+    found += data_mismatches(record, *data_facts(load(config["dataset"])))
     edited, _ = check_record(place)
     _show(found)
-    by_kind: dict[str, list[Apart]] = {}
+    by_kind: dict[str, list[Mismatch]] = {}
     for one in found:
         if one.breaks:
             by_kind.setdefault(one.kind, []).append(one)

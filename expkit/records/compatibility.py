@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("code", "packages", "hardware", "data")
 _MOST_UNPACKED = 100_000_000  # bytes
 
 
-class Apart(NamedTuple):
+class Mismatch(NamedTuple):
     """One difference. breaks: whether it may change the numbers, so that the user must allow it."""
 
     kind: Kind
@@ -32,26 +32,26 @@ class Apart(NamedTuple):
     breaks: bool
 
 
-def apart(record: Shared, environment: Mapping[str, Any], device: Mapping[str, Any]) -> list[Apart]:
+def find_mismatches(record: Shared, environment: Mapping[str, Any], device: Mapping[str, Any]) -> list[Mismatch]:
     """Return what differs in code, packages and hardware. device: its node in the config here."""
     packages = _packages(record.environment, environment)
     hardware = _hardware(record.environment, environment)
     return [*_code(record), *packages, *hardware, *_processes(record.config.get("device"), device)]
 
 
-def _code(record: Shared) -> Iterator[Apart]:
+def _code(record: Shared) -> Iterator[Mismatch]:
     theirs, here = record.code.get("expkit_sha256"), package_digest()
     if theirs and theirs != here:
         commit = record.code.get("commit")
         shown = f"{str(theirs)[:12]}{f' (commit {str(commit)[:12]})' if commit else ''}"
-        yield Apart("code", "expkit", shown, here[:12], True)
+        yield Mismatch("code", "expkit", shown, here[:12], True)
     plugins = plugin_facts()
     for name, digest in dict(record.code.get("plugins") or {}).items():
         if name not in plugins:
             remedy = f"missing; read the record's plugins/{name}, then pass it by --plugin"
-            yield Apart("code", f"plugin {name}", str(digest)[:12], remedy, True)
+            yield Mismatch("code", f"plugin {name}", str(digest)[:12], remedy, True)
         elif plugins[name] != digest:
-            yield Apart("code", f"plugin {name}", str(digest)[:12], plugins[name][:12], True)
+            yield Mismatch("code", f"plugin {name}", str(digest)[:12], plugins[name][:12], True)
 
 
 def missing_plugins(record: Shared) -> list[str]:
@@ -70,33 +70,33 @@ def missing_plugins(record: Shared) -> list[str]:
     return [f"--plugin: the record needs code that it holds, {files}: {unpack}read them, then give --plugin {given}"]
 
 
-def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
+def _packages(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Mismatch]:
     own = here["packages"]
     for name, version in dict(theirs.get("packages") or {}).items():
         here_version = own.get(name) or installed_version(str(name))  # some are imported later
         if version != here_version:
-            yield Apart("packages", str(name), str(version), str(here_version), name in COMPUTING)
+            yield Mismatch("packages", str(name), str(version), str(here_version), name in COMPUTING)
     if theirs and theirs.get("python") != here["python"]:
-        yield Apart("packages", "python", str(theirs.get("python")), here["python"], False)
+        yield Mismatch("packages", "python", str(theirs.get("python")), here["python"], False)
 
 
-def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Apart]:
+def _hardware(theirs: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Mismatch]:
     on_gpu = theirs.get("device") not in ("cpu", "multi_cpu")
     breaking = {"device": True, "system": True, "cpu_capability": not on_gpu, "gpus": on_gpu, "cuda": on_gpu}
     # Libraries choose kernels mostly by the instruction set, sometimes by the processor's model.
     for name, breaks in (breaking | {"cpu": False, "cores": False, "threads": False, "variables": False}).items():
         if name in theirs and theirs[name] != here[name]:
             pinned = " (set to the record's)" if name == "threads" else ""
-            yield Apart("hardware", name, _short(theirs[name]), _short(here[name]) + pinned, breaks)
+            yield Mismatch("hardware", name, _short(theirs[name]), _short(here[name]) + pinned, breaks)
 
 
-def _processes(theirs: Any, here: Mapping[str, Any]) -> Iterator[Apart]:
+def _processes(theirs: Any, here: Mapping[str, Any]) -> Iterator[Mismatch]:
     """Yield how the number of ranks differs: dropout and the last digits of sums depend on it."""
     if not isinstance(theirs, Mapping) or theirs.get("name") != here["name"]:
         return  # another kind of device is reported by _hardware
     for key in ("count", "indices"):
         if key in here and theirs.get(key) != here[key]:
-            yield Apart("hardware", f"device.{key}", _short(theirs.get(key)), _short(here[key]), True)
+            yield Mismatch("hardware", f"device.{key}", _short(theirs.get(key)), _short(here[key]), True)
 
 
 def _short(value: Any) -> str:
@@ -105,16 +105,16 @@ def _short(value: Any) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
-def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[Apart]:
+def data_mismatches(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, list[str]]) -> list[Mismatch]:
     """Return what differs in the data, by file if the record lists them."""
     found = []
     classes, ours = (list(unique_names(one.get("class_names", []))) for one in (record.data, facts))
     if record.data and classes != ours:
         shown = differ(classes, "the record", ours, "the data here")
-        found.append(Apart("data", "classes", count_noun(len(classes), "class"), f"{len(ours)}: {shown}", True))
+        found.append(Mismatch("data", "classes", count_noun(len(classes), "class"), f"{len(ours)}: {shown}", True))
     if changes := record.data.get("changes"):
         often = f" {len(changes)} times" * (len(changes) > 1)
-        found.append(Apart("data", "one run", f"they changed{often} while it ran", "the last ones", True))
+        found.append(Mismatch("data", "one run", f"they changed{often} while it ran", "the last ones", True))
     listed = _listed(record.data_files)
     for split in ("train", "val"):
         theirs, here = record.data.get(split), facts[split]
@@ -123,10 +123,10 @@ def apart_data(record: Shared, facts: Mapping[str, Any], lines: Mapping[str, lis
         keys = ["fingerprint"] + ["content"] * (theirs.get("method") == here["method"])
         if all(theirs.get(key) == here[key] for key in keys):
             continue
-        files = _files_apart(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
+        files = _changed_files(listed.get(split), dict(line.split(" ", 1)[::-1] for line in lines[split]))
         what = files or ("names or labels" if theirs.get("fingerprint") != here["fingerprint"] else "contents")
         images = count_noun(here["images"], "image")
-        found.append(Apart("data", split, f"{theirs.get('images')} images", f"{images}: {what}", True))
+        found.append(Mismatch("data", split, f"{theirs.get('images')} images", f"{images}: {what}", True))
     return found
 
 
@@ -137,11 +137,11 @@ def data_changes(folder: Path | None, facts: Mapping[str, Any], lines: Mapping[s
     if not isinstance(before.get("class_names"), list) or listed is None or not listed.is_file():
         return []
     shared = Shared(Path(), {}, data=before | {"changes": []}, data_files=listed.read_bytes())
-    found = apart_data(shared, facts, lines)
+    found = data_mismatches(shared, facts, lines)
     return [f"{one.what}: {one.theirs} before, {one.here} now" for one in found]
 
 
-def _files_apart(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
+def _changed_files(theirs: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
     """Return the counts and first names of changed, added and removed files."""
     if not theirs or not here:
         return ""

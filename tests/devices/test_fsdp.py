@@ -93,7 +93,7 @@ def test_weights_of_another_run_are_taken(tmp_path: Path) -> None:
     [
         (nn.Linear(2, 2), "Adafactor", {}, False, "optimizer.name: torch's Adafactor does not support sharded weights"),
         (nn.BatchNorm2d(2), "SGD", {"sync_batchnorm": False}, False, "device.sync_batchnorm: false leaves each rank"),
-        (nn.Linear(2, 2), "SGD", {}, True, "device.compile: does not go with device.strategy=fsdp"),
+        (nn.Linear(2, 2), "SGD", {}, True, "device.compile: is not supported by device.strategy=fsdp"),
         (nn.Linear(2, 2), "SGD", {"unused_parameters": True}, False, "device.unused_parameters: is for"),
     ],
 )

@@ -100,14 +100,14 @@ def test_without_pieces_memory_that_runs_out_is_told(tmp_path: Path) -> None:
 def test_a_result_that_would_depend_on_free_memory_is_refused(
     more: list[str], told: str, small_config: Callable[..., Config]
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"device\.micro_batch: auto would have the result depend on .*{told}"):
+    with pytest.raises(ConfigError, match=rf"device\.micro_batch: with auto the result would depend on .*{told}"):
         build(small_config(AUTO, *more))
 
 
 def test_a_batch_of_any_size_is_a_number(small_config: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match=r"batch_size: takes a whole number.*device\.micro_batch=8 computes it in"):
         check(small_config("batch_size=auto"))
-    with pytest.raises(ConfigError, match=r"device\.micro_batch: takes a whole number from 1 up, auto or null, got 0"):
+    with pytest.raises(ConfigError, match=r"device\.micro_batch: expected an integer from 1 up, auto or null, got 0"):
         DeviceOptions(micro_batch=0)
 
 

@@ -71,13 +71,13 @@ def splits_of(root: Path) -> Splits:
 
 def test_changed_added_and_removed_files_are_named(pets: tuple[Path, Shared]) -> None:
     root, record = pets
-    assert compatibility.apart_data(record, *data_facts(splits_of(root))) == []
+    assert compatibility.data_mismatches(record, *data_facts(splits_of(root))) == []
     for name in ("cat/1.jpg", "dog/5.jpg"):
         data = bytearray((root / name).read_bytes())
         data[-10] ^= 1
         (root / name).write_bytes(data)
     (root / "cat/3.jpg").rename(root / "cat/33.jpg")
-    told = " ".join(one.here for one in compatibility.apart_data(record, *data_facts(splits_of(root))))
+    told = " ".join(one.here for one in compatibility.data_mismatches(record, *data_facts(splits_of(root))))
     assert "cat/1.jpg" in told
     assert "dog/5.jpg" in told
     assert "1 added (cat/33.jpg)" in told

@@ -29,7 +29,7 @@ ENDINGS: list[tuple[BaseException, str, list[str]]] = [
     (ValueError("Expected more than 1 value per channel when training"),
      "set dataset.drop_last=true, or dataset.on_bad=replace", ["dataset.drop_last=true", "dataset.on_bad=replace"]),
     (MemoryError(), "device.micro_batch=4 computes the same batches in smaller parts;"
-     " device.precision=bf16 takes less, and so do fewer dataset.num_workers",
+     " device.precision=bf16 or fewer dataset.num_workers also help",
      ["device.micro_batch=4", "device.precision=bf16", "dataset.num_workers=0"]),
     (not_finite("the loss is no number", "stop"), "lower optimizer.lr, set clip_grad_norm=1,"
      " add schedule.warmup_steps, or use device.precision=fp32; on_nan=skip passes over such steps,"

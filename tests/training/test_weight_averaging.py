@@ -112,7 +112,7 @@ def test_torchvision_s_average_starts_after_the_warm_up() -> None:
 
 
 def test_two_averages_are_refused(small_config: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match="swa_from: a run keeps one average"):
+    with pytest.raises(ConfigError, match="swa_from: a run has one average"):
         trainer_of(small_config("swa_from=0.5", "ema_decay=0.9"))
 
 
