@@ -17,6 +17,7 @@ from expkit.config.registry import (
     datasets,
     loggers,
     losses,
+    metrics,
     mixings,
     models,
     optimizers,
@@ -34,6 +35,7 @@ from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import BadImage
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table, Text
+from expkit.tasks.metric import Metric
 from expkit.training.watch.base import Judged, Scene, Watcher, WatchOptions, Where
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Judged",
     "Logger",
     "Matrix",
+    "Metric",
     "Picture",
     "Point",
     "RunFacts",
@@ -67,6 +70,7 @@ __all__ = [
     "datasets",
     "loggers",
     "losses",
+    "metrics",
     "mixings",
     "models",
     "optimizers",

@@ -12,10 +12,11 @@ from tests.forks import Forks
 
 ROOT = Path(__file__).parents[1]
 NAMES = {
-    "datasets", "loggers", "losses", "mixings", "models", "optimizers", "samplers", "schedules", "transforms",
-    "watchers", "ConfigError", "BadImage", "ImageArrays", "ImageDataset", "ImageFiles", "Splits", "read_folders",
-    "Logger", "Point", "RunFacts", "Curves", "Embedding", "Figure", "Graph", "Histogram", "Matrix", "Picture", "Table",
-    "Text", "Judged", "Scene", "WatchOptions", "Watcher", "Where", "OUTPUT", "PLACE", "RESULT", "SPEED",
+    "datasets", "loggers", "losses", "metrics", "mixings", "models", "optimizers", "samplers", "schedules",
+    "transforms", "watchers", "ConfigError", "BadImage", "ImageArrays", "ImageDataset", "ImageFiles", "Splits",
+    "read_folders", "Logger", "Point", "RunFacts", "Curves", "Embedding", "Figure", "Graph", "Histogram", "Matrix",
+    "Metric", "Picture", "Table", "Text", "Judged", "Scene", "WatchOptions", "Watcher", "Where", "OUTPUT", "PLACE",
+    "RESULT", "SPEED",
 }  # fmt: skip
 TEMPLATES = ROOT / "expkit" / "cli" / "new_project" / "templates"
 FOR_AUTHORS = [

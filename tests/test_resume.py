@@ -84,7 +84,7 @@ EXTRAS = {
     "torchvision's recipe": [
         "ema_rule=torchvision", "ema_every=2", "sampler=repeated", "schedule.unit=epoch",
         "optimizer=rmsprop", "optimizer.no_decay=[norm_layers]", "schedule.warmup_steps=0", "schedule.warmup_epochs=1",
-        "schedule.warmup_unit=epoch", "epochs=3",
+        "schedule.warmup_unit=epoch", "epochs=3", "metric=[f1,auroc]",
     ],
 }  # fmt: skip
 

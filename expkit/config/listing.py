@@ -36,6 +36,7 @@ def show(words: Sequence[str], conf: Path) -> None:
 
 def _names(group: str) -> Table:
     registry = LISTED[group]
+    registry.load_lazily("")
     table = _table("name", "from", "what it is")
     for name in registry.names():
         entry = registry.entry(name)
@@ -91,6 +92,7 @@ def in_catalogue(group: str, word: str, choices: Collection[str]) -> str:
     """
     if group not in GROUPS:
         return ""
+    GROUPS[group].load_lazily("")
     words = [*GROUPS[group].names(), *choices]
     names = {re.sub("[_-]", "", name).lower(): name for name in words} | {name.lower(): name for name in words}
     found = names.get(word.lower()) or names.get(re.sub("[_-]", "", word).lower(), "")
@@ -109,6 +111,8 @@ def _as_typed(group: str, name: str, choices: Collection[str]) -> str:
     """Return what chooses a word that has no file of its own."""
     if group == "watch":
         return f"watch.{name}.every=1"
+    if group == "metric":
+        return f"+metric.{re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}.name={name}"
     if group == "transforms":
         return f"{{name: {name}}} into the list transforms.train, as in conf/transforms/augment.yaml"
     wanted = ("timm",) if name.startswith("timm/") else ("torchvision", "torch")

@@ -93,17 +93,20 @@ class Registry:
 
     def entry(self, name: str) -> Entry:
         """Return the entry of a word; raises ConfigError with the nearest word when there is none."""
-        names = self.names()
-        if name not in self._entries and any(name.startswith(prefix) for prefix in self._lazy):
-            for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
-                self._lazy[prefix]()
-                self._lazy.pop(prefix, None)  # only now: an import that failed says so each time
-            names = self.names()
-        if name not in self._entries:
+        if name not in self.names():
+            self.load_lazily(name)
+        if name not in (names := self.names()):
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
             hint = self._beside(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
             raise ConfigError(f"{self.group}.name: no {_NOUNS.get(self.group, self.group)} is called {name!r}{hint}")
         return self._entries[name]
+
+    def load_lazily(self, name: str) -> None:
+        """Add the words that begin as this one does, of those whose import takes long."""
+        self.names()
+        for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
+            self._lazy[prefix]()
+            self._lazy.pop(prefix, None)  # only now: an import that failed says so each time
 
     def options(self, name: str) -> dict[str, Option]:
         """Return the options that a YAML may set for a word: its own and the group's."""
@@ -269,6 +272,10 @@ schedules = Registry(
 devices = Registry("device", "expkit.devices", affects=SPEED, builds_once=True)
 loggers = Registry("logger", "expkit.loggers", runtime=("folder", "run_name"), affects=OUTPUT)
 watchers = Registry("watch", "expkit.training.watch", affects=OUTPUT)
+metrics = Registry(
+    "metric", "expkit.tasks.metrics", runtime=("facts", "class_names", "targets", "target", "labels", "truth"),
+    subjects=("outputs", "preds", "predictions", "probabilities", "scores"), affects=OUTPUT,
+)  # fmt: skip
 checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT, builds_once=True)
 
 GROUPS = {
@@ -284,6 +291,7 @@ GROUPS = {
         devices,
         loggers,
         watchers,
+        metrics,
         checkpoints,
     )
 }

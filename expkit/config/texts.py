@@ -18,9 +18,9 @@ from expkit.core.escaping import as_override, quoted
 
 _WORD = re.compile(r"(\+{0,2})([A-Za-z_][\w./]*(?:@[\w./:]*)?)=(.*)", re.DOTALL)
 # What stands for no part of a kind; for other groups there must be one.
-_NONE = {"logger": "none", "watch": "none", "checkpoint": "none", "experiment": "none", "schedule": "constant"}
+_NONE = {"schedule": "constant", **dict.fromkeys(("logger", "watch", "metric", "checkpoint", "experiment"), "none")}
 _TEXT_SCALARS = ("name", "output_dir")  # of the config's top
-_NOT_BY_NAME = ("transforms", "watch")  # groups whose own keys are no options of what they name
+_NOT_BY_NAME = ("transforms", "watch", "metric")  # groups whose own keys are no options of what they name
 _LISTS = (list, tuple, Sequence, Iterable, Collection)
 
 

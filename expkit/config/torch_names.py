@@ -139,7 +139,7 @@ _OPTIONS: dict[str, str] = {
     "ema_decay=0.999", "modelemadecay": "ema_decay=0.999", "emadecay": "ema_decay=0.999", "swa": "swa_from=0.75",
     "mixup": "transforms.batch=[{name:mixup}]", "cutmix": "transforms.batch=[{name:cutmix}]", "freezebackbone":
     "'model.freeze=[\"*\"]'", "numclasses": "the data set knows its classes; leave it out", "metrics":
-    "the scores are those of the task; leave it out", "callbacks": "early_stopping_patience=5 and checkpoint.monitor"
+    "metric=f1", "callbacks": "early_stopping_patience=5 and checkpoint.monitor"
     " take the place of callbacks", "trainer": "the trainer's options are keys of their own, e.g. epochs=16", "arch":
     "model=resnet18", "modelname": "model=resnet18", "imagenet": "dataset=imagenet dataset.root=FOLDER",
     "savebestonly": "checkpoint.keep_last=1 checkpoint.keep_best=1", "evaluate":

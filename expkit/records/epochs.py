@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expkit.core.formatting import is_number
-from expkit.tasks.metrics import higher_is_better
+from expkit.tasks.metrics import METRICS, higher_is_better
 
 _STEP = re.compile(r"_step_(\d+)")
 _MAIN = ("map", "accuracy", "loss")  # the default monitor is the first that a run has
@@ -44,6 +44,15 @@ def monitor_of(result: Mapping[str, Any], config: Mapping[str, Any], epochs: Seq
     name = str(result.get("monitor") or asked or main)
     higher = result.get("higher_is_better")
     return name, higher if isinstance(higher, bool) else higher_is_better(name)
+
+
+def directions_in(result: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether higher is better of each score, by its name without val/, of which a run's result says so."""
+    found, monitor = result.get("directions"), str(result.get("monitor"))
+    told = dict(found) if isinstance(found, Mapping) else {}
+    if monitor not in METRICS:
+        told.setdefault(monitor, result.get("higher_is_better"))
+    return {str(name): higher for name, higher in told.items() if isinstance(higher, bool)}
 
 
 def best_of(epochs: Sequence[Epoch], result: Mapping[str, Any], monitor: str, higher: bool) -> Epoch | None:

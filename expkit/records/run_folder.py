@@ -190,7 +190,7 @@ def _is(kind: type) -> Callable[[object], bool]:
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "result.json": {
         "steps": _is_finite, "epochs": _is_finite, "seconds": _is_finite, "scores": _is_mapping_of_numbers,
-        "monitor": _is(str), "best": _is(str),
+        "monitor": _is(str), "best": _is(str), "directions": _is(dict),
     },
     "data.json": {
         "notes": _is(list), "class_names": _is(list), "changes": _is(list), "train": _is_split, "val": _is_split,

@@ -81,7 +81,7 @@ def build(
     watchers = build_watchers(checked["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
     watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
     metrics = build_eval_metrics(setup)
-    monitor = choose_monitor(setup, metrics.directions, watchers.scores)
+    monitor = choose_monitor(setup, {**metrics.of_task, **metrics.of_config}, watchers.scores)
     state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
     step = TrainStep(
         placed.model, placed.forward, build_batch_loss(setup, loss, teacher, micro_batches),

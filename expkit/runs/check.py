@@ -60,6 +60,8 @@ def check(config: Mapping[str, Any]) -> CheckedConfig:
     faults = RunOptions.faults(scalars)
     nodes = {}
     for group in GROUPS:
+        if group in _OPTIONAL and group not in config:
+            continue
         try:
             nodes[group] = _checked(group, config)
         except ConfigError as error:
@@ -82,7 +84,10 @@ def _checked(group: str, config: Mapping[str, Any]) -> Checked:
     return GROUPS[group].check(node)
 
 
-_EXAMPLES = {"logger": ("loggers", "tensorboard"), "watch": ("watchers", "default")}  # groups of several nodes
+_EXAMPLES = {  # of groups of several nodes
+    "logger": ("loggers", "tensorboard"), "watch": ("watchers", "default"), "metric": ("metrics", "f1"),
+}  # fmt: skip
+_OPTIONAL = ("metric",)  # a run has the scores of its task in any case
 
 
 def _each(group: str, node: object) -> Checked:

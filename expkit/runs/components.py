@@ -19,6 +19,7 @@ from expkit.data.mixing import Mixing, build_mixing
 from expkit.inference import load_trained
 from expkit.models import auxiliary_weight
 from expkit.runs.setup import Config, Setup
+from expkit.tasks.chosen_metrics import OutputFacts, build_metrics
 from expkit.tasks.metrics import training_metrics, validation_metrics
 from expkit.training.distillation import Teacher
 from expkit.training.early_stopping import EarlyStopping
@@ -59,10 +60,11 @@ def build_batch_loss(
 
 
 def build_eval_metrics(setup: Setup) -> EvalMetrics:
-    """Build the metrics of validation."""
+    """Build the metrics of validation, those of the task and those that the config chooses. Raises ConfigError."""
     data = setup.splits.train
-    metrics = validation_metrics(data.task, len(data.class_names))
-    return EvalMetrics(metrics, setup.device.torch_device, setup.ranks)
+    metrics, facts = validation_metrics(data.task, len(data.class_names)), OutputFacts(data.task, data.class_names)
+    chosen = build_metrics(setup.config.get("metric", {}), facts, ["loss", *(one.name for one in metrics)])
+    return EvalMetrics(metrics, setup.device.torch_device, setup.ranks, chosen, facts.answers)
 
 
 def build_scene(setup: Setup, model: nn.Module) -> Scene:

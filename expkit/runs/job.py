@@ -81,6 +81,12 @@ class Job:
         return lines
 
     @property
+    def directions(self) -> dict[str, bool]:
+        """Of the scores that are no task's own, whether higher is better; compare asks for it."""
+        found = {**self.trainer.observers.watch.directions, **self.trainer.evaluator.metrics.of_config}
+        return {name: higher for name, higher in found.items() if higher is not None}
+
+    @property
     def subset(self) -> str:
         """The part of the validation images that was scored, "" for all of them."""
         return subset_of(self.config, len(self.splits.val)) if self.splits.val is not None else ""

@@ -90,7 +90,8 @@ def _training_only(config: Config) -> Config:
     """Return the config with training alone; of checkpoints only the initial weights stay."""
     kept = {key: value for key, value in config["checkpoint"].items() if key in ("name", "init_from")}
     none = {"ema_decay": None, "swa_from": None, "early_stopping_patience": None, "log_every": 10**9}
-    rate: dict[str, Any] = {"schedule": {"name": "constant"}, "checkpoint": kept, "watch": {}, "logger": {}}
+    rate: dict[str, Any] = {"schedule": {"name": "constant"}, "checkpoint": kept}
+    rate |= {group: {} for group in ("watch", "metric", "logger")}
     return {**config, **none, **rate, "on_nan": "stop"}
 
 

@@ -125,6 +125,8 @@ class RunSession:
         result = {"epochs": position.epoch, "steps": position.step, "scores": position.scores, "seconds": seconds}
         # After a failure of a rank the others do not respond: no collective operations here.
         result |= self.digests if self.job.trainer.state.is_sharded else digests_of(self.job)
+        if directions := self.job.directions:
+            result["directions"] = directions
         if (micro_batches := self.job.trainer.step.micro_batches) and micro_batches.size:
             result["micro_batch"] = micro_batches.size
         epochs, steps = count_noun(position.epoch, "epoch"), count_noun(position.step, "step")

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class Metric(ABC):
     """A score over all samples of an evaluation; what outputs and targets are, the task says.
 
-    higher_is_better: None where no direction is better.
+    higher_is_better: None where no direction is better. keys: of the scores, where `compute` returns several.
     """
 
     name: str
     higher_is_better: bool | None = True
+    keys: tuple[str, ...] = ()
 
     @abstractmethod
     def reset(self, device: torch.device) -> None:
@@ -37,6 +38,11 @@ class Metric(ABC):
     @abstractmethod
     def compute(self) -> float | Mapping[str, float]:
         """Return the score, or several by name; waits for the device."""
+
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Of each score by its name, whether higher is better."""
+        return {f"{self.name}_{key}": self.higher_is_better for key in self.keys} or {self.name: self.higher_is_better}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been added so far."""

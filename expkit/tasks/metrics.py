@@ -1,7 +1,10 @@
 """The metrics by name, and which way is better. Imports no torch: compare reads it."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from expkit.config.registry import metrics
 from expkit.tasks.class_metrics import (
     F1,
     Accuracy,
@@ -33,6 +36,33 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
+@metrics.share
+@dataclass(frozen=True)
+class MetricOptions:
+    """Options of every metric.
+
+    higher_is_better: which way checkpoint.monitor and compare go; null: as the metric itself says.
+    """
+
+    higher_is_better: bool | None = None
+
+
+for _name, _class in {
+    "exact": Exact, "f1": F1, "balanced_accuracy": BalancedAccuracy, "auc": Auc,
+    "average_precision": AveragePrecision, "calibration_error": CalibrationError, "top_k": TopK,
+}.items():  # fmt: skip
+    metrics.add(_name, _class, "expkit")
+
+
+def _load_torchmetrics() -> None:
+    from expkit.tasks.torch_metrics import register_all  # takes seconds
+
+    register_all()
+
+
+metrics.lazily("", _load_torchmetrics)
+
+
 def training_metrics() -> tuple[SampleMean, ...]:
     """Return the metrics of training: the loss, and one of outputs."""
     return Loss(), Accuracy()
@@ -54,12 +84,15 @@ def evaluation_metrics(task: str, num_classes: int, top_k: int = 5) -> list[Samp
     return [Accuracy(), *top, LogLoss(), F1("macro"), F1("weighted"), *more]
 
 
-def higher_is_better(name: str) -> bool:
+def higher_is_better(name: str, told: Mapping[str, bool] | None = None) -> bool:
     """Return True for a score of which more is better: `accuracy`, `best val/loss`, `val/calibration_error`.
 
-    The metric of that name says so. A name that no metric here has (an old run's, a plugin's) is guessed from its
-    words: lower is better for what ends in loss, error, distance and the like.
+    The run says so (told: by the score's name), or the metric of that name. A name that neither has (an old run's) is
+    guessed from its words: lower is better for what ends in loss, error, distance and the like.
     """
-    own = name.rpartition("/")[2]
+    score = re.sub("^(best |last )?(val/)?", "", name)
+    if told and score in told:
+        return told[score]
+    own = score.rpartition("/")[2]
     known = METRICS[own].higher_is_better if own in METRICS else None
     return _LOWER_IS_BETTER.fullmatch(own) is None if known is None else known

@@ -1,7 +1,7 @@
 """The metrics of a run: sums that stay on the device and are read once per interval."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -165,17 +165,27 @@ class _Sums:
 class EvalMetrics:
     """The mean loss, and exact scores over all samples of an evaluation.
 
-    metrics: of what a model gives; the first is the main one. directions: of each score, whether higher is better.
+    metrics: of what a model gives; the first is the main one. chosen: those of the config, which see what `answers`
+    makes of it. of_task, of_config: the scores' names, and whether higher is better.
     """
 
-    def __init__(self, metrics: Sequence[Metric], device: torch.device, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, metrics: Sequence[Metric], device: torch.device, ranks: Ranks | None = None,
+        chosen: Sequence[Metric] = (), answers: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:  # fmt: skip
         self._ranks, self._device, self._loss = ranks, device, Loss()
         self._metrics = sorted(metrics, key=lambda metric: metric.name)
-        self.directions = {one.name: one.higher_is_better for one in (*metrics[:1], self._loss, *metrics[1:])}
+        self._chosen, self._answers = chosen, answers or (lambda outputs, targets: (outputs, targets))
+        self.of_task = _directions([*metrics[:1], self._loss, *metrics[1:]])
+        self.of_config = _directions(chosen)
         self.reset()
 
+    @property
+    def _all(self) -> list[Metric]:
+        return [self._loss, *self._metrics, *self._chosen]
+
     def reset(self) -> None:
-        for metric in (self._loss, *self._metrics):
+        for metric in self._all:
             metric.reset(self._device)
 
     def update(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
@@ -183,11 +193,18 @@ class EvalMetrics:
         self._loss.update(loss, targets)
         for metric in self._metrics:
             metric.update(outputs, targets)
+        if self._chosen:
+            outputs, targets = self._answers(outputs, targets)
+        for metric in self._chosen:
+            metric.update(outputs, targets)
 
     def compute(self) -> Scores:
         """Return the scores; the only place that waits for the device, and for other ranks."""
-        metrics = (self._loss, *self._metrics)
         if self._ranks:
-            for metric in metrics:
+            for metric in self._all:
                 metric.merge(self._ranks)
-        return {name: value for metric in metrics for name, value in named_scores(metric).items()}
+        return {name: value for metric in self._all for name, value in named_scores(metric).items()}
+
+
+def _directions(metrics: Sequence[Metric]) -> dict[str, bool | None]:
+    return {name: higher for metric in metrics for name, higher in metric.directions.items()}

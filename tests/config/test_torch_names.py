@@ -142,7 +142,7 @@ def without_a_file() -> list[tuple[str, str]]:
         (group, name)
         for group, registry in GROUPS.items()
         for name in registry.names()
-        if name not in choices_of(group) and not instead(group, name) and group not in ("transforms", "watch")
+        if name not in choices_of(group) and not instead(group, name) and group not in ("transforms", "watch", "metric")
     ]
 
 
@@ -171,6 +171,8 @@ def test_a_word_of_the_catalogue_is_told_how_to_be_typed() -> None:
         ("schedule=MultiStepLR", "write schedule=torch schedule.name=MultiStepLR +schedule.milestones=…"),
         ("dataset=FakeData", "write dataset=fake"),
         ("dataset=food101", "write dataset=torchvision dataset.name=food101 dataset.root=FOLDER"),
+        ("metric=MatthewsCorrCoef", "write +metric.matthews_corr_coef.name=MatthewsCorrCoef"),
+        ("metric=AUROCC", "did you mean 'auroc'?"),
         ("loss=MultiMarginLoss", "write loss=torch loss.name=MultiMarginLoss"),
         ("transforms=RandAugment", "write {name: RandAugment} into the list transforms.train"),
         ("watch=confusion_matrix", "write watch.confusion_matrix.every=1"),

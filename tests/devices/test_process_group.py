@@ -41,6 +41,7 @@ IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
 long = pytest.mark.skipif(not IS_LONG, reason="starts many processes: EXPKIT_LONG=1 runs it")
 EVERYTHING = [  # a last batch of one image, so that a rank has none; a mean that is weighted; more that must be in step
     "dataset.train_images=33", "loss.class_weights=balanced", "clip_grad_norm=0.5", "ema_decay=0.9",
+    "metric=[f1,auroc]",
 ]  # fmt: skip
 SCENARIOS = [
     [],

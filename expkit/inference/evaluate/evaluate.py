@@ -1,6 +1,7 @@
 """One model on one dataset: its probabilities, its scores, its worst mistakes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from expkit.data.decode import BadImage
 from expkit.inference import Trained, Views, score
 from expkit.inference.evaluate.plots import WORST
 from expkit.inference.evaluate.scores import Scores, multilabel, single_label
+from expkit.tasks.chosen_metrics import OutputFacts, build_metrics
+from expkit.tasks.metric import named_scores
 
 
 @dataclass(frozen=True)
@@ -94,4 +97,19 @@ def evaluate(trained: Trained, data: ImageDataset, speed: Speed | None = None, t
         scores = multilabel(probabilities, targets, trained.classes)
     else:
         scores = single_label(probabilities, targets, trained.classes, top_k)
+    scores = replace(scores, overall=scores.overall | _chosen_scores(trained, probabilities, targets) | scores.overall)
     return Evaluation(data, places, probabilities, scores, bad)
+
+
+def _chosen_scores(trained: Trained, probabilities: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return the scores that the run's config chose; those that cannot be computed here are left out, with a note."""
+    nodes, found = trained.config.get("metric"), dict[str, float]()
+    for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+        try:
+            (metric,) = build_metrics({name: node}, OutputFacts(trained.task, trained.classes))
+        except ConfigError as error:
+            trained.notes.append(f"{error.faults[0]}; the evaluation leaves it out")
+            continue
+        metric.update(probabilities, targets.long())
+        found |= named_scores(metric)
+    return found

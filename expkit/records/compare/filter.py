@@ -8,7 +8,6 @@ from typing import Any
 
 from expkit.core.errors import ConfigError, nearest
 from expkit.records.compare.table import Comparison, Row, Value
-from expkit.tasks.metrics import higher_is_better
 
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|!=|=|<|>)\s*(.*)")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -98,7 +97,7 @@ def ordered(comparison: Comparison, by: str | None, falls: bool = False) -> list
     together = by is None
     if by is None:
         by = next((name for name in comparison.scores if name.startswith("best ")), "run")
-        falls = falls != (by != "run" and higher_is_better(by))
+        falls = falls != (by != "run" and comparison.higher_is_better(by))
     column = known_column(by, comparison, "--sort")
     with_value = [row for row in comparison.rows if _is_value(row.value(column))]
     without = [row for row in comparison.rows if not _is_value(row.value(column))]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from expkit.config.diff import affects, flatten
 from expkit.core.formatting import duration, value_text
-from expkit.records.epochs import Epoch, best_of, monitor_of
+from expkit.records.epochs import Epoch, best_of, directions_in, monitor_of
 from expkit.records.run_folder import RunFolder
 from expkit.tasks.metrics import higher_is_better
 
@@ -74,13 +74,18 @@ class Comparison:
         of_best = ["best epoch", *by] * bool(best)
         return ["run", "status", *best[:1], *of_best, *best[1:], *self.differing, *others, "epochs done", "seconds"]
 
+    def higher_is_better(self, column: str) -> bool:
+        """Return True for a score's column in which more is better."""
+        told = {name: higher for row in self.rows for name, higher in directions_in(row.run.result).items()}
+        return higher_is_better(column, told)
+
     def bests(self, column: str) -> dict[str, float]:
         """Return scale -> the best value of a score's column, for scales with different values."""
         found: dict[str, list[float]] = {}
         for row in self.rows if column in self.scores else ():
             if math.isfinite(value := row.scores.get(column, math.nan)):
                 found.setdefault(row.scale(column), []).append(value)
-        pick = max if higher_is_better(column) else min
+        pick = max if self.higher_is_better(column) else min
         return {scale: pick(values) for scale, values in found.items() if min(values) < max(values)}
 
     def marked(self, column: str) -> list[bool]:

@@ -55,6 +55,12 @@ class WatchDispatcher:
         self.measured: dict[str, float] = {}  # values of the last evaluation, for the point of its epoch
         self.next_step = -1  # the update before which somebody wants to see gradients
 
+    @property
+    def directions(self) -> dict[str, bool]:
+        """Of the scores that watchers measure, whether higher is better."""
+        scores = [pair for watcher, _ in self._chosen for pair in watcher.scores.items()]
+        return {name.removeprefix("val/"): higher for name, higher in scores}
+
     # ---- what the loop calls -------------------------------------------------------------------------------
 
     def begin(self, step: int, steps_per_epoch: int, last_step: int) -> None:

@@ -142,6 +142,19 @@ def test_the_direction_of_a_score_is_known_by_its_name(name: str, lower: bool) -
     assert higher_is_better(name) != lower
 
 
+def test_the_direction_of_a_chosen_score_is_the_one_that_the_runs_tell(tmp_path: Path) -> None:
+    for run, score in {"one": 0.5, "two": 0.9}.items():
+        folder = tmp_path / run
+        write_run(folder)
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps(result | {"directions": {"f1": False, "gap": "no"}}))
+        point = {"kind": "epoch", "epoch": 0, "step": 10, "val/f1": score, "val/gap": score}
+        (folder / "metrics.jsonl").write_text(json.dumps(point) + "\n")
+    comparison = compare(find_run_folders([tmp_path])[0])
+    assert (comparison.higher_is_better("best val/f1"), comparison.higher_is_better("best val/gap")) == (False, True)
+    assert comparison.bests("last val/f1") == {comparison.rows[0].measured_on: 0.5}
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
