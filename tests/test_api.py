@@ -68,7 +68,7 @@ def test_train_returns_the_run_and_load_its_model(tmp_path: Path, monkeypatch: p
 
 def test_a_mistake_is_a_config_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(expkit.ConfigError, match=r"model\.width: takes a whole number"):
+    with pytest.raises(expkit.ConfigError, match=r"model\.width: expected an integer"):
         expkit.train(["model.width=wide"])
     assert not (tmp_path / "outputs").exists()
 

@@ -1,4 +1,4 @@
-"""Parts of a config that were checked: nobody checks them again, and nobody changes them."""
+"""Checked parts of a config: they are not checked again, and do not change."""
 
 import copy
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Checked(dict[str, Any]):
-    """A checked part of a config. It does not change; a copy is a plain dict, which is to be checked again."""
+    """A checked part of a config. It does not change; a copy is a plain dict, which has to be checked again."""
 
     def _refuse(self, *given: Any, **named: Any) -> NoReturn:
         raise TypeError("a checked config does not change: change a copy of it, and check that one")
@@ -25,10 +25,10 @@ class Checked(dict[str, Any]):
 
 
 class CheckedNode(Checked):
-    """A registered name with options that it takes.
+    """A registered name with valid options.
 
-    arguments: the options of its own, as its factory takes them; options: the dataclass of those that its group shares;
-    built: what was built of it, where the group builds a node once.
+    arguments: its own options, as its factory takes them; options: the dataclass of those that its group shares;
+    built: the object built from it, where the group builds a node once.
     """
 
     def __init__(self, node: Mapping[str, Any], arguments: dict[str, Any], options: Any) -> None:

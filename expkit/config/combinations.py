@@ -1,4 +1,4 @@
-"""The values of a sweep: which a key may have, and how they go together: all combinations, pairs, exclusions."""
+"""The values of a sweep: those of each key, and how they combine: all combinations, pairs, exclusions."""
 
 import itertools
 import math
@@ -8,16 +8,17 @@ from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, Sweep, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, ValueType
 
 from expkit.config.compose import choices_of
+from expkit.config.search_space import refuse_nested
 from expkit.core.errors import ConfigError, nearest
 
 MOST_JOBS = 10_000  # of a sweep
 
 
 class _Groups:
-    """What Hydra asks for the choices of a group when it reads glob()."""
+    """Gives Hydra the choices of a group when it reads glob()."""
 
     def get_group_options(self, group: str, **wanted: Any) -> list[str]:
         return choices_of(group)
@@ -41,7 +42,7 @@ def _without_glob(override: Override) -> Override:
 
 
 def axes_of(overrides: list[Override]) -> dict[str, list[str]]:
-    """Return the values of every key, as the overrides that set them; a later one takes an earlier one's place."""
+    """Return the values of every key, as the overrides that set them; a later one replaces an earlier one."""
     total = math.prod(_choices_of(override) for override in overrides)
     axes: dict[str, list[str]] = {}
     for override in overrides:
@@ -50,26 +51,19 @@ def axes_of(overrides: list[Override]) -> dict[str, list[str]]:
             axes[key] = [override.input_line or ""] if override.is_delete() else [
                 f"{key}={override.get_value_element_as_str()}"
             ]  # fmt: skip
-        elif _holds_sweeps(override):
-            raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
-        elif not override.is_discrete_sweep():
-            raise ConfigError(
-                f"{key}: takes lists, choice() and range(); an interval is searched by hydra/sweeper=search"
-            )
-        elif isinstance(value := override.value(), RangeSweep) and not value.step:
+            continue
+        refuse_nested(override)
+        if not override.is_discrete_sweep():
+            message = f"{key}: takes lists, choice() and range(); an interval is searched by hydra/sweeper=search"
+            raise ConfigError(message)
+        if isinstance(value := override.value(), RangeSweep) and not value.step:
             raise ConfigError(f"{key}: a range needs a step other than 0")
-        elif total > 1_000 * MOST_JOBS:  # zip and exclude may leave few of many, and yet nobody means as many as that
+        if total > 1_000 * MOST_JOBS:  # zip and exclude may leave few of many, and yet nobody means as many as that
             raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
-        else:
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            if not axes[key]:
-                raise ConfigError(f"{key}: the range holds no value; give range(START,STOP) with STOP above START")
+        axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        if not axes[key]:
+            raise ConfigError(f"{key}: the range holds no value; give range(START,STOP) with STOP above START")
     return axes
-
-
-def _holds_sweeps(override: Override) -> bool:
-    value = override.value()
-    return isinstance(value, ChoiceSweep) and any(isinstance(one, Sweep) for one in value.list)
 
 
 def _choices_of(override: Override) -> int:
@@ -86,19 +80,16 @@ def first_of(axes: Mapping[str, list[str]]) -> list[str]:
 def combined(axes: dict[str, list[str]], ours: Mapping[str, Any]) -> list[list[str]]:
     """Return the overrides of every job, those excluded left out. Raises ConfigError where they are too many."""
     pairs = _pairs(ours.get("sweep.zip", []))
-    bundles: list[list[tuple[str, ...]]] = []
-    for key, values in axes.items():
-        pair = next((pair for pair in pairs if key in pair), [key])
-        if unknown := [one for one in pair if one not in axes]:
-            raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
-        if len({len(axes[one]) for one in pair}) > 1:
-            counts = ", ".join(f"{one} {len(axes[one])}" for one in pair)
-            raise ConfigError(f"sweep.zip: takes as many values of each key; there are of {counts}")
-        if key == min(pair, key=list(axes).index):
-            bundles.append(list(zip(*(axes[one] for one in pair), strict=True)))
-        assert values
     if unknown := [one for pair in pairs for one in pair if one not in axes]:
         raise ConfigError(f"sweep.zip: {unknown[0]} is not swept over; give its values, {unknown[0]}=…,…")
+    bundles: list[list[tuple[str, ...]]] = []
+    for key in axes:
+        pair = next((pair for pair in pairs if key in pair), [key])
+        if len({len(axes[one]) for one in pair}) > 1:
+            counts = ", ".join(f"{one} {len(axes[one])}" for one in pair)
+            raise ConfigError(f"sweep.zip: expected equally many values of each key, got {counts}")
+        if key == min(pair, key=list(axes).index):
+            bundles.append(list(zip(*(axes[one] for one in pair), strict=True)))
     if math.prod(map(len, bundles)) > (MOST_JOBS if "sweep.exclude" not in ours else 100 * MOST_JOBS):
         raise ConfigError(f"sweep: stands for more than {MOST_JOBS:,} jobs; sweep over fewer values")
     excluded = _exclusions(ours.get("sweep.exclude", []), axes)
@@ -116,7 +107,7 @@ def _pairs(given: Any) -> list[list[str]]:
     """Return the groups of keys whose values go together: [a,b], or [[a,b],[c,d]]."""
     groups = given if isinstance(given, list) and given and isinstance(given[0], list) else [given] if given else []
     if any(not isinstance(group, list) or len(group) < 2 for group in groups):
-        raise ConfigError(f"sweep.zip: takes a list of two keys or more, e.g. [model,optimizer.lr], got {given!r}")
+        raise ConfigError(f"sweep.zip: expected a list of two keys or more, e.g. [model,optimizer.lr], got {given!r}")
     return [[str(key) for key in group] for group in groups]
 
 
@@ -125,17 +116,12 @@ def _exclusions(given: Any, axes: Mapping[str, list[str]]) -> list[set[str]]:
     rules = []
     for rule in given if isinstance(given, list) else [given]:
         if not isinstance(rule, Mapping) or not rule:
-            raise ConfigError(
-                f"sweep.exclude: takes a list of mappings, e.g. [{{model:vgg16,optimizer.lr:0.1}}], got {rule!r}"
-            )
-        words = {f"{key}={_as_typed(value)}" for key, value in rule.items()}
+            example = "[{model:vgg16,optimizer.lr:0.1}]"
+            raise ConfigError(f"sweep.exclude: expected a list of mappings, e.g. {example}, got {rule!r}")
+        words = {f"{key}={Override._get_value_element_as_str(value)}" for key, value in rule.items()}
         for word in words:
             key = word.partition("=")[0]
             if word not in axes.get(key, []):
                 raise ConfigError(f"sweep.exclude: no job has {word}{nearest(word, axes.get(key, []))}")
         rules.append(words)
     return rules
-
-
-def _as_typed(value: Any) -> str:
-    return Override._get_value_element_as_str(value)

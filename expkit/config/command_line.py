@@ -1,4 +1,4 @@
-"""From a command line to a plan: its jobs, composed and made safe. What a command line only asks to see is printed."""
+"""From a command line to a plan: its jobs, composed and made safe. --help, --cfg and --info are printed."""
 
 import argparse
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _faulty(faults: Sequence[str], rest: DictConfig, overrides: list[str]) -> Pl
 
 
 def _startable(found: Plan, parsed: argparse.Namespace, place: Place, for_hydra: list[str]) -> Plan:
-    """Return a plan with each job once, and with what starts them where that is not expkit. Raises ConfigError."""
+    """Return a plan without duplicate jobs, with a launcher where expkit does not run them. Raises ConfigError."""
     launcher = found.launcher.get("_target_")
     is_ours = found.is_sweep and launcher in (POOL, *_CLUSTERS)
     refuse_unheeded(parsed.overrides, found.is_sweep, is_ours)
@@ -89,7 +89,7 @@ def _startable(found: Plan, parsed: argparse.Namespace, place: Place, for_hydra:
 
 
 def _show(found: Plan, for_hydra: list[str], parsed: argparse.Namespace) -> None:
-    """Have Hydra print what was asked for. Its help knows no sweep: it is about the first job."""
+    """Let Hydra print what was asked for. Its help knows no sweep and shows the first job."""
     if parsed.help and found.is_sweep:
         flags = [word for word in for_hydra if word not in (*parsed.overrides, "-m", "--multirun")]
         for_hydra = [*flags, *(found.jobs[0].overrides if found.jobs else [])]
@@ -98,14 +98,14 @@ def _show(found: Plan, for_hydra: list[str], parsed: argparse.Namespace) -> None
 
 
 def _once(found: Plan, is_ours: bool) -> Plan:
-    """Return a sweep with each job once. is_ours: whether expkit starts them. Raises ConfigError where others would."""
-    different, twins = once(found.jobs)
-    if not twins or found.space:
+    """Return a sweep without duplicate jobs. Raises ConfigError where expkit does not start them."""
+    different, duplicates = once(found.jobs)
+    if not duplicates or found.space:
         return found
     if not is_ours:
-        raise ConfigError(f"sweep: the same job is asked for more than once ({twins[0]}); give each value once")
-    count = count_noun(len(twins), "job")
-    found.notes.append(f"{count} with the same config as another one will run once (e.g. {twins[0]})")
+        raise ConfigError(f"sweep: the same job is given more than once ({duplicates[0]}); give each value once")
+    count = count_noun(len(duplicates), "job")
+    found.notes.append(f"{count} with the same config as another one will run once (e.g. {duplicates[0]})")
     found.jobs = different
     return found
 

@@ -1,4 +1,4 @@
-"""One job's config: composed by Hydra behind the guard, in our words where it fails, and as plain dicts and lists."""
+"""One job's config: composed by Hydra behind the guard, with messages of our own, and as plain dicts and lists."""
 
 import os
 import re
@@ -29,7 +29,7 @@ from expkit.core.user_folders import expanded
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command line says its config lies; the package's conf/config.yaml where it says nothing."""
+    """Where the config is, by the command line; conf/config.yaml of the package by default."""
 
     config_name: str | None = None
     config_dir: str | None = None
@@ -56,9 +56,9 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> DictConfig:
-    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra thinks of the config.
+    """Return a config with Hydra's node. Raises ConfigError, whatever Hydra raises.
 
-    resumes: whether the config of the run that checkpoint.resume names takes the place of the defaults.
+    resumes: whether the config of the run that checkpoint.resume names replaces the defaults.
     """
     try:
         with initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
@@ -70,53 +70,51 @@ def compose_all(overrides: list[str], place: Place, resumes: bool = True) -> Dic
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        told = in_our_words(error, lambda group: _options_of_chosen(group, overrides, place))
-        raise _with_others(Uncomposed(told), error, overrides, place) from error
+        message = own_message(error, lambda group: _options_of_chosen(group, overrides, place))
+        raise _with_others(Uncomposed(message), error, overrides, place) from error
 
 
 class Uncomposed(ConfigError):
-    """What is wrong with overrides; rest: the config that the others come to, None where there is none or no other."""
+    """Faulty overrides; rest: the config of the other overrides, None where there are none or it is faulty too."""
 
     rest: DictConfig | None = None
 
 
-def _with_others(told: Uncomposed, error: Exception, overrides: list[str], place: Place) -> Uncomposed:
-    """Add to a fault those of the overrides beside the one that it is about."""
+def _with_others(fault: Uncomposed, error: Exception, overrides: list[str], place: Place) -> Uncomposed:
+    """Add to a fault those of the other overrides."""
     key = _culprit(error)
     others = [word for word in overrides if not _is_about(word, key)]
     if not key or len(others) == len(overrides) or not others:
-        return told
+        return fault
     try:
-        told.rest = compose_all(others, place, resumes=False)
-        return told
+        fault.rest = compose_all(others, place, resumes=False)
+        return fault
     except ConfigError as more:
-        both = Uncomposed(*dict.fromkeys([*told.faults, *more.faults]))
+        both = Uncomposed(*dict.fromkeys([*fault.faults, *more.faults]))
         both.rest = getattr(more, "rest", None)
         return both
 
 
 def _culprit(error: Exception) -> str:
     """Return the key of the override that Hydra refuses, "" where it does not say which."""
-    found = re.search(r"Could not (?:override|find) '([^']+)'", str(error))
-    if not found:
-        return ""
-    return found[1].rpartition("/")[0] if "Could not find" in found[0] else found[1]
+    found = re.search(r"Could not (?:override '([^']+)'|find '([^']+)/[^'/]*')", str(error))
+    return found[1] or found[2] if found else ""
 
 
 def _is_about(word: str, key: str) -> bool:
-    """Say whether an override gives a key, or belongs to what it chooses."""
+    """Return True if an override sets a key, or belongs to what it chooses."""
     given = word.lstrip("+~").partition("=")[0]
-    return given == key or given.startswith(f"{key}.") or (key.startswith(f"{given}/"))
+    return given == key or given.startswith(f"{key}.") or key.startswith(f"{given}/")
 
 
 def _values(overrides: list[str]) -> dict[str, Any]:
-    """Return key -> value of the overrides; of a key's several the last one."""
+    """Return key -> value of the overrides; the last one of a key counts."""
     typed = OverridesParser.create().parse_overrides(overrides)
     return {one.key_or_group: one.value() for one in typed if not one.is_sweep_override()}
 
 
 def _on_top_of(base: Config, name: str, more: list[str], overrides: list[str]) -> DictConfig:
-    """Return the config of a run with overrides on top: a group that is chosen anew is that of the files again."""
+    """Return the config of a run with overrides on top: a group that is chosen again comes from the files."""
     typed = OverridesParser.create().parse_overrides(overrides)
     hydra = [*more, *(str(one.input_line) for one in typed if one.key_or_group.startswith("hydra"))]
     groups = [one for one in typed if one.key_or_group in GROUPS or _folders(one.key_or_group)]
@@ -138,7 +136,7 @@ def _on_top_of(base: Config, name: str, more: list[str], overrides: list[str]) -
 
 
 def _repeatable(typed: list[Override], groups: list[Override], config: DictConfig) -> Iterator[Override]:
-    """Yield the overrides of values, so that the command which started the run can be typed again."""
+    """Yield the overrides of values, changed so that the command which started the run can be typed again."""
     for one in typed:
         if one in groups or (one.is_delete() and OmegaConf.select(config, one.key_or_group) is None):
             continue
@@ -146,7 +144,7 @@ def _repeatable(typed: list[Override], groups: list[Override], config: DictConfi
 
 
 def _search_path(overrides: list[str], config_dir: str) -> list[str]:
-    """Return the override that has Hydra search --config-dir too, and what the person typed after it."""
+    """Return the override that makes Hydra search --config-dir, and then the typed folders."""
     folders = [f"file://{expanded(config_dir).resolve()}"]
     for override in OverridesParser.create().parse_overrides(overrides):
         value = override.value()
@@ -178,17 +176,17 @@ _EXTRAS = {
 
 
 def _options_of_chosen(group: str, overrides: list[str], place: Place) -> Collection[str]:
-    """Return the options of what is chosen in a group; nothing where the other overrides cannot be composed either."""
+    """Return the options of the chosen name of a group, () where the other overrides cannot be composed either."""
     others = [word for word in overrides if not word.lstrip("+~").startswith(f"{group}.")]
     with suppress(ConfigError, HydraException, OmegaConfBaseException, KeyError, TypeError):
         return GROUPS[group].options(compose_all(others, place, resumes=False)[group]["name"])
     return ()
 
 
-def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = lambda group: ()) -> str:
-    """Return an error of composing in a sentence that names the override and the nearest right one.
+def own_message(error: Exception, chosen: Callable[[str], Collection[str]] = lambda group: ()) -> str:
+    """Return a message for an error of Hydra's that names the override and the nearest right one.
 
-    chosen: gives the options of what is chosen in a group.
+    chosen: returns the options of the chosen name of a group.
     """
     text = first_lines(error)
     if "Error parsing override '" in text:
@@ -206,26 +204,28 @@ def in_our_words(error: Exception, chosen: Callable[[str], Collection[str]] = la
         return f"{made[1].lstrip('+')}: {reason}; close what is open, as in ${{seed}}"
     if made := re.match(r"Sweep parameters '([^=]+)=(.*)' requires --multirun$", text):
         return f"{made[1]}: {made[2]} stands for several values; add -m to run each of them"
-    if "Could not override '" in text:
-        key = text.split("Could not override '", 1)[1].split("'", 1)[0]
-        found = re.search(rf"use \+{re.escape(key)}=(\"?)(.*)\1$", str(error), re.M)
-        return _unknown_key(key, chosen, found[2] if found else None)
-    if "Could not find '" in text:
-        choice = text.split("Could not find '", 1)[1].split("'", 1)[0]
-        group, _, word = choice.partition("/") if choice.partition("/")[0] in GROUPS else choice.rpartition("/")
-        choices = choices_of(group)
-        if group.startswith("hydra/") and not choices:
-            return f"{group}: '{word}' is not installed{_EXTRAS.get(word, '')}"
-        from expkit.config.listing import in_catalogue  # torch comes with it
-
-        hint = instead(group, word) or in_catalogue(group, word, choices) or nearest(word, choices)
-        hint = hint or (f"; there is {', '.join(choices)}" if choices else ", which holds no file")
-        return f"{group or 'config'}: there is no choice '{word}' in conf/{group}{hint}"
+    if made := re.search(r"Could not override '([^']*)'", text):
+        found = re.search(rf"use \+{re.escape(made[1])}=(\"?)(.*)\1$", str(error), re.M)
+        return _unknown_key(made[1], chosen, found[2] if found else None)
+    if made := re.search(r"Could not find '([^']*)'", text):
+        return _unknown_choice(made[1])
     return text
 
 
+def _unknown_choice(choice: str) -> str:
+    group, _, name = choice.partition("/") if choice.partition("/")[0] in GROUPS else choice.rpartition("/")
+    choices = choices_of(group)
+    if group.startswith("hydra/") and not choices:
+        return f"{group}: '{name}' is not installed{_EXTRAS.get(name, '')}"
+    from expkit.config.listing import in_catalogue  # torch comes with it
+
+    hint = instead(group, name) or in_catalogue(group, name, choices) or nearest(name, choices)
+    hint = hint or (f"; there is {', '.join(choices)}" if choices else ", which holds no file")
+    return f"{group or 'config'}: there is no choice '{name}' in conf/{group}{hint}"
+
+
 def _unreadable(word: str, text: str) -> str:
-    """Return what is wrong with a word of the command line that is no override."""
+    """Return the message for a word of the command line that is no override."""
     if re.match(r"[\w./]+$", word):
         return f"command line: '{word}' stands alone; an override is KEY=VALUE: {word}=…"
     if made := re.match(r"([\w./]+):([\w./]+)$", word):
@@ -242,39 +242,37 @@ def _unknown_key(key: str, chosen: Callable[[str], Collection[str]], value: str 
     if not option or not (group in GROUPS or _folders(group)):
         hint = nearest_key(key, value) or "; python -m expkit.run --cfg job shows all keys"
         return f"{key}: the config has no such key{hint}"
-    told = instead_of_option(key, value)
-    if told and option not in _options_of(group):
-        return f"{key}: the chosen conf/{group} lists no such option{told}"
+    unlisted = f"{key}: the chosen conf/{group} has no option '{option}'"
+    known = GROUPS[group].options_of_all() if group in GROUPS else set()
+    if option not in known and (hint := instead_of_option(key, value)):
+        return unlisted + hint
     if option in chosen(group):
-        return f"{key}: the chosen conf/{group} lists no such option; +{key}=… adds it"
+        return f"{unlisted}; +{key}=… adds it"
     if having := _choices_having(group, option):
-        choices = ", ".join(f"{group}={choice}" for choice in having[:3]) + (", …" if having[3:] else "")
-        return f"{key}: the chosen conf/{group} lists no such option; in {choices} there is one"
-    known = _options_of(group)
+        return f"{unlisted}; it is in {_some([f'{group}={choice}' for choice in having])}"
     if option in known:
         takers = [name for name in GROUPS[group].names() if option in GROUPS[group].options(name)]
-        shown = ", ".join(takers[:3]) + (", …" if takers[3:] else "")
-        return f"{key}: what is chosen in {group} has no such option; there is one in {shown}"
+        return f"{unlisted}; it is in {_some(takers)}"
     hint, see = nearest(option, known), f"; see `python -m expkit.run --list {group}`"
     if not hint and group != "model":  # torchvision's and timm's models take more
-        return f"{key}: no {group} has such an option{see}"
-    return f"{key}: the chosen conf/{group} lists no such option{hint or see}"
+        return f"{key}: no {group} has an option '{option}'{see}"
+    return unlisted + (hint or see)
 
 
-def _options_of(group: str) -> set[str]:
-    return set(GROUPS[group].options_of_all()) if group in GROUPS else set()
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if names[3:] else "")
 
 
 def nearest_key(key: str, value: str | None) -> str:
     """Return a hint at the key that was meant: one of the same name in a group, one that it begins, or one like it."""
-    words = top_keys()
+    keys = top_keys()
     if instead_of_option(key):
-        return meant(key, words, value)
-    if begun := [word for word in words if word.startswith(f"{key}_")]:
+        return meant(key, keys, value)
+    if begun := [one for one in keys if one.startswith(f"{key}_")]:
         return f"; did you mean '{begun[0]}'?"
     if groups := [group for group in GROUPS if _choices_having(group, key)]:
         return f"; there is {' and '.join(f'{group}.{key}' for group in groups[:3])}"
-    return nearest(key, words)
+    return nearest(key, keys)
 
 
 def _choices_having(group: str, option: str) -> list[str]:
@@ -286,7 +284,7 @@ def _choices_having(group: str, option: str) -> list[str]:
 
 
 def choices_of(group: str) -> list[str]:
-    """Return the choices of a group, yours among them."""
+    """Return the choices of a group, those of the working folder included."""
     return sorted({path.stem for folder in _folders(group) for path in folder.glob("*.yaml")})
 
 

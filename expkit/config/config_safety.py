@@ -1,8 +1,8 @@
-"""What a composed config may hold before anyone acts on it: no code in a job, only known words in Hydra's own node.
+"""What a composed config may hold before anything acts on it: no code in a job, only known texts in Hydra's own node.
 
-Hydra's node makes loggers, callbacks, launchers, folders and environment variables out of what it is told. So from a
-file it takes numbers, switches, help texts and the words listed here; any other text is typed by the person who runs
-it. What is typed is vouched for, except names of code: those are on the list or refused, whoever gives them.
+Hydra makes loggers, callbacks, launchers, folders and environment variables from its node. So a file may set numbers,
+switches, help texts and the texts listed here; any other text must be typed by the person who runs it. What is typed
+is trusted, except names of code: those are on the list or refused, whoever gives them.
 """
 
 import re
@@ -45,7 +45,7 @@ _TEXTS = {
     "hydra.runtime.output_dir": ("???",),  # Hydra fills it in
 }
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")  # logging imports whatever else follows ext://
-# Options of launchers and sweepers whose text is a word for a scheduler or an optimiser, never a command or a name.
+# Options of launchers and sweepers whose text is for a scheduler or an optimiser, never a command or a name.
 _WORDS = {"account", "backend", "constraint", "direction", "partition", "prefer", "pruner", "qos", "sampler"}
 _HARMLESS = ("hydra.help", "hydra.hydra_help", "hydra.runtime", "hydra.overrides", "hydra.job.override_dirname")
 
@@ -71,12 +71,11 @@ def guard_hydra(
 ) -> None:  # fmt: skip
     """Refuse what could run or overwrite something in Hydra's own unresolved node. Raises ConfigError.
 
-    typed: the paths (hydra.launcher.n_jobs) that the command line sets; given: its overrides as they were typed;
-    defaults: (path, text) pairs that the installed launchers and sweepers bring; own: classes of Hydra itself, beside
-    CODE.
+    typed: the paths (hydra.launcher.n_jobs) that the command line sets; given: its overrides as typed; defaults: (path,
+    text) pairs of the installed launchers and sweepers; own: classes of Hydra itself, beside CODE.
     """
     if not isinstance(node, Mapping):
-        raise ConfigError(f"hydra: {node!r} stands for Hydra's own node; write its keys out")
+        raise ConfigError(f"hydra: expected a mapping, got {node!r}; write the keys of Hydra's node out")
     for path, key, value in walk(node, "hydra"):
         fault = "" if key == "_target_" and value in own else _code_fault(path, key, value)
         if not fault and path not in typed and not (isinstance(value, str) and (path, value) in defaults):
@@ -89,7 +88,7 @@ def guard_hydra(
 
 
 def _code_fault(path: str, key: str, value: Any) -> str:
-    """Say what is wrong with a value that names code or sets the environment, whoever gave it."""
+    """Return the fault of a value that names code or sets the environment, whoever gave it, or ""."""
     if key in ("_target_", "class", "()") and not (isinstance(value, str) and value in CODE):
         return f"'{value}' is code from outside Hydra and its plugins; a config may not name code"
     if path in ("hydra.job.env_set", "hydra.job.env_copy") and value:
@@ -104,11 +103,11 @@ def _code_fault(path: str, key: str, value: Any) -> str:
 
 
 def _text_fault(path: str, key: str, value: Any) -> str:
-    """Say what is wrong with a text that a file gave."""
+    """Return the fault of a text that a file gave, or ""."""
     if path.startswith("hydra.sweeper.params."):
         return _params_fault(path.removeprefix("hydra.sweeper.params."), value)
-    told = "output_dir" if path == "hydra.run.dir" else path  # the folder of runs; Hydra's own is refused there, too
-    advice = f"only the command line may set it to '{value}'; give {told}=… there"
+    option = "output_dir" if path == "hydra.run.dir" else path  # the folder of runs; Hydra's own is refused there, too
+    advice = f"only the command line may set it to '{value}'; give {option}=… there"
     if not isinstance(value, str) or key in ("_target_", "class", "()"):
         return ""
     if path in _TEXTS:
@@ -125,7 +124,7 @@ def _text_fault(path: str, key: str, value: Any) -> str:
 
 
 def _params_fault(key: str, value: Any) -> str:
-    """Say what is wrong with an override that a file adds to every job of a sweep."""
+    """Return the fault of an override that a file adds to every job of a sweep, or ""."""
     if not re.fullmatch(r"\+{0,2}[A-Za-z_][\w./-]*", key) or re.match(r"\+*hydra\b", key):
         return "a sweep in a file changes keys of the job only; give the rest on the command line"
     return "its value must be one line of text or a number" if not isinstance(value, str | int | float) else ""

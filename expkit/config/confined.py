@@ -1,4 +1,4 @@
-"""The dataset of someone else's config: it may read where it says, and writes nowhere but below the output folder."""
+"""The dataset of someone else's config: it may read where it says, and writes only below the output folder."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ CACHE = Path("outputs/cache")
 def confined(node: Mapping[str, Any], typed: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """Return a dataset node that draws, downloads and caches below outputs/, and notes on what was changed for it.
 
-    typed: keys that the user has given, whose paths are kept. Data that lie where the node says are read there.
+    typed: keys that the user has given, whose paths are kept. Data that are where the node says are read there.
     Raises ConfigError where reading them would unpack archives.
     """
     made = dict(node)
@@ -30,14 +30,12 @@ def confined(node: Mapping[str, Any], typed: Collection[str] = ()) -> tuple[dict
     if root.startswith(ELSEWHERE):
         return made, notes  # no path: whoever calls this asks for one
     if made.get("name") == "imagenet" and not _is_unpacked(expanded(root)):
-        raise ConfigError(
-            f"dataset.root: ImageNet's archives in '{root}' would be unpacked there for a record; "
-            f"give it yourself: {as_override('dataset.root', root)}"
-        )
+        problem = f"dataset.root: ImageNet's archives in '{root}' would be unpacked there for a record"
+        raise ConfigError(f"{problem}; give it yourself: {as_override('dataset.root', root)}")
     draws = made.get("name") == "shapes" and not _holds(expanded(root), made)
     downloads = bool(made.get("download"))
     if downloads and expanded(root).is_dir() and any(expanded(root).iterdir()):
-        made["download"] = downloads = False  # what lies there is read, and nothing is put beside it
+        made["download"] = downloads = False  # what is there is read, and nothing is added
     if draws or downloads:
         made["root"] = str(DATA / str(made["name"]))
         verb = "drawn" if draws else "downloaded"
@@ -46,7 +44,7 @@ def confined(node: Mapping[str, Any], typed: Collection[str] = ()) -> tuple[dict
 
 
 def _is_below(place: Any, folder: Path) -> bool:
-    """Return True if a path lies below a folder of the working directory, links followed."""
+    """Return True if a path is below a folder of the working directory, links followed."""
     if not isinstance(place, str):
         return False
     found, top = expanded(place).resolve(), folder.resolve()
@@ -58,7 +56,7 @@ def _is_unpacked(root: Path) -> bool:
 
 
 def _holds(root: Path, node: Mapping[str, Any]) -> bool:
-    """Return True if the shapes of these very options lie in root already."""
+    """Return True if the shapes of these very options are in root already."""
     try:
         kept = json.loads((root / "shapes.json").read_text())
         return all(node.get(key, value) == value for key, value in kept.items())

@@ -1,4 +1,4 @@
-"""What differs between two configs, and what each key affects: the result, the speed, a place, or what is shown."""
+"""What differs between two configs, and what each key affects: the result, the speed, a path, or what is shown."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -12,7 +12,7 @@ _NO_OPTIONS = ("experiment", "hydra")  # they choose other keys
 
 
 class Difference(NamedTuple):
-    """A key of the config, its value in the one and in the other; kind: what a resumed run may do with it."""
+    """A key of the config and its values in both; kind: whether a resumed run may have the other value."""
 
     key: str
     theirs: Any
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch: bool = False) -> list[Difference]:
-    """Return what differs, key by key; within_epoch: whether the checkpoint stands in the midst of an epoch."""
+    """Return what differs, key by key; within_epoch: whether the checkpoint is from within an epoch."""
     old, new = flatten(theirs), flatten(ours)
     for key in old.keys() ^ new.keys():
         option = _option(key, ours, theirs)
@@ -36,14 +36,14 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], within_epoch
     found = []
     for key in sorted(key for key in {**old, **new} if old.get(key) != new.get(key)):
         what = affects(key, ours, theirs)
-        kind = _kind(what, within_epoch)
+        kind: Kind = what.on_resume if what.on_resume != "epoch_end" else "never" if within_epoch else "forced"
         if not _is_the_other_devices(key, kind, theirs, ours):
             found.append(Difference(key, old.get(key), new.get(key), what, kind))
     return found
 
 
 def affects(key: str, *configs: Mapping[str, Any]) -> Affects:
-    """Return what a key affects. configs: those that may list it, by which it is known what the group names."""
+    """Return what a key affects. configs: those that may hold it, for the registered name of its group."""
     group, _, rest = key.partition(".")
     option = _option(key, *configs)
     if group not in GROUPS:
@@ -62,7 +62,7 @@ def flatten(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def _option(key: str, *configs: Mapping[str, Any]) -> Option | None:
-    """Return the option that a key sets, as the first of the configs that knows it does, or None."""
+    """Return the option that a key sets, by the first of the configs that has it, or None."""
     group, _, option = key.partition(".")
     if group not in GROUPS:
         return options_of(RunOptions).get(key)
@@ -72,14 +72,8 @@ def _option(key: str, *configs: Mapping[str, Any]) -> Option | None:
 
 
 def _is_the_other_devices(key: str, kind: Kind, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Return True for a free option that the device on the other side has not: the device's name tells it."""
+    """Return True for a free option that the other config's device lacks: the device's name says it."""
     group, _, option = key.partition(".")
     devices = [node if isinstance(node := config.get("device"), Mapping) else {} for config in (theirs, ours)]
     is_one_sided = group == "device" and not all(option in device for device in devices)
     return is_one_sided and option not in ("name", "count") and kind == "free"
-
-
-def _kind(what: Affects, within_epoch: bool) -> Kind:
-    if what.on_resume == "epoch_end":
-        return "never" if within_epoch else "forced"
-    return what.on_resume

@@ -1,4 +1,4 @@
-"""What a docstring says: its first sentence, and what it says of an option; in plain text, for a terminal."""
+"""The first sentence of a docstring, and what it says of an option; in plain text, for a terminal."""
 
 import inspect
 import re
@@ -14,7 +14,7 @@ def first_sentence(doc: str) -> str:
 
 
 def about(doc: str, option: str) -> str:
-    """Return the first sentence about an option, nothing where there is none.
+    """Return the first sentence about an option, or "".
 
     An option begins a line, as in torch's `Args:`, or follows another one's `.` or `;`, as in this project.
     """

@@ -12,9 +12,9 @@ from expkit.config.texts import Typed, meant
 
 
 def restore_texts(config: Any, text: str, group: str) -> None:
-    """Put texts into a config where YAML read them as something else, and the option takes nothing but text.
+    """Restore the texts that YAML read as something else, where the option takes nothing but text.
 
-    text: the file; group: the group that it is a choice of, "" for one whose top is the config's.
+    text: the file; group: the group that it is a choice of, "" for a file at the config's top.
     """
     node = yaml.compose(text, Loader=get_yaml_loader())
     if not isinstance(node, yaml.MappingNode) or not isinstance(config, DictConfig):
@@ -31,7 +31,7 @@ def restore_texts(config: Any, text: str, group: str) -> None:
 
 
 def _options(typed: Typed, group: str, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Typed]]:
-    """Yield the options in a file, each with its keys from the file's top on."""
+    """Yield the options in a file, each with its keys from the file's top."""
     for key, item in zip(typed.keys, typed.items, strict=True):
         name = str(key.value)
         inner = group or (keys[0] if keys else "")

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.main import main as hydra_main
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from expkit.config.compose import Place, plain
@@ -23,9 +23,9 @@ from expkit.core.files import disk_fault
 
 
 def run_by_hydra(plan: Plan, job: Callable[[Config, list[str]], object]) -> None:
-    """Have Hydra start the jobs of a plan that has words for it: job(config, overrides).
+    """Let Hydra start the jobs of a plan with `for_hydra`, each by job(config, overrides).
 
-    It does so for launchers of others, and for a run that is to have a folder, a log or callbacks of Hydra's.
+    That is a plan for another launcher, or for a run with a folder, a log or callbacks of Hydra's.
     """
     assert plan.for_hydra is not None
 
@@ -43,7 +43,7 @@ def run_by_hydra(plan: Plan, job: Callable[[Config, list[str]], object]) -> None
 
 
 def start_hydra(arguments: list[str], task: Callable[[DictConfig], object] = lambda config: None) -> None:
-    """Hand a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
+    """Pass a command line to Hydra, which composes again and runs each job, or prints what was asked for."""
     previous, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         hydra_main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
@@ -54,9 +54,9 @@ def start_hydra(arguments: list[str], task: Callable[[DictConfig], object] = lam
 def submit(
     start: Callable[[int], int], count: int, folder: Path, overrides: list[str], place: Place, files: Files
 ) -> None:
-    """Have Hydra's launcher call start(0), start(1), ... on its machines, and wait for all of them.
+    """Let Hydra's launcher call start(0), start(1), ... on its machines, and wait for all of them.
 
-    The launcher wants a config and composes one for each job; what is run is none of it, but what the sweep has frozen.
+    The launcher needs a config and composes one for each job; what runs is what the sweep has frozen.
     """
     words = [*overrides, f"hydra.sweep.dir={quoted(str(folder.absolute()))}", "hydra.sweep.subdir=output"]
     with guarded(files), initialize_config_dir(str(place.folder()), version_base="1.3", job_name="run"):
@@ -65,14 +65,9 @@ def submit(
         assert hydra is not None
         none: Any = Callback()  # each of its methods does nothing
         context = HydraContext(config_loader=hydra.config_loader, callbacks=none)
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=_by_number(start), config=config
-        )
+
+        def task(config: DictConfig) -> int:
+            return start(HydraConfig.get().job.num)
+
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         launcher.launch([[] for _ in range(count)], 0)
-
-
-def _by_number(start: Callable[[int], int]) -> TaskFunction:
-    def task(config: DictConfig) -> int:
-        return start(HydraConfig.get().job.num)
-
-    return task

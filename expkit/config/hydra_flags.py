@@ -25,7 +25,7 @@ def hydra_parser() -> CommandParser:
 
 
 def parse(arguments: Sequence[str], command: CommandParser | None = None) -> tuple[list[str], argparse.Namespace]:
-    """Return a command line with its overrides in front, where Hydra reads them all, and parsed. Raises ConfigError."""
+    """Return a command line with its overrides first, where Hydra reads them all, and parsed. Raises ConfigError."""
     parsed, unknown = hydra_parser().parse_known_intermixed_args(arguments)
     unknown = [*unknown, *(word for word in parsed.overrides if word.startswith("--") and word != "--")]
     if unknown:
@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str], command: CommandParser | None = None) -> tup
 
 
 def flags_of_place(arguments: Sequence[str]) -> list[str]:
-    """Return the flags of a command line that say where the config lies: a command that is printed needs them too."""
+    """Return the flags of a command line that say where the config is: a command that is printed needs them too."""
     given = hydra_parser().parse_known_intermixed_args(list(arguments))[0]
     named = {name: getattr(given, f"config_{name}") for name in ("dir", "name", "path")}
     return [f"--config-{name}={value}" for name, value in named.items() if value]
@@ -49,7 +49,7 @@ def _refuse_flags(parsed: argparse.Namespace) -> None:
         raise ConfigError("--experimental-rerun: loads a pickle, which can run code; give the overrides again")
     asked = [flag for flag in ("run", "multirun", "cfg", "info") if getattr(parsed, flag)]
     if len(asked) > 1:
-        raise ConfigError(f"command line: takes one of {' and '.join('--' + flag for flag in asked)} at a time")
+        raise ConfigError(f"command line: give one of {' and '.join('--' + flag for flag in asked)} at a time")
     if parsed.resolve and not (parsed.cfg or parsed.help):
         raise ConfigError("--resolve: goes with --cfg or --help; add one of them")
 

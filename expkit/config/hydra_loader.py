@@ -1,9 +1,9 @@
-"""How Hydra composes here: what it searches, what it looks at before it parses, and what it may hand on.
+"""How Hydra composes here: where it searches, what is checked before it parses a file, and what it may return.
 
-The one file that uses Hydra's private parts, since its public API has no place for three things: a look at a file
-before it is parsed, a check of what was composed before Hydra acts on it, and overrides of values on a config that is
+The one file that uses Hydra's private parts, since its public API has no hook for three things: a check of a file
+before it is parsed, a check of the composed config before Hydra acts on it, and overrides of values on a config that is
 composed already (a sweep merges its files once, not once for each job). tests/config/test_hydra_loader.py checks that
-what is used of them is there in the versions that pyproject.toml allows.
+these parts exist in the versions that pyproject.toml allows.
 """
 
 import copy
@@ -33,13 +33,14 @@ from expkit.config.conf_folder import conf_folder
 from expkit.config.config_safety import guard_hydra, guard_job, walk
 from expkit.config.file_texts import restore_texts
 from expkit.config.registry import GROUPS
-from expkit.config.yaml_safety import NOT_PLAIN, shown_path, vet
+from expkit.config.yaml_safety import NOT_PLAIN, vet
 from expkit.core.errors import ConfigError, nearest
+from expkit.core.formatting import relative
 
 Config = dict[str, Any]
 Files = dict[tuple[str, str], ConfigResult]  # (folder, file) -> what was read
 
-# Names, not classes: Hydra starts neither, for such a plan is ours to run.
+# Names, not classes: Hydra starts neither, since expkit runs such a plan.
 POOL, SEARCH = "expkit.sweeps.Pool", "expkit.sweeps.Search"
 SEARCH_SETTINGS = {
     "n_trials": 20, "sampler": "tpe", "startup_trials": 10, "pruner": "median", "prune_after_trials": 5,
@@ -59,7 +60,7 @@ _MALFORMED = (ValueError, TypeError, AttributeError, KeyError, AssertionError, R
 
 
 class OwnConf(SearchPathPlugin):
-    """Adds the user's ./conf before the package's, so that it brings choices to any group."""
+    """Adds the user's ./conf before the package's, so that it can add choices to any group."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         own = Path.cwd() / "conf"
@@ -68,18 +69,27 @@ class OwnConf(SearchPathPlugin):
 
 
 class Refused(ConfigError, ConfigCompositionException):
-    """A ConfigError that Hydra passes on, or prints as its one line, when it is raised in the middle of its work."""
+    """A ConfigError that Hydra passes on, or prints as one line, when it is raised while Hydra works."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Raise a ConfigError as one that Hydra passes on."""
+    try:
+        yield
+    except ConfigError as error:
+        raise Refused(*error.faults) from error
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of files, which parses none before `vet` has looked through it; the package's own are known.
+    """Hydra's reader of files, which parses none before `vet` has checked it; the package's own are known.
 
-    It bears the name of Hydra's own, for a process that a launcher starts takes no reader of another name. Each file
-    is read once: editing it in the midst of a sweep changes nothing.
+    It has the name of Hydra's own, since a process that a launcher starts accepts no reader of another name. Each file
+    is read once: editing it during a sweep changes nothing.
     """
 
     files: ClassVar[Files] = {}
-    read_all: ClassVar[bool] = False  # at the first composing, since nobody knows what a sweeper will choose later
+    read_all: ClassVar[bool] = False  # at the first composition, since a sweeper may choose any of them later
 
     def load_config(self, config_path: str) -> ConfigResult:
         place = (self.path, self._normalize_file_name(config_path))
@@ -88,7 +98,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return copy.deepcopy(self.files[place])
 
     def freeze(self) -> None:
-        """Read every file there is, so that what is chosen later is as it is now; those that cannot be are passed."""
+        """Read every file, so that what is chosen later is as it is now; skip those that cannot be read."""
         for path in sorted(Path(self.path).rglob("*.yaml")):
             with suppress(HydraException, ConfigError, OSError, *NOT_PLAIN):
                 self.load_config(path.relative_to(self.path).as_posix())
@@ -97,38 +107,29 @@ class FileConfigSource(file_config_source.FileConfigSource):
         folder = Path(self.path)
         path = folder / self._normalize_file_name(config_path)
         known = folder.resolve() == conf_folder() and ".." not in Path(config_path).parts
-        try:
-            if not known:
-                vet(path, folder)
-            found = super().load_config(config_path)
-            if known:
+        with _refusing():
+            try:
+                if not known:
+                    vet(path, folder)
+                found = super().load_config(config_path)
+                if known:
+                    return found
+                package = found.header.get("package")
+                if package is None and config_path.startswith("experiment/") and (found.config or found.defaults_list):
+                    line = "`# @package _global_`"  # without it all lies below `experiment`, where nothing reads it
+                    raise ConfigError(f"{relative(path)}: sets nothing; make {line} its first line")
+                group = "" if package == "_global_" else Path(config_path).parent.as_posix().removeprefix(".")
+                restore_texts(found.config, path.read_text("utf-8"), group)
                 return found
-            package = found.header.get("package")
-            if package is None and config_path.startswith("experiment/") and (found.config or found.defaults_list):
-                line = "`# @package _global_`"  # without it all lies below `experiment`, where nothing reads it
-                raise ConfigError(f"{shown_path(path)}: sets nothing; make {line} its first line")
-            is_global = package == "_global_"
-            group = "" if is_global else Path(config_path).parent.as_posix().removeprefix(".")
-            restore_texts(found.config, path.read_text("utf-8"), group)
-            return found
-        except ConfigError as error:
-            raise Refused(*error.faults) from error
-        except NOT_PLAIN as error:  # the package's own, too: a person may have edited them
-            with suppress(OSError):
-                _vetted(path, folder)
-            raise Refused(f"{shown_path(path)}: {_in_a_line(error)}; a config holds plain values only") from error
-
-
-def _vetted(path: Path, folder: Path) -> None:
-    """Raise Refused with the line of what is no plain YAML in a file, if that is what is wrong with it."""
-    try:
-        vet(path, folder)
-    except ConfigError as error:
-        raise Refused(*error.faults) from error
+            except NOT_PLAIN as error:  # the package's own, too: a person may have edited them
+                with suppress(OSError):
+                    vet(path, folder)  # it names the line, where a line is wrong
+                message = f"{relative(path)}: {_in_a_line(error)}; a config holds plain values only"
+                raise ConfigError(message) from error
 
 
 def _counted(load: Callable[[str], ConfigResult | None]) -> Callable[[str], ConfigResult | None]:
-    """Return what loads files, and stops defaults lists that name each other without end."""
+    """Return a loader of files that stops at defaults lists which name each other without end."""
     numbers = count(1)
 
     def load_config(config_path: str) -> ConfigResult | None:
@@ -140,12 +141,12 @@ def _counted(load: Callable[[str], ConfigResult | None]) -> Callable[[str], Conf
 
 
 class GuardedLoader(ConfigLoaderImpl):
-    """Hydra's composing, which hands no config on that the guard refuses: every job of every sweep passes here."""
+    """Hydra's loader, which returns no config that the guard refuses: every job of every sweep passes here."""
 
     composed: ClassVar[DictConfig | None] = None  # the config of a run that is no sweep: to be run as it was checked
 
     def __getstate__(self) -> dict[str, Any]:
-        """Take the files along that were read: a launcher's processes compose anew, from what they were here."""
+        """Include the files that were read: a launcher's processes compose again, from what they were here."""
         return vars(self) | {"files": FileConfigSource.files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -159,17 +160,15 @@ class GuardedLoader(ConfigLoaderImpl):
             return OmegaConf.create({"hydra": {"mode": RunMode.RUN}}) if asks_for_mode else copy.deepcopy(self.composed)
         try:
             config = super().load_configuration(config_name, overrides, *more, **named)
-        except HydraException:  # a missing file is an OSError too, and has words of its own
+        except HydraException:  # a missing file is an OSError too, and has a message of its own
             raise
         except _MALFORMED as error:
             raise Refused(f"config: Hydra cannot compose it: {_in_a_line(error)}") from error
         tree = to_plain(config)
-        try:
+        with _refusing():
             own = (BASIC_SWEEPER, BASIC_LAUNCHER)
             guard_hydra(tree.pop("hydra"), _typed(overrides), overrides, _plugin_texts(), own)
             guard_job(tree)
-        except ConfigError as error:
-            raise Refused(*error.faults) from error
         return config
 
     def _parse_overrides_and_create_caching_repo(
@@ -187,10 +186,10 @@ class GuardedLoader(ConfigLoaderImpl):
 
 @contextmanager
 def guarded(files: Files | None = None, composed: DictConfig | None = None, read_all: bool = False) -> Iterator[None]:
-    """Have Hydra read and compose through the classes above, and put its own back afterwards.
+    """Make Hydra read and compose through the classes above, and restore its own afterwards.
 
-    files: those that were read before, which are not read again; takes the others. composed: what Hydra composed
-    before, in place of composing it again. read_all: read every file at the first composing.
+    files: those that were read before, which are not read again; new ones are added. composed: what Hydra composed
+    before, returned in place of composing it again. read_all: read every file at the first composition.
     """
     Plugins.instance().register(OwnConf)
     readers: dict[str, Any] = SourcesRegistry.instance().types
@@ -213,14 +212,14 @@ def apply_values(values: list[Override], config: DictConfig) -> None:
 
 
 def to_plain(config: DictConfig, resolve: bool = False) -> Config:
-    """Return a config as plain dicts and lists, its references as they are written unless they are to be resolved."""
+    """Return a config as plain dicts and lists, its references unchanged unless they are to be resolved."""
     tree = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(tree, dict)
     return {str(key): value for key, value in tree.items()}
 
 
 def _typed(overrides: list[str]) -> set[str]:
-    """Return the paths of every value in Hydra's node that overrides give."""
+    """Return the paths of every value in Hydra's node that overrides set."""
     typed = set()
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.key_or_group.startswith("hydra."):
@@ -249,7 +248,7 @@ def top_keys() -> list[str]:
 
 
 def nearest_setting(key: str) -> str:
-    """Return a hint at the setting of Hydra that was meant by one that there is not."""
+    """Return a hint at the setting of Hydra that was meant by an unknown one."""
     name = key.rpartition(".")[2]
     if key == f"hydra.sweeper.{name}" and name in SEARCH_SETTINGS:
         return "; a search has it: add hydra/sweeper=search"

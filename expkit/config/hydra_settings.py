@@ -1,4 +1,4 @@
-"""Hydra's own settings on the command line: what expkit does not follow is refused with what takes its place."""
+"""Hydra's own settings on the command line: those without effect in expkit are refused with what replaces them."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from expkit.core.escaping import as_override
 
 
 def refuse_unheeded(overrides: Sequence[str], is_sweep: bool, is_ours: bool) -> None:
-    """Refuse settings of Hydra's node that would change nothing. Raises ConfigError.
+    """Refuse settings of Hydra's node that would have no effect. Raises ConfigError.
 
     is_ours: whether expkit runs the jobs, and not Hydra one after the other.
     """

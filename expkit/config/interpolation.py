@@ -1,4 +1,4 @@
-"""What a config may write in `${...}`: the path of another value, and nothing that runs, reads or grows without end."""
+"""What a config may write in `${...}`: the path of another value, and nothing that runs, reads or grows endlessly."""
 
 import re
 from typing import Any
@@ -15,9 +15,9 @@ Path = tuple[str, ...]
 
 
 def asks_a_resolver(text: str, clock: bool = False) -> bool:
-    """Say whether a text asks for more than plain references `${a.b}`: a resolver such as oc.env, or a nested one.
+    """Return True if a text holds more than plain references `${a.b}`: a resolver such as oc.env, or a nested one.
 
-    clock: let `${now:FORMAT}` pass too.
+    clock: allow `${now:FORMAT}` too.
     """
     rest = _REFERENCE.sub("", text)
     return "${" in (_CLOCK.sub("", rest) if clock else rest)
@@ -66,7 +66,7 @@ class _Expansion:
         return [(self._at(target), target) for target in targets]
 
     def _at(self, path: Path) -> Any:
-        """Return the node at a path, or None where there is none: OmegaConf names that fault itself."""
+        """Return the node at a path, or None where there is none: OmegaConf reports that fault itself."""
         node: Any = self.tree
         for word in path:
             if isinstance(node, list) and word.isdecimal() and int(word) < len(node):

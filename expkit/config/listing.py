@@ -1,4 +1,4 @@
-"""--list: every word of a group with its one-line doc, or one word's options."""
+"""--list: every registered name of a group with its one-line doc, or one name's options."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ LISTED = GROUPS | {mixings.group: mixings}
 
 
 def show(words: Sequence[str], conf: Path) -> None:
-    """Print the groups, a group's words, or a word's options. Raises ConfigError for an unknown group or word.
+    """Print the groups, a group's names, or a name's options. Raises ConfigError for an unknown group or name.
 
     conf: the folder of the package's YAML files, whose comments say what an option does.
     """
@@ -28,9 +28,8 @@ def show(words: Sequence[str], conf: Path) -> None:
         return
     group = words[0]
     if group not in LISTED:
-        raise ConfigError(
-            f"--list: there is no group '{group}'{nearest(group, LISTED) or '; there is ' + ', '.join(GROUPS)}"
-        )
+        hint = nearest(group, LISTED) or f"; there is {', '.join(GROUPS)}"
+        raise ConfigError(f"--list: there is no group '{group}'{hint}")
     console.print(_options(group, words[1], conf) if len(words) > 1 else _names(group), soft_wrap=True)
 
 
@@ -58,18 +57,18 @@ def _options(group: str, name: str, conf: Path) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")  # a long value goes on in the next line rather than being cut off
+        table.add_column(column, overflow="fold")  # a long value is wrapped, not cut off
     return table
 
 
 def explained(group: str, name: str, conf: Path) -> dict[str, str]:
-    """Return each option of a word -> what it does: its comment in a YAML file, else what a docstring says, or ""."""
+    """Return each option of a name -> what it does: its comment in a YAML file, else what a docstring says, or ""."""
     registry, comments = LISTED[group], _comments(group, name, conf)
     return {option: comments.get(option) or registry.about(name, option) for option in registry.options(name)}
 
 
 def _comments(group: str, name: str, conf: Path) -> dict[str, str]:
-    """Return option -> its comment in the group's YAML files, yours among them; those of this very word count most."""
+    """Return option -> its comment in the group's YAML files, those of the working folder too; this name's win."""
     found: dict[str, str] = {}
     paths = [path for folder in (conf, Path.cwd() / "conf") for path in sorted((folder / group).glob("*.yaml"))]
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
@@ -86,9 +85,9 @@ def _default(option: Option) -> str:
 
 
 def in_catalogue(group: str, word: str, choices: Collection[str]) -> str:
-    """Return `; write …` for a word of a group, or one like it, that has no file in conf/; "" where there is none.
+    """Return `; write …` for a name of a group, or one like it, that has no file in conf/; "" where there is none.
 
-    choices: the files that there are.
+    choices: the files of the group.
     """
     if group not in GROUPS:
         return ""
@@ -98,17 +97,17 @@ def in_catalogue(group: str, word: str, choices: Collection[str]) -> str:
     found = names.get(word.lower()) or names.get(re.sub("[_-]", "", word).lower(), "")
     if not found and group == "model":
         found = _of_timm(word)
-    asks = "" if found else "; did you mean"
+    is_sure = bool(found)
     if not found and (near := nearest(word, names.values())):
         found = near.split("'")[1]
     if not found or found in choices:
         return f"; did you mean '{found}'?" if found else ""
-    told = _as_typed(group, found, choices)
-    return f"{asks} {told}?" if asks else f"; write {told}"
+    typed = _as_typed(group, found, choices)
+    return f"; write {typed}" if is_sure else f"; did you mean {typed}?"
 
 
 def _as_typed(group: str, name: str, choices: Collection[str]) -> str:
-    """Return what chooses a word that has no file of its own."""
+    """Return what to write for a name that has no file of its own."""
     if group == "watch":
         return f"watch.{name}.every=1"
     if group == "metric":

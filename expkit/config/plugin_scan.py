@@ -1,42 +1,42 @@
-"""Words that a Python file registers, read from its text: nothing of it is run."""
+"""Names that a Python file registers, read from its text: none of it is run."""
 
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST = 1_000_000  # bytes of a file that is looked into
+LARGEST = 1_000_000  # bytes of a file that is scanned
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word as a file writes it. registry: the variable, e.g. `models`; options: name -> the values it may have."""
+class RegisteredName:
+    """A name that a file registers. registry: the variable, e.g. `models`; options: name -> the values it may have."""
 
     registry: str
     name: str
     options: Mapping[str, list[str]]
 
 
-def words_of(path: Path) -> list[Word]:
-    """Return the words of `@models.register("name")` and the like; none of a file that is no Python."""
+def names_in(path: Path) -> list[RegisteredName]:
+    """Return the names of `@models.register("name")` and the like; [] for a file that is no Python."""
     try:
         if path.stat().st_size > LARGEST:
             return []
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deep
         return []
-    return list(_words(tree))
+    return list(_names(tree))
 
 
 def file_with(registry: str, name: str, folder: Path) -> str | None:
-    """Return the Python file of a folder that registers a word, None where none does."""
+    """Return the Python file of a folder that registers a name, or None."""
     for path in sorted(folder.glob("*.py")):
-        if any(word.registry == registry and word.name == name for word in words_of(path)):
+        if any(one.registry == registry and one.name == name for one in names_in(path)):
             return path.name
     return None
 
 
-def _words(tree: ast.Module) -> Iterator[Word]:
+def _names(tree: ast.Module) -> Iterator[RegisteredName]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.ClassDef):
             continue
@@ -44,9 +44,9 @@ def _words(tree: ast.Module) -> Iterator[Word]:
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args):
                 continue
             place, name = call.func.value, call.args[0]
-            is_word = isinstance(name, ast.Constant) and isinstance(name.value, str)
-            if call.func.attr == "register" and isinstance(place, ast.Name) and is_word:
-                yield Word(place.id, str(ast.literal_eval(name)), _options(node))
+            is_text = isinstance(name, ast.Constant) and isinstance(name.value, str)
+            if call.func.attr == "register" and isinstance(place, ast.Name) and is_text:
+                yield RegisteredName(place.id, str(ast.literal_eval(name)), _options(node))
 
 
 def _options(node: ast.FunctionDef | ast.ClassDef) -> dict[str, list[str]]:
@@ -58,7 +58,7 @@ def _options(node: ast.FunctionDef | ast.ClassDef) -> dict[str, list[str]]:
 
 
 def _values(annotation: ast.expr | None) -> list[str]:
-    """Return the words of `Literal["a", "b"]`, and those of bool."""
+    """Return the values of `Literal["a", "b"]` or bool, else []."""
     if isinstance(annotation, ast.Name) and annotation.id == "bool":
         return ["false", "true"]
     if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).endswith("Literal")):

@@ -1,4 +1,4 @@
-"""Words from outside the package: installed plugins, and files named on the command line."""
+"""Registered names from outside the package: installed plugins, and files named on the command line."""
 
 import importlib.util
 import pickle
@@ -13,17 +13,16 @@ from expkit.config import registry
 from expkit.core.errors import ConfigError
 from expkit.core.user_folders import expanded
 
-_loaded: list[str] = []  # files, by their whole paths
+_loaded: list[str] = []  # absolute paths of files
 
 
 def load_plugins(files: Iterable[str]) -> None:
-    """Import installed plugins (entry-point group `expkit.plugins`) and then files; each registers its words.
+    """Import installed plugins (entry-point group `expkit.plugins`) and then files; each registers its names.
 
-    Raises ConfigError for a file that is not there or does not import.
+    Raises ConfigError for a file that is missing or does not import.
     """
-    sys.modules.setdefault(
-        "expkit.registry", registry
-    )  # where plugins of version 0.1 import from, those in records too
+    # Where plugins of version 0.1 import from, those in records too.
+    sys.modules.setdefault("expkit.registry", registry)
     for entry in entry_points(group="expkit.plugins"):
         try:
             entry.load()
@@ -54,18 +53,18 @@ def _load_file(path: Path) -> None:
         spec.loader.exec_module(module)
     except ConfigError:
         raise
-    except Exception as error:  # whatever the file does at import, its user should see it in a line
+    except Exception as error:  # whatever the file does at import, its user should see one line
         raise ConfigError(f"--plugin: '{path}' cannot be imported: {type(error).__name__}: {error}") from error
     _loaded.append(str(path.absolute()))
 
 
 def loaded_files() -> list[str]:
-    """Return the whole paths of the files that have been loaded."""
+    """Return the absolute paths of the files that have been loaded."""
     return list(_loaded)
 
 
 class BringsPlugins:
-    """An object that loads the plugins of this process in the one that it is sent to: it may hold what they define."""
+    """An object that loads this process's plugins in the process that unpickles it: it may hold what they define."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _after_plugins, (tuple(_loaded), bytes(ForkingPickler.dumps((type(self), self.__dict__))))

@@ -1,4 +1,4 @@
-"""Words become objects: one closed registry per config group, whose options are checked against signatures."""
+"""Names become objects: one closed registry per config group, whose options are checked against signatures."""
 
 import importlib
 import inspect
@@ -36,13 +36,13 @@ _NOUNS = {"transforms": "transform", "transforms.batch": "batch transform", "wat
 
 
 class Registry:
-    """The words of one config group.
+    """The registered names of one config group.
 
-    group: the group's name in the config; home: the module whose import registers the built-in words;
+    group: the group's name in the config; home: the module whose import registers the built-in names;
     runtime: options that the run finds out by itself (number of classes, device, ...), which no YAML may set;
     subjects: names of the first parameter of a plain function that is an object itself, and does not make one;
-    affects: what its options affect that do not say so themselves; known: the same for options of certain names, which
-    mean the same for every word (`name`: which word it is); builds_once: a checked node is built once and then known.
+    affects: what its options affect unless they declare it themselves; known: the same for options that mean the same
+    for every name (`name`: the registered name itself); builds_once: a checked node is built once and then reused.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Registry:
         self._shared: Callable[..., Any] | None = None
         self._lazy: dict[str, Callable[[], object]] = {}
 
-    # ---- filling it ----------------------------------------------------------------------------------------
+    # ---- registration --------------------------------------------------------------------------------------
 
     def register(self, name: str, source: str = "expkit") -> Callable[[Factory], Factory]:
-        """Return a decorator that adds a factory under a word: `@models.register("my_net")`."""
+        """Return a decorator that registers a factory under a name: `@models.register("my_net")`."""
 
         def add(factory: Factory) -> Factory:
             self.add(name, factory, source)
@@ -69,61 +69,61 @@ class Registry:
         return add
 
     def add(self, name: str, factory: Callable[..., Any], source: str, *more: Callable[..., Any]) -> None:
-        """Add one word; `more` are callables whose parameters the factory takes too, through its **kwargs."""
+        """Register one name; `more` are callables whose parameters the factory takes too, through its **kwargs."""
         if name in self._entries:
             taken = self._entries[name]
             raise ConfigError(f"{self.group}: '{name}' of {source} is already taken by {taken.source}")
         self._entries[name] = Entry(name, factory, source, (factory, *more), subject_of(factory, self._subjects))
 
     def lazily(self, prefix: str, load: Callable[[], object]) -> None:
-        """Have `load` add the words that begin with a prefix once one of them is asked for: the import takes long."""
+        """Call `load` to register the names with a prefix only when one of them is requested: the import takes long."""
         self._lazy[prefix] = load
 
     def share(self, options: Factory) -> Factory:
-        """Decorate the dataclass of the options that every word of this group takes beside its own."""
+        """Decorate the dataclass of the options that every name of this group takes beside its own."""
         self._shared = options
         return options
 
-    # ---- asking it -----------------------------------------------------------------------------------------
+    # ---- lookup --------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Return every word, sorted."""
+        """Return every registered name, sorted."""
         importlib.import_module(self._home)
         return sorted(self._entries)
 
     def entry(self, name: str) -> Entry:
-        """Return the entry of a word; raises ConfigError with the nearest word when there is none."""
+        """Return the entry of a name; raise ConfigError with the nearest name when there is none."""
         if name not in self.names():
             self.load_lazily(name)
         if name not in (names := self.names()):
             others = self._see() if len(names) > 8 else "there is " + ", ".join(names)
-            hint = self._beside(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
-            raise ConfigError(f"{self.group}.name: no {_NOUNS.get(self.group, self.group)} is called {name!r}{hint}")
+            hint = self._in_plugin(name) or instead(self.group, name) or nearest(name, names) or f"; {others}"
+            raise ConfigError(f"{self.group}.name: unknown {_NOUNS.get(self.group, self.group)} {name!r}{hint}")
         return self._entries[name]
 
     def load_lazily(self, name: str) -> None:
-        """Add the words that begin as this one does, of those whose import takes long."""
+        """Register the names of `lazily` that have the prefix of this one."""
         self.names()
         for prefix in [prefix for prefix in self._lazy if name.startswith(prefix)]:
             self._lazy[prefix]()
-            self._lazy.pop(prefix, None)  # only now: an import that failed says so each time
+            self._lazy.pop(prefix, None)  # only now: an import that fails is reported each time
 
     def options(self, name: str) -> dict[str, Option]:
-        """Return the options that a YAML may set for a word: its own and the group's."""
+        """Return the options that a YAML file may set for a name: its own and the group's."""
         own = self._own_options(name)  # first: it imports what declares the shared ones
         return self._shared_options() | own
 
     def about(self, name: str, option: str) -> str:
-        """Return what docstrings say of a word's option: its own, else those of the group's options; or nothing."""
+        """Return what the factory's docstring says of an option, else that of the group's options, or ""."""
         return self.entry(name).about(option) or about(self._shared.__doc__ or "" if self._shared else "", option)
 
     def find_option(self, name: str, option: str) -> Option | None:
-        """Return an option of a word, or of every word where this one is of a plugin that is not loaded, or None."""
+        """Return an option of a name, or a shared one where the name is of a plugin that is not loaded, or None."""
         known = self.options(name) if name in self.names() else self._shared_options()
         return known.get(option)
 
     def options_of_all(self) -> set[str]:
-        """Return every option that some word of this group takes."""
+        """Return every option that some name of this group takes."""
         return {option for name in self.names() for option in self.options(name)}
 
     def _own_options(self, name: str) -> dict[str, Option]:
@@ -132,11 +132,11 @@ class Registry:
     def _shared_options(self) -> dict[str, Option]:
         return options_of(self._shared) if self._shared else {}
 
-    def _beside(self, name: str) -> str:
-        """Return `; add --plugin mine.py` where a file of the working folder registers the word."""
+    def _in_plugin(self, name: str) -> str:
+        """Return `; add --plugin mine.py` where a file of the working folder registers the name."""
         from expkit.config.plugin_scan import file_with
 
-        variable = next((word for word, value in globals().items() if value is self), "")
+        variable = next((variable for variable, value in globals().items() if value is self), "")
         file = file_with(variable, name, Path.cwd())
         return f"; {file} registers it: add --plugin {shlex.quote(str(file))}" if file else ""
 
@@ -146,13 +146,13 @@ class Registry:
     # ---- checking a node of the config ---------------------------------------------------------------------
 
     def check(self, node: object, path: str = "") -> CheckedNode:
-        """Check a node of the config (`name:` and options). Raises ConfigError with all that is wrong with it."""
+        """Check a node of the config (`name:` and options). Raises ConfigError with all its faults."""
         path = path or self.group
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
             remedy = f"write {{name: {node}}}" if isinstance(node, str) else self._see()
             if isinstance(node, str) and (call := re.match(r"\W*(?:name:\s*)?([\w.]+)\((.*)\)", node)):
                 remedy = f"write {{name: {call[1].rpartition('.')[2]}}}, with its options as name: value beside it"
-            raise ConfigError(f"{path}: takes a mapping with a `name`, got {node!r}; {remedy}")
+            raise ConfigError(f"{path}: expected a mapping with a `name`, got {node!r}; {remedy}")
         try:
             options = self.options(node["name"])
         except ConfigError as error:
@@ -167,12 +167,11 @@ class Registry:
                 fitted[key] = self._fitted(path, node["name"], options, key, value)
             except ConfigError as error:
                 faults += error.faults
-        for option in options.values():
-            if option.required and option.name not in given:
-                faults.append(f"{path}.{option.name}: {node['name']} needs it ({describe(option.annotation)})")
+        needed = [option for option in options.values() if option.required and option.name not in given]
+        faults += [f"{path}.{one.name}: {node['name']} needs it ({describe(one.annotation)})" for one in needed]
         shared = None
         try:
-            shared = self._filled(given)
+            shared = self.shared(given)
         except ConfigError as error:
             faults += error.faults
         if faults:
@@ -182,25 +181,26 @@ class Registry:
 
     def _fitted(self, path: str, name: str, options: dict[str, Option], key: str, value: object) -> Any:
         if key in self.runtime:
-            raise ConfigError(f"{path}.{key}: is found out when the run starts; remove it")
+            raise ConfigError(f"{path}.{key}: is set when the run starts; remove it")
         if key not in options:
-            told = f"{path}.{key}: {name} has no option '{key}'"
-            raise ConfigError(told + meant(str(key), options, value))
+            raise ConfigError(f"{path}.{key}: {name} has no option '{key}'{meant(str(key), options, value)}")
         try:
             return fit(options[key].annotation, value)
         except Misfit as misfit:
             raise ConfigError(f"{path}.{key}: {misfit}, got {value!r}") from misfit
 
-    def _filled(self, given: Mapping[str, Any]) -> Any:
-        """Return the dataclass of the shared options, None where there is none; what does not fit is left out."""
+    def shared(self, node: Mapping[str, Any]) -> Any:
+        """Return the dataclass of the group's shared options, or None; values that do not fit are left out."""
+        if isinstance(node, CheckedNode):
+            return node.options
         options, fitted = self._shared_options(), {}
-        for key in options.keys() & given.keys():
+        for key in options.keys() & node.keys():
             with suppress(Misfit):  # reported already
-                fitted[key] = fit(options[key].annotation, given[key])
+                fitted[key] = fit(options[key].annotation, node[key])
         return self._shared(**fitted) if self._shared is not None else None
 
     def faults(self, node: object, path: str = "") -> list[str]:
-        """Return what is wrong with a node of the config, one sentence each."""
+        """Return the faults of a node of the config, one sentence each."""
         try:
             self.check(node, path)
         except ConfigError as error:
@@ -216,10 +216,9 @@ class Registry:
     # ---- building ------------------------------------------------------------------------------------------
 
     def build(self, node: Mapping[str, Any], path: str = "", **runtime: Any) -> Any:
-        """Call the factory of a node with its own options and the runtime facts that it asks for.
+        """Call the factory of a node with its own options and the runtime values that it has parameters for.
 
-        A node that was checked is not checked again. Raises ConfigError for one that does not check, or when the
-        factory refuses the values.
+        A checked node is not checked again. Raises ConfigError for a faulty one, or if the factory refuses the values.
         """
         checked = node if isinstance(node, CheckedNode) else self.check(node, path)
         if not self._builds_once:
@@ -230,8 +229,8 @@ class Registry:
 
     def _build(self, node: CheckedNode, path: str, runtime: Mapping[str, Any]) -> Any:
         entry = self.entry(node["name"])
-        wanted = set().union(*(_parameters(signature) for signature in entry.signatures))
-        arguments = node.arguments | {key: value for key, value in runtime.items() if key in wanted}
+        parameters = set().union(*(inspect.signature(one).parameters for one in entry.signatures))
+        arguments = node.arguments | {key: value for key, value in runtime.items() if key in parameters}
         if entry.subject:
             return partial(entry.factory, **arguments)
         try:
@@ -240,15 +239,6 @@ class Registry:
             if entry.source == "expkit":  # our own factories raise ConfigError: anything else is our bug
                 raise
             raise ConfigError(f"{path or self.group}: {entry.name} refuses these options: {error}") from error
-
-    def shared(self, node: Mapping[str, Any]) -> Any:
-        """Return the dataclass of the group's shared options, filled from a checked node."""
-        assert self._shared is not None, f"{self.group} shares no options"
-        return node.options if isinstance(node, CheckedNode) else self._filled(node)
-
-
-def _parameters(factory: Callable[..., Any]) -> set[str]:
-    return set(inspect.signature(factory).parameters)
 
 
 _MOVED = Affects("place", "forced")
@@ -278,20 +268,8 @@ metrics = Registry(
 )  # fmt: skip
 checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT, builds_once=True)
 
-GROUPS = {
-    registry.group: registry
-    for registry in (
-        datasets,
-        transforms,
-        samplers,
-        models,
-        losses,
-        optimizers,
-        schedules,
-        devices,
-        loggers,
-        watchers,
-        metrics,
-        checkpoints,
-    )
-}
+_ALL = (
+    datasets, transforms, samplers, models, losses, optimizers, schedules, devices, loggers, watchers, metrics,
+    checkpoints,
+)  # fmt: skip
+GROUPS = {registry.group: registry for registry in _ALL}

@@ -1,4 +1,4 @@
-"""The config of a run that is resumed, which takes the place of the defaults: its overrides need not be repeated."""
+"""The config of a run that is resumed, which replaces the defaults: its overrides need not be repeated."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from expkit.config.diff import flatten
-from expkit.config.redaction import SECRET
 from expkit.config.redaction.redactor import ELSEWHERE, Redactor
+from expkit.config.redaction.values import SECRET
 from expkit.config.yaml_safety import vet_text
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import as_override
@@ -19,7 +19,7 @@ from expkit.core.user_folders import expanded
 Config = dict[str, Any]
 _SERVER = re.compile(r"(?:https?|postgresql|mysql|mssql|databricks)(?:\+\w+)?(?::|$)")
 _FILE_ADDRESS = re.compile(r"^(?:sqlite(?:\+\w+)?:///)?(?:file:(?://[^/]*(?=/))?)?", re.I)
-# How a run was started is no part of what it is.
+# How a run was started is not part of its config.
 _OF_THE_START = {"resume": None, "force": False, "init_from": None}
 
 
@@ -27,8 +27,8 @@ def config_of_resumed(typed: Mapping[str, Any]) -> Config | None:
     """Return the config of the run that checkpoint.resume names on a command line; None where it names none.
 
     It may be a stranger's: what it draws, downloads and caches goes below outputs/, loggers are taken from a run below
-    the working folder only, and whether a network is trusted is not taken. typed: key -> value of the overrides. Raises
-    ConfigError where the run keeps a value to itself, such as a secret, or names a file elsewhere to write to.
+    the working folder only, and trust in a network is not taken. typed: key -> value of the overrides. Raises
+    ConfigError where the record leaves out a value, such as a secret, or names a file elsewhere to write to.
     """
     if (named := typed.get("checkpoint.resume")) in (None, "", "auto"):
         return None
@@ -71,12 +71,12 @@ def _written_elsewhere(loggers: Any, typed: Mapping[str, Any]) -> Iterator[str]:
         if not path.resolve().is_relative_to(Path.cwd().resolve()):
             yield (
                 f"{key}: the run's config names a file outside the working folder; to write there, add"
-                f" {as_override(key, store)}; logger=none goes on without it"
+                f" {as_override(key, store)}; logger=none resumes without it"
             )
 
 
 def _config_of(place: Path) -> Config | None:
-    """Return what the newest checkpoint says, whole, and where it says the same, the file that people may share."""
+    """Return config.yaml, which may have been shared, with values it lacks from the newest checkpoint; or either."""
     from expkit.core.manifest import CheckpointDamaged, finished_checkpoints, read_manifest
 
     if place.is_file():
@@ -89,7 +89,10 @@ def _config_of(place: Path) -> Config | None:
     finished, _ = finished_checkpoints(place)
     whole = _mapping([*finished.values()][-1].get("config")) if finished else None
     shared = _shared(place / "config.yaml") if is_run_folder(place) else None
-    return _restored(shared, whole) if shared is not None and whole is not None else shared or whole
+    if shared is None or whole is None:
+        return shared or whole
+    restored: Config = _restored(shared, whole, Redactor().value(whole))
+    return restored
 
 
 def _mapping(value: Any) -> Config | None:
@@ -105,17 +108,12 @@ def _shared(path: Path) -> Config | None:
         return None
 
 
-def _restored(shared: Config, whole: Config) -> Config:
-    """Return config.yaml, with the checkpoint's value wherever only what may not be shared is left out of it."""
-    restored: Config = _same(shared, whole, Redactor().value(whole))
-    return restored
-
-
-def _same(shared: Any, whole: Any, scrubbed: Any) -> Any:
-    if shared == scrubbed:
+def _restored(shared: Any, whole: Any, redacted: Any) -> Any:
+    """Return a shared value, with the whole one wherever the two differ by redaction alone."""
+    if shared == redacted:
         return whole
-    if isinstance(shared, dict) and isinstance(whole, dict) and isinstance(scrubbed, dict):
-        return {key: _same(one, whole[key], scrubbed[key]) if key in whole else one for key, one in shared.items()}
+    if isinstance(shared, dict) and isinstance(whole, dict) and isinstance(redacted, dict):
+        return {key: _restored(one, whole[key], redacted[key]) if key in whole else one for key, one in shared.items()}
     return shared
 
 

@@ -1,6 +1,7 @@
 """The plain numbers of a run: how long, how large, how often."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ class RunOptions:
     of the run after which the weights at each epoch's end are averaged equally (stochastic weight averaging), null for
     none. on_nan: what a loss or gradient that is not finite does: stop the run, skip the step (reads the loss at
     each step), or roll_back to the last checkpoint and pass over the batch. limit_train_batches, limit_eval_batches:
-    null for all (evaluation, and training in a fixed order, then take a subset spread over the classes by key).
+    null for all (evaluation, and training in a fixed order, then use a subset spread over the classes by key).
     output_dir: where run folders are made.
     """
 
@@ -52,7 +53,7 @@ class RunOptions:
 
     @classmethod
     def faults(cls, given: Mapping[str, Any]) -> list[str]:
-        """Return what is wrong with the scalars of a config, one sentence each."""
+        """Return the faults of the scalars of a config, one sentence each."""
         options = options_of(cls)
         found = []
         for key, value in given.items():
@@ -62,10 +63,9 @@ class RunOptions:
             try:
                 found += _range_fault(key, fit(options[key].annotation, value))
             except Misfit as misfit:
-                if key == "batch_size" and value == "auto":
-                    advice = "it decides the result; device.micro_batch=8 computes it in pieces, which take less memory"
-                    misfit = Misfit(f"{misfit} ({advice})")
-                found.append(f"{key}: {misfit}, got {value!r}")
+                advice = " (it decides the result; device.micro_batch=8 computes it in pieces, which take less memory)"
+                is_auto = key == "batch_size" and value == "auto"
+                found.append(f"{key}: {misfit}{advice * is_auto}, got {value!r}")
         return found
 
     @classmethod
@@ -75,23 +75,18 @@ class RunOptions:
         return cls(**{key: fit(options[key].annotation, value) for key, value in given.items()})
 
 
+# What a value of the right type has to be, for options that take more or less than integers from 1 up.
+_RANGES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "name": (lambda text: re.fullmatch(r"\.*[\w,-][\w.,-]*", text), "letters, digits, '-', '_', ',' and '.'"),
+    "clip_grad_norm": (lambda value: value > 0, "a number above 0 or null"),
+    "seed": (lambda value: value >= 0, "an integer from 0 up"),
+    "early_stopping_min_delta": (lambda value: value >= 0, "a number from 0 up"),
+    "ema_decay": (lambda value: 0 < value < 1, "a number between 0 and 1 or null, e.g. 0.999"),
+    "swa_from": (lambda value: 0 <= value < 1, "a share of the run from 0 up to, not including, 1"),
+}
+_COUNT = (lambda value: not isinstance(value, int) or value >= 1), "an integer from 1 up"
+
+
 def _range_fault(key: str, value: Any) -> list[str]:
-    if key == "name":
-        fine = value is None or (
-            value and all(letter.isalnum() or letter in "-_.," for letter in value) and value.strip(".")
-        )
-        return [] if fine else [f"name: takes letters, digits, '-', '_', ',' and '.', got {value!r}"]
-    if key == "clip_grad_norm":
-        return [] if value is None or value > 0 else [f"clip_grad_norm: takes a number above 0 or null, got {value}"]
-    if key in ("seed", "early_stopping_min_delta"):
-        kind = "whole number" if key == "seed" else "number"
-        return [] if value >= 0 else [f"{key}: takes a {kind} from 0 up, got {value}"]
-    if key == "ema_decay":
-        fine = value is None or 0 < value < 1
-        return [] if fine else [f"ema_decay: takes a number between 0 and 1 or null, e.g. 0.999, got {value}"]
-    if key == "swa_from":
-        fine = value is None or 0 <= value < 1
-        return [] if fine else [f"swa_from: takes a share of the run from 0 up to, not including, 1, got {value}"]
-    if isinstance(value, int) and value < 1:
-        return [f"{key}: takes a whole number from 1 up, got {value}"]
-    return []
+    fits, expected = _RANGES.get(key, _COUNT)
+    return [] if value is None or fits(value) else [f"{key}: expected {expected}, got {value!r}"]

@@ -1,4 +1,4 @@
-"""The space that a search draws its trials from: Hydra's interval(), choice() and range(), in plain words."""
+"""The space that a search draws its trials from: Hydra's interval(), choice() and range() as axes."""
 
 import math
 import re
@@ -29,13 +29,13 @@ class Axis:
     choices: tuple[str, ...] = ()
 
     def probes(self) -> list[str]:
-        """Return the values that are tried out before the first trial: every choice, both ends of an interval."""
+        """Return the values that are tried before the first trial: every choice, both ends of an interval."""
         number = int if self.kind == "int" else float
         return list(self.choices) or list(dict.fromkeys([str(number(self.low)), str(number(self.high))]))
 
     @property
     def count(self) -> int | None:
-        """How many values there are, None where they are without number."""
+        """The number of values, None for infinitely many."""
         if self.choices:
             return len(self.choices)
         if self.low == self.high:
@@ -44,7 +44,7 @@ class Axis:
         return None if step is None else round((self.high - self.low) / step) + 1
 
     def at(self, place: int) -> Any:
-        """Return the value with this number, of those that `count` counts."""
+        """Return the value with this number, of `count`."""
         if self.choices:
             return self.choices[place]
         value = self.low + place * (self.step or 1)
@@ -69,8 +69,8 @@ class Axis:
 class Space:
     """What a search may change, what every trial has, and the settings of `hydra/sweeper=search`.
 
-    words: of the command line, in their order, by key; compose: makes a trial's config of its words, from the files as
-    they were when the search began.
+    words: the overrides of the command line, in their order, by key; compose: makes a trial's config of its overrides,
+    from the files as they were when the search began.
     """
 
     axes: tuple[Axis, ...]
@@ -84,7 +84,7 @@ class Space:
         return [drawn.get(key, word) for key, word in self.words.items()]
 
     def probes(self) -> list[list[str]]:
-        """Return the overrides of a job for each value that is to be tried out, the other keys at their first."""
+        """Return the overrides of a job for each value that is to be tried, the other keys at their first."""
         first = {axis.key: axis.probes()[0] for axis in self.axes}
         others = [{axis.key: value} for axis in self.axes for value in axis.probes()[1:]]
         return [self.trial(first | one) for one in [{}, *others]]
@@ -116,9 +116,8 @@ def axis_of(override: Override) -> Axis:
     if isinstance(value, RangeSweep):
         return _numbers(_range(key, value, log))
     assert isinstance(value, ChoiceSweep)
-    if any(isinstance(one, Sweep) for one in value.list):
-        raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
-    plain = replace(value, shuffle=False)  # in a search, order means nothing: as typed, so that a study is known again
+    refuse_nested(override)
+    plain = replace(value, shuffle=False)  # in a search, order means nothing: as typed, so that a study is found again
     found: dict[object, str] = {}
     for one, text in zip(plain.list, replace(override, _value=plain).sweep_string_iterator(), strict=True):
         is_number = isinstance(one, int | float) and not isinstance(one, bool)
@@ -126,8 +125,16 @@ def axis_of(override: Override) -> Axis:
     return Axis(key, "choice", choices=tuple(found.values()))
 
 
+def refuse_nested(override: Override) -> None:
+    """Raise ConfigError for a list that holds interval() or range()."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep) and any(isinstance(one, Sweep) for one in value.list):
+        key = override.get_key_element()
+        raise ConfigError(f"{key}: a list holds plain values, no interval() or range(); give one or the other")
+
+
 def _is_log(key: str, override: Override) -> bool:
-    """Return True for a logarithmic scale. Raises ConfigError for a tag that would be without effect."""
+    """Return True for a logarithmic scale. Raises ConfigError for a tag that would have no effect."""
     value = override.value()
     tags = sorted(value.tags) if isinstance(value, Sweep) else []
     for one in tags:
@@ -148,7 +155,7 @@ def _interval(key: str, override: Override, value: IntervalSweep, log: bool) -> 
     kind: Literal["float", "int"] = "int" if isinstance(low, int) else "float"  # int(interval(1,4)) has made it so
     typed = re.search(r"interval\(([^,()]+),([^,()]+)\)", override.get_value_string())
     if kind == "int" and typed and not all(_is_whole(end) for end in typed.groups()):
-        raise ConfigError(f"{key}: int(interval()) takes whole numbers as its ends, got {typed[1]} and {typed[2]}")
+        raise ConfigError(f"{key}: int(interval()) takes integers as its ends, got {typed[1]} and {typed[2]}")
     return Axis(key, kind, low, high, log)
 
 

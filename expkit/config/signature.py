@@ -20,9 +20,9 @@ _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, c
 class Affects(NamedTuple):
     """What an option affects, declared beside it: `lr: Annotated[float, RESULT]`.
 
-    what: the result, how fast it comes about ("speed"), where the data lie ("place"), or what is shown and kept
-    ("output"). on_resume: a run that is resumed may have another value freely, by checkpoint.force ("forced"), by that
-    at the end of an epoch only ("epoch_end"), or never.
+    what: the result, how fast it is computed ("speed"), where the data are ("place"), or what is shown and kept
+    ("output"). on_resume: a resumed run may have another value freely, with checkpoint.force ("forced"), with it and at
+    the end of an epoch only ("epoch_end"), or never.
     """
 
     what: Literal["result", "speed", "place", "output"]
@@ -30,12 +30,12 @@ class Affects(NamedTuple):
 
 
 RESULT = Affects("result", "forced")
-FROM_NOW_ON = Affects("result")  # steps that were done are as they would be, or what it names is compared instead
+FROM_NOW_ON = Affects("result")  # a new value affects later steps only, or what it names is compared instead
 SPEED, PLACE, OUTPUT = Affects("speed"), Affects("place"), Affects("output")
 
 
 class Misfit(Exception):
-    """A value does not fit an option's type; the text says what would."""
+    """A value does not fit an option's type; the text says what is expected."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,14 @@ def _read_options(factory: Any) -> dict[str, Option]:
 
 
 def _declared(annotation: Any) -> tuple[Any, Affects | None]:
-    """Return the type that Annotated[type, ...] wraps, and what it says that the option affects."""
+    """Return the type that Annotated[type, ...] wraps, and what it declares that the option affects."""
     if typing.get_origin(annotation) is not Annotated:
         return annotation, None
-    said = [one for one in annotation.__metadata__ if isinstance(one, Affects)]
-    return annotation.__origin__, said[0] if said else None
+    return annotation.__origin__, next((one for one in annotation.__metadata__ if isinstance(one, Affects)), None)
 
 
 def subject_of(factory: Callable[..., Any], names: Collection[str]) -> str:
-    """Return the parameter of a plain function that takes what it works on (an image), "" of what makes objects.
+    """Return the parameter of a plain function that takes its input (an image), "" for a factory of objects.
 
     It is the first, has no default, and has one of the names or the type of an image.
     """
@@ -107,7 +106,7 @@ def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def expressible(annotation: Any) -> bool:
-    """Say whether a value of this type, other than null, can be written in a YAML file."""
+    """Return True if a value of this type, other than null, can be written in a YAML file."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return any(expressible(member) for member in arguments if member is not type(None))
@@ -123,7 +122,7 @@ def _is_tensor(annotation: Any) -> bool:
 
 
 def describe(annotation: Any, article: str = "") -> str:
-    """Return a type in a reader's words, e.g. `whole number or null`, `one of mean, sum`.
+    """Return a type as a reader calls it, e.g. `integer or null`, `one of mean, sum`.
 
     article: "a " for a sentence.
     """
@@ -143,28 +142,27 @@ def describe(annotation: Any, article: str = "") -> str:
         return f"{article}mapping of {describe(arguments[0])} to {describe(arguments[1])}"
     if (origin or annotation) in _SEQUENCES:
         return article + (f"list of {_plural(describe(arguments[0]))}" if arguments else "list")
-    words = {
-        Any: "any",
-        object: "any",
-        bool: "true or false",
-        int: "whole number",
-        float: "number",
-        str: "text",
-        numbers.Number: "number",
-    }
-    found = words.get(annotation, "path" if annotation is Path else getattr(annotation, "__name__", str(annotation)))
-    return article + found if annotation in (int, float, numbers.Number, Path) else found
+    found = _SCALARS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    if article and found == "integer":
+        return f"an {found}"
+    return article + found if annotation in (float, numbers.Number, Path) else found
+
+
+_SCALARS: dict[Any, str] = {
+    Any: "any", object: "any", bool: "true or false", int: "integer", float: "number", numbers.Number: "number",
+    str: "text", Path: "path",
+}  # fmt: skip
 
 
 def _plural(kind: str) -> str:
     """Return `numbers` of `number`, `numbers or null` of `number or null`."""
     first, separator, others = kind.partition(" or ")
-    first = f"{first}s" if first in ("whole number", "number", "path", "list", "mapping") else first
+    first = f"{first}s" if first in ("integer", "number", "path", "list", "mapping") else first
     return first.replace("list of", "lists of", 1).replace("mapping of", "mappings of", 1) + separator + others
 
 
 def choices(annotation: Any) -> list[str]:
-    """Return the values of a type that has few, as a YAML file writes them; none of one that has many."""
+    """Return the values of a type that has few, as a YAML file writes them; [] for one that has many."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         found = [word for member in arguments if member is not type(None) for word in choices(member)]
@@ -177,9 +175,9 @@ def choices(annotation: Any) -> list[str]:
 
 
 def fit(annotation: Any, value: Any) -> Any:
-    """Return the value as the annotated type wants it (a list as a tuple, a word as an enum member).
+    """Return the value converted to the annotated type (a list to a tuple, a text to an enum member).
 
-    Raises Misfit, which says what the type takes.
+    Raises Misfit, which says what the type accepts.
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (Any, object):
@@ -200,22 +198,22 @@ def fit(annotation: Any, value: Any) -> Any:
 
 
 def _refuse(annotation: Any) -> typing.NoReturn:
-    raise Misfit(f"takes {describe(annotation, 'a ')}")
+    raise Misfit(f"expected {describe(annotation, 'a ')}")
 
 
 def _fit_scalar(annotation: Any, value: Any) -> Any:
-    if annotation is numbers.Number:  # torchvision's word for a whole number or another
+    if annotation is numbers.Number:  # torchvision's type of an integer or a float
         return _fit_scalar(float, value) if type(value) is float else _fit_scalar(int, value)
     if annotation is float and type(value) is int:
         return float(value)
     if annotation is float and isinstance(value, float) and not math.isfinite(value):
-        raise Misfit("takes a finite number")
+        raise Misfit("expected a finite number")
     if annotation is Path and isinstance(value, str):
         return Path(value)
     if annotation in (type(None), None) and value is None:
         return None
     if annotation is int and type(value) is int and abs(value) >= 2**63:
-        raise Misfit("takes a whole number of 64 bits")
+        raise Misfit("expected an integer of 64 bits")
     if annotation in (bool, int, float, str) and type(value) is annotation:  # true is not a number
         return value
     _refuse(annotation)
@@ -256,7 +254,7 @@ def _fit_mapping(annotation: Any, value: Any) -> dict[Any, Any]:
 
 
 def _text_key(key: Any) -> Any:
-    """Return a key as text where texts are wanted: `{0: 1.0}` names class 0, and Hydra takes no quotes there."""
+    """Return a key as text where text is expected: `{0: 1.0}` names class 0, and Hydra takes no quotes there."""
     return str(key).lower() if isinstance(key, bool) else str(key) if isinstance(key, int | float) else key
 
 
@@ -266,7 +264,7 @@ def _fit_sequence(annotation: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         if len(arguments) != len(value):
-            raise Misfit(f"takes a list of {len(arguments)}, got {len(value)}")
+            raise Misfit(f"expected a list of {len(arguments)}, got {len(value)}")
         return tuple(fit(member, item) for member, item in zip(arguments, value, strict=True))
     member = arguments[0] if arguments else Any
     items = [fit(member, item) for item in value]

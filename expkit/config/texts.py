@@ -17,16 +17,16 @@ from expkit.core.errors import ConfigError, nearest
 from expkit.core.escaping import as_override, quoted
 
 _WORD = re.compile(r"(\+{0,2})([A-Za-z_][\w./]*(?:@[\w./:]*)?)=(.*)", re.DOTALL)
-# What stands for no part of a kind; for other groups there must be one.
+# The choice that means none of a group; the other groups must have one.
 _NONE = {"schedule": "constant", **dict.fromkeys(("logger", "watch", "metric", "checkpoint", "experiment"), "none")}
 _TEXT_SCALARS = ("name", "output_dir")  # of the config's top
-_NOT_BY_NAME = ("transforms", "watch", "metric")  # groups whose own keys are no options of what they name
+_NOT_BY_NAME = ("transforms", "watch", "metric")  # groups whose own keys are no options of a registered name
 _LISTS = (list, tuple, Sequence, Iterable, Collection)
 
 
 @dataclass(frozen=True)
 class Typed:
-    """A value as it is read, the text that it was read from, and the same of its items and keys."""
+    """A value as it is read, its text, and the same of its items and keys."""
 
     value: Any
     text: str | None = None  # None where no text alone stands for it
@@ -37,7 +37,7 @@ class Typed:
 def as_meant(words: list[str], several: bool = False, typed_only: bool = False) -> list[str]:
     """Return overrides whose texts Hydra's grammar reads as texts. Raises ConfigError.
 
-    several: whether a,b is two values (-m). typed_only: leaves out what takes the import of torch to know.
+    several: whether a,b is two values (-m). typed_only: leave out what needs the import of torch.
     """
     return [_as_meant(word, several, typed_only) for word in words]
 
@@ -66,7 +66,7 @@ def _as_meant(word: str, several: bool, typed_only: bool) -> str:
 
 
 def _unreadable(key: str, text: str) -> str:
-    """Return what is wrong with a value that Hydra cannot read, and what to write."""
+    """Return the message for a value that Hydra cannot read."""
     name, problem = key.lstrip("+"), "cannot be read"
     try:
         OverridesParser.create().parse_override(f"key={text}")
@@ -97,7 +97,7 @@ _OF_OTHERS = {
 
 
 def _misuse(function: str, call: str, is_unknown: bool) -> str:
-    """Return what is wrong with a function of several values, and how it is written."""
+    """Return the message for a wrong function of several values."""
     if not is_unknown:
         return f"{call} cannot be read; write {_FUNCTIONS.get(function, _FUNCTIONS['interval'])}"
     if other := _OF_OTHERS.get(function.lower()):
@@ -107,7 +107,7 @@ def _misuse(function: str, call: str, is_unknown: bool) -> str:
 
 
 def _unreadable_mapping(key: str, text: str, problem: str) -> str:
-    """Return how to give a mapping that the command line cannot read: its keys are no quoted texts there."""
+    """Return the message for a mapping that the command line cannot read: keys have no quotes there."""
     group, _, option = key.partition(".")
     members = [member for annotation in annotations(key) for member in _members(annotation)]
     as_list = f"{key}=[1.0,2.0,…] with a number for each class, in the order of the classes"
@@ -120,7 +120,7 @@ def _unreadable_mapping(key: str, text: str, problem: str) -> str:
 
 
 def _choice(group: str, text: str) -> str:
-    """Return the choice of a group that `null` asks for. Raises ConfigError where there must be one."""
+    """Return the choice that `null` means in a group. Raises ConfigError where there must be one."""
     inner = text.strip()
     if group in _NONE and inner[:1] == "[" and inner[-1:] == "]":
         named = split(inner[1:-1])
@@ -134,7 +134,7 @@ def _choice(group: str, text: str) -> str:
 
 
 def _value(path: str, text: str, typed_only: bool = False) -> str | None:
-    """Return a value as Hydra takes it, None for one that it cannot read and that may be meant as no text."""
+    """Return a value as Hydra takes it, None for one that it cannot read and that may not be a text."""
     typed = read(text)
     if typed is None:
         opens = re.match(r"\s*(\w+\s*\(|[\[{(])", text)
@@ -145,7 +145,7 @@ def _value(path: str, text: str, typed_only: bool = False) -> str | None:
 
 
 def read(text: str) -> Typed | None:
-    """Return what Hydra reads a value as, its texts beside it; None where it cannot read it.
+    """Return a value as Hydra reads it, with its texts; None where it cannot read it.
 
     Lists may hold texts that Hydra cannot read, such as letters beyond ASCII.
     """
@@ -167,7 +167,7 @@ def read(text: str) -> Typed | None:
 
 
 def written(typed: Typed, value: Any) -> str:
-    """Return a value as Hydra's command line takes it; what stayed as it was read, as it was typed."""
+    """Return a value as Hydra's command line takes it: unchanged parts as they were typed."""
     if isinstance(value, str):
         return typed.text if typed.text and _reads_as(typed.text, value) else quoted(value)
     if isinstance(value, list) and typed.items:
@@ -191,7 +191,7 @@ def _parsed(word: str) -> Override | None:
 
 
 def split(text: str) -> list[str]:
-    """Return what stands between the commas that lie in no brackets and no quotes."""
+    """Return the parts between the commas outside brackets and quotes."""
     parts, depth, quote, start = [], 0, "", 0
     for place, letter in enumerate(text):
         if quote:
@@ -208,7 +208,7 @@ def split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-# ---- what an option takes ---------------------------------------------------------------------------------------
+# ---- the types of an option -------------------------------------------------------------------------------------
 
 
 def takes_text(path: str) -> bool:
@@ -217,12 +217,12 @@ def takes_text(path: str) -> bool:
 
 
 def may_be_text(path: str) -> bool:
-    """Return True if an option takes a text, or nobody knows what it takes."""
+    """Return True if an option takes a text, or its type is unknown."""
     return takes_text(path) or (path.partition(".")[0] not in GROUPS and not annotations(path))
 
 
 def meant(path: str, typed: Typed) -> Any:
-    """Return a value as an option takes it: as it was read, or its texts where those alone fit."""
+    """Return a value as an option takes it: as it was read, or its texts where only those fit."""
     known = annotations(path)
     if any(_fits(annotation, typed.value) for annotation in known):
         return typed.value
@@ -263,7 +263,7 @@ def _fits(annotation: Any, value: Any) -> bool:
 
 
 def _with_texts(annotation: Any, typed: Typed) -> Any:
-    """Return a value with texts in the places where the type takes nothing else."""
+    """Return a value with texts where the type takes nothing else."""
     if _fits(annotation, typed.value):
         return typed.value
     for member in _members(annotation):

@@ -1,24 +1,25 @@
-"""Looks through a YAML file of a user, or of a stranger, before anything parses it; nothing of it is constructed."""
+"""Checks a YAML file of a user, or of a stranger, before anything parses it; no objects are constructed."""
 
 import copy
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from expkit.config.interpolation import asks_a_resolver
 from expkit.core.errors import ConfigError
 from expkit.core.escaping import shortened
+from expkit.core.formatting import relative
 
 LARGEST = 1_000_000  # bytes
 DEEPEST = 32  # levels, with aliases written out
 MOST_NODES = 20_000  # keys and values, with aliases written out
 LONGEST_WORD = 4_000  # characters of an unquoted value: YAML tries to read it as a number, at the length's square
 
-# What yaml raises for values that look like numbers or dates and are none; the rest is of its own kind.
+# What yaml raises, beside its own errors, for values that look like numbers or dates and are not.
 NOT_PLAIN = (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, RecursionError)
 _LONG_NUMBER = re.compile(r"[-+0-9_:.eExXoa-fA-F]{301,}")
 
@@ -39,7 +40,7 @@ def vet(path: Path, folder: Path) -> None:
 
     path: the file as it was asked for, links and `..` included; folder: the conf folder it must lie in.
     """
-    shown, real = shown_path(path), path.resolve()
+    shown, real = relative(path), path.resolve()
     if not real.is_relative_to(folder.resolve()):
         raise ConfigError(f"{shown}: leads out of its conf folder, to '{real}'; copy the file into the folder")
     if not real.is_file():
@@ -74,7 +75,7 @@ def parse_vetted(content: bytes, shown: str) -> Any:
 
 
 def parse_value(text: str, key: str) -> Any:
-    """Return what a text stands for as a value in YAML. Raises ConfigError. key: what it is given for."""
+    """Return the value that a text is in YAML. Raises ConfigError. key: the option that it is given for."""
     try:
         _Scan(key).read(f"value: {text}" if text else "")
         return yaml.load(text, Loader=LOADER)
@@ -85,43 +86,35 @@ def parse_value(text: str, key: str) -> Any:
 def load_vetted(path: Path) -> Any:
     """Return what a config file holds, vetted. Raises ConfigError, OSError.
 
-    Of a thousand runs, most parts of the configs are the same: each top-level part is looked through and parsed once.
+    Among a thousand runs, most parts of the configs are the same: each top-level part is vetted and parsed once.
     """
     if not path.is_file() or path.is_symlink() or path.stat().st_size > LARGEST:
         vet(path, path.parent)
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown_path(path)}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    content = path.read_bytes()
+    text = content.decode("utf-8", "surrogateescape")  # a part that is not UTF-8 is refused below
     parts = _PARTS.findall(text)
     if "".join(parts) == text and not _NOT_IN_PARTS.search(text):
         found = [_part(part) for part in parts]
         whole = {key: value for one in found if one for key, value in one.items()}
         if all(one is not None for one in found) and len(whole) == len(found):
             return copy.deepcopy(whole)
-    vet(path, path.parent)
-    return parse_vetted(text.encode(), shown_path(path))
+    return parse_vetted(content, relative(path))
 
 
-# A part begins at the left edge, and goes on with lines that are indented or go on with its list.
+# A part begins at the left edge, and continues with lines that are indented or continue its list.
 _PARTS = re.compile(r"^[A-Za-z_].*\n(?:[ -].*\n)*", re.MULTILINE)
 _NOT_IN_PARTS = re.compile(r"[&*]|^---|^%|\$\{", re.MULTILINE)  # what reaches from one part into another
 
 
 @lru_cache(maxsize=4_000)
 def _part(text: str) -> dict[str, Any] | None:
-    """Return a part of a config that stands for itself: a mapping of one key; None where it is no such thing."""
+    """Return a part of a config that is a mapping of one key by itself, or None."""
     try:
         vet_text(text.encode(), "config")
         found = yaml.load(text, Loader=LOADER)
     except (ConfigError, *NOT_PLAIN):
         return None
     return found if isinstance(found, dict) and len(found) == 1 else None
-
-
-def shown_path(path: Path) -> str:
-    """Return a path as its user would write it: from the working directory where it lies below that."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @dataclass
@@ -141,7 +134,7 @@ class _Open:
 
 
 class _Scan:
-    """Goes through a file's events, and raises ConfigError at the first that no config needs."""
+    """Reads a file's events, and raises ConfigError at the first that no config needs."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -152,11 +145,13 @@ class _Scan:
         self.anchors: dict[str, tuple[int, int]] = {}  # name -> (nodes, height) of what it stands for
 
     def read(self, text: str) -> None:
-        """Look at every event of a text."""
+        """Check every event of a text."""
         for event in yaml.parse(text, Loader=LOADER):
             self.line = event.start_mark.line + 1 if event.start_mark else 0
             if isinstance(event, yaml.DocumentStartEvent):
-                self._document()
+                self.documents += 1
+                if self.documents > 1:
+                    self._refuse("a second document begins; a config is one document")
             elif isinstance(event, yaml.AliasEvent):
                 self._alias(event.anchor)
             elif isinstance(event, yaml.ScalarEvent):
@@ -166,16 +161,11 @@ class _Scan:
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._end()
 
-    def _refuse(self, fault: str) -> None:
+    def _refuse(self, fault: str) -> NoReturn:
         raise ConfigError(f"{self.path}, line {self.line}: {fault}")
 
-    def _document(self) -> None:
-        self.documents += 1
-        if self.documents > 1:
-            self._refuse("a second document begins; a config is one document")
-
     def _count(self, nodes: int, height: int) -> None:
-        """Add what an event stands for to the container that it lies in."""
+        """Add the size of an event to the container that holds it."""
         self.nodes += nodes
         if self.nodes > MOST_NODES:
             self._refuse(f"holds more than {MOST_NODES:,} values, aliases written out; use fewer aliases")
@@ -195,7 +185,7 @@ class _Scan:
             self._refuse(f"the alias '*{anchor}' stands where a key must; write the key out")
         if anchor is None or anchor not in self.anchors:
             self._refuse(f"the alias '*{anchor}' names nothing before it, or holds itself; write the value out")
-        self._count(*self.anchors[anchor or ""])
+        self._count(*self.anchors[anchor])
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._tag(event.tag)

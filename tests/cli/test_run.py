@@ -164,8 +164,8 @@ def test_wrong_input_ends_with_2_and_a_sentence_for_each_fault(tmp_path: Path) -
     done = in_new_process(tmp_path, "model.widht=3", "optimizer.lr=fast")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: model.widht: the chosen conf/model lists no such option; did you mean 'width'?",
-        "error: optimizer.lr: takes a number or a list of numbers, got 'fast'",
+        "error: model.widht: the chosen conf/model has no option 'widht'; did you mean 'width'?",
+        "error: optimizer.lr: expected a number or a list of numbers, got 'fast'",
     ]
     assert not (tmp_path / "outputs").exists()
 
@@ -234,7 +234,7 @@ def test_own_conf_and_plugin(commands: Forks, tmp_path: Path, image_files: Calla
     assert done.returncode == 0, done.stderr
     without = commands.run(tmp_path, *own)
     assert without.returncode == 2
-    assert "no model is called 'mine'" in without.stderr
+    assert "unknown model 'mine'" in without.stderr
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_list(words: list[str], shown: str, tmp_path: Path) -> None:
         ("optimizer.lr=0,1", "optimizer.lr: 0,1 are several values; add -m to run each of them, or write"),
         ("model.freeze=[a", "model.freeze: no viable alternative at input '[a'; close what is open"),
         ("--plugin mine", "--plugin: there is no Python file 'mine'; did you mean 'mine.py'?"),
-        ("model.name=own", "model.name: no model is called 'own'; mine.py registers it: add --plugin mine.py"),
+        ("model.name=own", "model.name: unknown model 'own'; mine.py registers it: add --plugin mine.py"),
     ],
 )
 def test_a_newcomers_line_is_answered_with_the_fix(commands: Forks, words: str, told: str, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_list_of_options_says_what_each_does(commands: Forks, tmp_path: Path) 
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/mine.yaml").write_text("name: mlp\ngrid: 8  # mine: [a] cell\n")
     done = commands.run(tmp_path, "--list", "model", "mlp", environment={"COLUMNS": "200"})
-    assert re.search(r"grid +whole number +16 +mine: \[a\] cell", done.stdout)
+    assert re.search(r"grid +integer +16 +mine: \[a\] cell", done.stdout)
     assert re.search(r"freeze .* patterns of parameter names that are not trained", done.stdout)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from expkit.config.plugin_scan import Word, file_with, words_of
+from expkit.config.plugin_scan import RegisteredName, file_with, names_in
 
 TEXT = """
 import expkit.config.registry
@@ -25,9 +25,9 @@ def no(): ...
 
 def test_words_with_their_options(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TEXT)
-    assert words_of(tmp_path / "mine.py") == [
-        Word("models", "net", {"num_classes": [], "kind": ["a", "b"], "deep": ["false", "true"]}),
-        Word("losses", "own", {"weight": []}),
+    assert names_in(tmp_path / "mine.py") == [
+        RegisteredName("models", "net", {"num_classes": [], "kind": ["a", "b"], "deep": ["false", "true"]}),
+        RegisteredName("losses", "own", {"weight": []}),
     ]
     assert file_with("models", "net", tmp_path) == "mine.py"
     assert file_with("losses", "net", tmp_path) is None
@@ -37,4 +37,4 @@ def test_what_is_no_python_has_no_words(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def (")
     (tmp_path / "binary.py").write_bytes(b"\0\xff")
     for name in ("broken.py", "binary.py", "absent.py"):
-        assert words_of(tmp_path / name) == []
+        assert names_in(tmp_path / name) == []

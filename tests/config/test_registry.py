@@ -32,14 +32,14 @@ def test_a_node_becomes_an_object(registry: Registry) -> None:
 def test_every_fault_is_named(registry: Registry) -> None:
     faults = registry.faults({"name": "box", "size": 1, "widht": 1, "names": "x", "kind": "c"})
     assert faults == [
-        "thing.size: is found out when the run starts; remove it",
+        "thing.size: is set when the run starts; remove it",
         "thing.widht: box has no option 'widht'; did you mean 'width'?",
-        "thing.names: takes a list of text or null, got 'x'",
-        "thing.kind: takes one of a, b, got 'c'",
+        "thing.names: expected a list of text or null, got 'x'",
+        "thing.kind: expected one of a, b, got 'c'",
         "thing.width: box needs it (number)",
     ]
-    assert registry.faults({"name": "bok"}) == ["thing.name: no thing is called 'bok'; did you mean 'box'?"]
-    assert registry.faults("box")[0].startswith("thing: takes a mapping with a `name`")
+    assert registry.faults({"name": "bok"}) == ["thing.name: unknown thing 'bok'; did you mean 'box'?"]
+    assert registry.faults("box")[0].startswith("thing: expected a mapping with a `name`")
 
 
 def test_a_word_has_one_owner(registry: Registry) -> None:
@@ -71,7 +71,7 @@ def test_what_fits(annotation: Any, value: object, result: object) -> None:
      (tuple[float, float], [1]), (list[int], [1, "x"]), (Literal["a"], "b"), (dict[str, int], [1])],
 )  # fmt: skip
 def test_what_does_not_fit(annotation: Any, value: object) -> None:
-    with pytest.raises(Misfit, match="takes"):
+    with pytest.raises(Misfit, match="expected"):
         fit(annotation, value)
 
 

@@ -71,7 +71,7 @@ def test_hydras_words_become_axes(word: str, expected: Axis) -> None:
         ("lr=tag(log,range(1,9,2))", "a range has a step of 1; write tag(log,int(interval(1,7)))"),
         ("lr=tag(log,range(1.0,9.0))", "a range has a step of 1; write tag(log,interval(1.0,8.0))"),
         ("lr=tag(log,range(0,9,2))", "the lower end is above 0, got 0"),
-        ("lr=int(interval(0.2,0.7))", "lr: int(interval()) takes whole numbers as its ends, got 0.2 and 0.7"),
+        ("lr=int(interval(0.2,0.7))", "lr: int(interval()) takes integers as its ends, got 0.2 and 0.7"),
         ("lr=range(1,9,0)", "lr: a range has finite ends and a step other than 0"),
         ("lr=interval(1,2),3", "lr: a list holds plain values"),
         ("~lr=1,2", "~lr: a deletion has no values to search"),

@@ -95,17 +95,17 @@ def test_operations_are_in_a_unit_that_fits(count: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("annotation", "sentence"),
     [
-        (int, "takes a whole number"),
-        (int | None, "takes a whole number or null"),
-        (float, "takes a number"),
-        (Path, "takes a path"),
-        (list[int], "takes a list of whole numbers"),
-        (list[str], "takes a list of text"),
-        (list[float | None], "takes a list of numbers or null"),
-        (list[list[int]], "takes a list of lists of whole numbers"),
-        (float | list[float], "takes a number or a list of numbers"),
-        (dict[str, int], "takes a mapping of text to whole number"),
-        (bool, "takes true or false"),
+        (int, "expected an integer"),
+        (int | None, "expected an integer or null"),
+        (float, "expected a number"),
+        (Path, "expected a path"),
+        (list[int], "expected a list of integers"),
+        (list[str], "expected a list of text"),
+        (list[float | None], "expected a list of numbers or null"),
+        (list[list[int]], "expected a list of lists of integers"),
+        (float | list[float], "expected a number or a list of numbers"),
+        (dict[str, int], "expected a mapping of text to integer"),
+        (bool, "expected true or false"),
     ],
 )
 def test_what_an_option_takes_is_a_sentence(annotation: Any, sentence: str) -> None:
@@ -115,7 +115,7 @@ def test_what_an_option_takes_is_a_sentence(annotation: Any, sentence: str) -> N
 
 @pytest.mark.parametrize(
     ("registry", "noun"),
-    [(transforms, "no transform is called 'x'"), (watchers, "no watcher is"), (models, "no model is")],
+    [(transforms, "unknown transform 'x'"), (watchers, "unknown watcher"), (models, "unknown model")],
 )
 def test_one_member_of_a_group_is_named(registry: Any, noun: str) -> None:
     assert noun in registry.faults({"name": "x"})[0]

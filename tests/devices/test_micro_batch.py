@@ -105,7 +105,7 @@ def test_a_result_that_would_depend_on_free_memory_is_refused(
 
 
 def test_a_batch_of_any_size_is_a_number(small_config: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match=r"batch_size: takes a whole number.*device\.micro_batch=8 computes it in"):
+    with pytest.raises(ConfigError, match=r"batch_size: expected an integer.*device\.micro_batch=8 computes it in"):
         check(small_config("batch_size=auto"))
     with pytest.raises(ConfigError, match=r"device\.micro_batch: expected an integer from 1 up, auto or null, got 0"):
         DeviceOptions(micro_batch=0)

@@ -105,12 +105,12 @@ CALL = {"_target_": "os.system", "_args_": ["touch hacked"]}
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (set_path("config", "model", "name", value="os.system"), "no model is called 'os.system'"),
-        (set_path("config", "model", value=CALL), "takes a mapping with a `name`"),
+        (set_path("config", "model", "name", value="os.system"), "unknown model 'os.system'"),
+        (set_path("config", "model", value=CALL), "expected a mapping with a `name`"),
         (set_path("config", "model", "_target_", value="os.system"), "has no option '_target_'"),
         (set_path("config", "model", "width", value=5), "its weights do not fit its model small_resnet"),
-        (set_path("transforms", "eval", value=[{"name": "Lambda"}]), "no transform is called 'Lambda'"),
-        (set_path("transforms", "eval", value=[CALL]), "takes a mapping with a `name`"),
+        (set_path("transforms", "eval", value=[{"name": "Lambda"}]), "unknown transform 'Lambda'"),
+        (set_path("transforms", "eval", value=[CALL]), "expected a mapping with a `name`"),
         (set_path("transforms", "image_size", value="auto"), "image_size: is 'auto'"),
         (set_path("transforms", "normalize", value={}), "normalize.mean: expected 3 numbers"),
         (set_path("config", value="${oc.env:HOME}"), "is not one that expkit wrote"),

@@ -71,7 +71,7 @@ def test_frozen_parameters_are_left_out(model: nn.Module) -> None:
     [
         ([{"lr": 0.1}], r"optimizer.groups\[0\]: needs a `pattern`"),
         ([{"pattern": "4.*", "lr": 0.1}], r"optimizer.groups\[0\].pattern: '4.\*' matches no trained parameter"),
-        ([{"pattern": "0.*", "lr": "fast"}], r"optimizer.groups\[0\].lr: takes a number"),
+        ([{"pattern": "0.*", "lr": "fast"}], r"optimizer.groups\[0\].lr: expected a number"),
     ],
 )
 def test_wrong_groups_are_named(groups: list[dict[str, Any]], sentence: str, model: nn.Module) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.config.conf_folder import conf_folder
-from expkit.config.plugin_scan import words_of
+from expkit.config.plugin_scan import names_in
 from expkit.core.files import write_text
 from expkit.core.user_folders import cache_folder
 
@@ -35,7 +35,7 @@ def _add_plugin(known: Vocabulary, file: Path) -> None:
     from expkit.config import registry
 
     groups = {name: one for name, one in vars(registry).items() if isinstance(one, registry.Registry)}
-    for word in words_of(file):
+    for word in names_in(file):
         group = groups.get(word.registry)
         if group and group.group in known:
             names = known[group.group]

@@ -76,30 +76,21 @@ def _mark(value: ast.AST | None, level: Level, marked: Marked) -> None:
             _mark(part, level, marked)
 
 
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
+    **dict.fromkeys((ast.Tuple, ast.List, ast.Set), ("elts",)),
+    **dict.fromkeys((ast.Dict, ast.BoolOp), ("values",)),
+    **dict.fromkeys((ast.Attribute, ast.Subscript, ast.Starred, ast.NamedExpr, ast.Await, ast.MatchValue), ("value",)),
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.GeneratorExp), ("elt", "generators")),
+    ast.BinOp: ("left", "right"), ast.IfExp: ("body", "orelse"), ast.Lambda: ("body",), ast.UnaryOp: ("operand",),
+    ast.MatchOr: ("patterns",), ast.comprehension: ("iter",),
+}  # fmt: skip
+
+
 def _parts(value: ast.AST) -> Iterator[ast.AST | None]:
-    """Yield what an expression takes its value from."""
-    if isinstance(value, ast.Tuple | ast.List | ast.Set):
-        yield from value.elts
-    elif isinstance(value, ast.Dict):
-        yield from value.values
-    elif isinstance(value, ast.BinOp):
-        yield from (value.left, value.right)
-    elif isinstance(value, ast.BoolOp):
-        yield from value.values
-    elif isinstance(value, ast.IfExp):
-        yield from (value.body, value.orelse)
-    elif isinstance(value, ast.Lambda):
-        yield value.body
-    elif isinstance(value, ast.Attribute | ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await):
-        yield value.value
-    elif isinstance(value, ast.UnaryOp):
-        yield value.operand
-    elif isinstance(value, ast.MatchValue):
-        yield value.value
-    elif isinstance(value, ast.MatchOr):
-        yield from value.patterns
-    elif isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
-        yield from (value.elt, *(one.iter for one in value.generators))
+    """Yield the expressions that an expression takes its value from."""
+    for field in _FIELDS.get(type(value), ()):
+        found = getattr(value, field)
+        yield from found if isinstance(found, list) else [found]
 
 
 def _bound(node: ast.AST) -> Iterator[tuple[ast.AST | None, Level]]:
@@ -204,7 +195,7 @@ def _environment(node: ast.Dict) -> Iterator[tuple[ast.AST | None, Level]]:
 
 
 def _listed(node: ast.Tuple | ast.List) -> Iterator[tuple[ast.AST | None, Level]]:
-    """Yield what a list says of its items: a pair, options of a command line; names of columns are no pairs."""
+    """Yield the items of a list with levels: of a pair, of options of a command line; names of columns are no pairs."""
     is_pair = isinstance(node, ast.Tuple) and len(node.elts) == 2
     texts = [_text(one) for one in node.elts]
     for (value, level), before in zip(_paired(node.elts), filter(None, texts[:-1]), strict=True):
@@ -216,7 +207,7 @@ def _listed(node: ast.Tuple | ast.List) -> Iterator[tuple[ast.AST | None, Level]
 
 
 def _paired(values: Sequence[ast.AST]) -> Iterator[tuple[ast.AST | None, Level]]:
-    """Yield what follows upon a text that is a secret's name: ("x-api-key", "…"), setattr(x, "password", "…")."""
+    """Yield what follows a text that is a secret's name: ("x-api-key", "…"), setattr(x, "password", "…")."""
     for before, after in pairwise(values):
         if text := _text(before):
             yield after, level_of(text)

@@ -31,21 +31,8 @@ _PASSES = {"forward", "backward", "first", "second", "one", "single", "multi", "
 # Of one word with what it is for: `PGPASSWORD`, `mypass`, `hftoken`; not `compass`, `padtoken`.
 _CERTAIN_ENDS = ("password", "passwd", "passphrase", "passwort", "apikey", "secretkey", "secret", "credentials")
 _PASS_PREFIXES = {
-    "db",
-    "pg",
-    "my",
-    "smtp",
-    "ftp",
-    "ssh",
-    "user",
-    "root",
-    "admin",
-    "mail",
-    "sql",
-    "mysql",
-    "redis",
-    "ldap",
-}
+    "db", "pg", "my", "smtp", "ftp", "ssh", "user", "root", "admin", "mail", "sql", "mysql", "redis", "ldap",
+}  # fmt: skip
 _LIKELY = {"authorization", "bearer", "dsn", "jwt", "pat", "otp", "totp", "auth", "cookie", "cookies", "sas", "hmac"}
 # `…_key` of these is a credential; `cache_key` or `sort_key` is not.
 _KEYS = {
@@ -75,19 +62,8 @@ _ABOUT = {
 }  # fmt: skip
 # Of a `token` these say only which one or where it holds.
 _TOKEN_TAILS = {
-    "value",
-    "str",
-    "string",
-    "prod",
-    "production",
-    "dev",
-    "staging",
-    "test",
-    "live",
-    "raw",
-    "default",
-    "b64",
-}
+    "value", "str", "string", "prod", "production", "dev", "staging", "test", "live", "raw", "default", "b64",
+}  # fmt: skip
 _DIGESTS = {"sha", "sha1", "sha256", "md5", "hash", "digest", "checksum", "fingerprint", "commit", "rev", "revision",
             "etag", "version", "cache", "sort", "dict", "group", "primary", "foreign", "partition"}  # fmt: skip
 

@@ -11,7 +11,7 @@ from expkit.config.redaction.names import Level
 from expkit.config.redaction.text import redact_text
 from expkit.config.redaction.values import SECRET, is_secret
 
-Clean = Callable[[str], str]  # takes out what is known of this machine: paths, names, values of its environment
+Clean = Callable[[str], str]  # removes what is known of this machine: paths, names, values of its environment
 
 _PIECE = re.compile(
     r"(?P<comment>#[^\n\r]*)"
@@ -58,7 +58,7 @@ _ALL_SHELL = re.compile(r"\s*%%(?:bash|sh|script|cmd|writefile|file|perl|ruby|sy
 
 
 def _with_commands(source: str, clean: Clean) -> str:
-    """Return a cell of a notebook, whose lines for the shell are judged as comments are."""
+    """Return a cell of a notebook, whose lines for the shell are treated as comments."""
     if _ALL_SHELL.match(source):
         return clean(redact_text(source, "settings"))
     lines = source.split("\n")
@@ -74,8 +74,7 @@ def _with_commands(source: str, clean: Clean) -> str:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a source's invalid escapes are none of ours
+        with warnings.catch_warnings(action="ignore"):  # of invalid escapes in the source
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -109,7 +108,7 @@ def _levels(source: str, tree: ast.Module) -> tuple[dict[tuple[int, int], Level]
 def _rewritten(
     source: str, levels: dict[tuple[int, int], Level], numbers: list[tuple[int, int]], clean: Clean, harsh: bool
 ) -> str:
-    """Return the source with its pieces made clean; harsh: a literal that is not clean is left out as a whole."""
+    """Return the source with its pieces cleaned; harsh: a literal that is not clean is left out as a whole."""
     changes = [(*span, f'"{SECRET}"') for span in numbers]
     ordered = sorted(levels.items())
     at = 0
@@ -154,10 +153,9 @@ def _clean_piece(piece: _Piece, level: Level, clean: Clean, harsh: bool) -> str:
 
 
 def _clean_value(piece: _Piece, whole: str, level: Level, clean: Clean) -> str | None:
-    """Return a literal whose value, escapes resolved, is clean; None where it is to be left out as a whole."""
+    """Return a literal whose value, escapes resolved, is clean; None where it must be left out as a whole."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             value = ast.literal_eval(whole)
     except (SyntaxError, ValueError):
         body = clean(redact_text(piece.body))

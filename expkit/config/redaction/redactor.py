@@ -13,18 +13,11 @@ from typing import Any
 
 import yaml
 
-from expkit.config.redaction import (  # fmt: skip
-    SECRET,
-    Level,
-    is_secret,
-    level_of,
-    redact_patch,
-    redact_source,
-    redact_text,
-    redact_value,
-    secret_values,
-)
-from expkit.config.redaction.names import level_in_environment
+from expkit.config.redaction.names import Level, level_in_environment, level_of
+from expkit.config.redaction.sources import redact_patch, redact_source
+from expkit.config.redaction.structures import redact_value, secret_values
+from expkit.config.redaction.text import redact_text
+from expkit.config.redaction.values import SECRET, is_secret
 from expkit.core.user_folders import home_folder
 
 ELSEWHERE = "<elsewhere>"  # stands for the folders above a path that lies outside the home and the working folder
@@ -39,7 +32,7 @@ _NAMES_ONLY = ("name", "output_dir", "experiment")
 
 
 class Redactor:
-    """Takes out of texts what belongs to this machine or is secret; what it knows is taken from the process."""
+    """Removes from texts what belongs to this machine or is secret, as far as this process knows it."""
 
     def __init__(self) -> None:
         self.secrets = sorted(set(_environment_secrets()), key=len, reverse=True)
@@ -52,7 +45,7 @@ class Redactor:
         return self._elsewhere(redact_text(self._without_secrets(text)))
 
     def setting(self, word: str) -> str:
-        """Return an override, KEY=VALUE, whose value goes on to its end, that may be shared."""
+        """Return an override, KEY=VALUE, whose value extends to its end, that may be shared."""
         return self._elsewhere(redact_text(_without_listed(self._without_secrets(word)), "settings"))
 
     def command(self, command: str) -> str:
@@ -70,7 +63,7 @@ class Redactor:
         return redact_text(self._without_secrets(text))
 
     def source(self, name: str, text: str) -> str:
-        """Return a file of source code that may be shared; its other paths and plain words stay."""
+        """Return a file of source code that may be shared; other paths and plain words in it stay."""
         return redact_source(name, text, self._known)
 
     def patch(self, patch: str, wide: str) -> str:
@@ -85,10 +78,8 @@ class Redactor:
     def _known(self, text: str) -> str:
         """Return a text without what is known of this machine: secrets of its environment, folders and names."""
         text = self._without_secrets(text)
-        for place, mark in self.folders:
-            text = place.sub(mark, text)
-        for name, mark in self.names:
-            text = name.sub(mark, text)
+        for known, mark in self.folders + self.names:
+            text = known.sub(mark, text)
         return text
 
     def _elsewhere(self, text: str) -> str:
@@ -108,7 +99,7 @@ class Redactor:
         return self._path(text) if os.path.isabs(text) else self.text(text)
 
     def _path(self, path: str) -> str:
-        """Return a whole path, whatever characters it has, from the working folder, from home, or from elsewhere."""
+        """Return an absolute path, whatever characters it has, relative to the working folder, home, or elsewhere."""
         place = Path(os.path.normpath(path))
         if Path.cwd() != Path("/") and place.is_relative_to(Path.cwd()):
             return self.text(str(place.relative_to(Path.cwd())))
@@ -158,7 +149,7 @@ def _names() -> Iterator[tuple[str, str]]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Return a sha256 of what a config computes: without the names of its run and the checkpoint it goes on from."""
+    """Return a sha256 of what a config computes: without the run's name and the checkpoint that it resumes."""
     kept = {name: value for name, value in config.items() if name not in _NAMES_ONLY}
     if isinstance(node := kept.get("checkpoint"), Mapping):
         kept["checkpoint"] = {name: value for name, value in node.items() if name not in ("resume", "force")}

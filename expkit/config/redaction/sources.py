@@ -15,7 +15,7 @@ _CODE = {".js", ".ts", ".c", ".h", ".cc", ".cpp", ".cu", ".go", ".rs", ".java", 
 def redact_source(name: str, text: str, clean: Clean = lambda text: text) -> str:
     """Return a source file without secrets.
 
-    clean: takes out what is known of this machine, of everything but Python's own words.
+    clean: removes what is known of this machine, from everything but Python's own words.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in (".py", ".pyi"):
@@ -59,8 +59,8 @@ _HUNK = re.compile(r"^@@ ")
 def redact_patch(patch: str, wide: str, clean: Clean = lambda text: text) -> str:
     """Return a patch without secrets.
 
-    wide: the same patch with all lines of its files, by which a line is judged in its file. The hunks of notebooks are
-    left out: they are for the most part outputs.
+    wide: the same patch with all lines of its files, so that a line is judged in its file. The hunks of notebooks are
+    left out: they are mostly outputs.
     """
     files = _sections(wide)
     return "".join(
@@ -69,7 +69,7 @@ def redact_patch(patch: str, wide: str, clean: Clean = lambda text: text) -> str
 
 
 def _sections(patch: str) -> dict[str, str]:
-    """Return what stands for each file, by its first line."""
+    """Return the section of each file, by its first line."""
     starts = [found.start() for found in _FILE.finditer(patch)] or [0]
     parts = [patch[start:end] for start, end in zip(starts, [*starts[1:], len(patch)], strict=True)]
     return {part.split("\n", 1)[0]: part for part in parts if part}
@@ -93,7 +93,7 @@ def _patched(head: str, section: str, wide: str, clean: Clean) -> str:
 
 
 def _changed_lines(name: str, wide: str, clean: Clean) -> dict[str, str]:
-    """Return line -> what takes its place, for the lines of a file before and after that hold something."""
+    """Return line -> its replacement, for the redacted lines of a file before and after the patch."""
     lines = wide.split("\n")
     first = next((number for number, line in enumerate(lines) if _HUNK.match(line)), len(lines))
     changed: dict[str, str] = {}

@@ -10,11 +10,11 @@ import yaml
 
 from expkit.config.redaction.names import Level, level_of
 from expkit.config.redaction.values import SECRET, is_secret
+from expkit.config.yaml_safety import LOADER
 
 # `{name: DB_PASSWORD, value: …}`: which keys hold the name, and which the value that it belongs to.
 _NAMES = ("name", "key", "alias", "env", "header", "field", "option", "variable")
 _VALUES = ("value", "default", "content", "data")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def redact_value(value: Any, clean: Callable[[str], str], key: str = "") -> Any:
@@ -72,7 +72,7 @@ def _keys(value: Mapping[Any, Any], key: str) -> Iterator[tuple[Any, str, Level]
 
 
 def _items(values: Sequence[Any]) -> Iterator[tuple[Any, Level]]:
-    """Yield (item, level that the item before it says): [--password, …], and pairs such as [X-Api-Key, …]."""
+    """Yield (item, level by the item before it): [--password, …], and pairs such as [X-Api-Key, …]."""
     before = ""
     for value in values:
         is_option = before.startswith("-")
@@ -86,7 +86,7 @@ def without_secret_values(name: str, text: str) -> str:
     try:
         found = set(secret_values(list(_parsed(name, text))))
     except (ValueError, RecursionError, yaml.YAMLError):
-        return text  # it is still looked through line by line
+        return text  # it is still searched line by line
     for value in sorted(found, key=len, reverse=True):
         for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
             if form.strip() and "\n" not in form:
@@ -96,7 +96,7 @@ def without_secret_values(name: str, text: str) -> str:
 
 def _parsed(name: str, text: str) -> Iterator[Any]:
     if name.endswith((".yaml", ".yml")):
-        yield from yaml.load_all(text, _LOADER)
+        yield from yaml.load_all(text, LOADER)
     elif name.endswith(".json"):
         yield json.loads(text)
     elif name.endswith(".toml"):

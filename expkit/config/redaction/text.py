@@ -28,13 +28,13 @@ _LOGIN_FLAG = re.compile(
 )
 _PIPED = re.compile(
     r"(\becho\s+(?:-\w+\s+)?)([^\n|]{1,200}?)"
-    r"(\s*\|[^\n|]{0,200}(?:--password-stdin|passwd|--token-stdin|-stdin|\bsudo\s+(?:-\w+\s+)*-\w*S)\b)"
+    r"(?=\s*\|[^\n|]{0,200}(?:--password-stdin|passwd|--token-stdin|-stdin|\bsudo\s+(?:-\w+\s+)*-\w*S)\b)"
 )
 _SAID = re.compile(
     r"((?<![\w-])([A-Za-z]\w{0,60})[ \t]+(?:(?:is|was|are)(?:[ \t]+now)?:?|[-=]+>|:=)[ \t]+['\"`]?)([^\s'\"`]+)"
 )
-# `pw hunter2`, `password \`hunter2\``: what follows upon the word itself, where it is in letters and digits.
-_TOLD = re.compile(
+# `pw hunter2`, `password \`hunter2\``: what follows the word itself, where it has letters and digits.
+_AFTER_NAME = re.compile(
     r"(\b(?:password|passwd|passphrase|passwort|pwd|pw)[ \t]+['\"`]?)"
     r"((?=[^\s'\"`]*\d)(?=[^\s'\"`]*[A-Za-z])[^\s'\"`,;()]{5,})", re.I
 )  # fmt: skip
@@ -45,7 +45,7 @@ _LOGIN_SAID = re.compile(
 )
 _LOGIN_AT = re.compile(r"(?<![\w./@:-])([A-Za-z][\w.-]{0,60}:)([^\s:@/'\"<>{}$%]{4,80})(?=@(?!sha\d)[\w-]+[.:/])")
 _SPACED = re.compile(
-    r"^([ \t]*(?:ENV|ARG|set|setenv|configure set|git config(?: --\w+)?)[ \t]+(?:-\w+[ \t]+)*)([\w.-]+)([ \t]+)(\S+)",
+    r"^([ \t]*(?:ENV|ARG|set|setenv|configure set|git config(?: --\w+)?)[ \t]+(?:-\w+[ \t]+)*([\w.-]+)[ \t]+)(\S+)",
     re.M,
 )
 _SET = re.compile(
@@ -53,7 +53,7 @@ _SET = re.compile(
     r"([\w.-]{0,40}(?:key|token|pass|secret|auth)[\w.-]{0,40})[ \t]+)([^\s'\"]+)"
 )
 _TAG = re.compile(r"(<([\w.:-]+)(?:\s[^<>]*)?>)([^<>]+)(?=</\2>)")
-_ATTRIBUTE = re.compile(r"(<[^<>]*\b(?:name|key|id)=(['\"])([\w.:-]+)\2[^<>]*\bvalue=(['\"]))([^'\"<>]+)")
+_ATTRIBUTE = re.compile(r"(<[^<>]*\b(?:name|key|id)=['\"]([\w.:-]+)['\"][^<>]*\bvalue=['\"])([^'\"<>]+)")
 _PGPASS = re.compile(r"^([\w.*-]+:(?:\d+|\*):[^:\s]+:[^:\s]+:)(\S+)$", re.M)
 _QUERY = re.compile(r"([?&](?:sig|signature|key|code|auth|hash|access|pass|t)=)([^&\s'\"<>]{8,})")
 _NETRC = re.compile(r"(\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+)(\S+)")
@@ -74,27 +74,20 @@ _ANNOTATED = re.compile(rf"{_NAME}(\s*:\s*[\w.\[\], |]{{1,60}}=\s*{_PREFIX})({_L
 def redact_text(text: str, kind: Kind = "prose") -> str:
     """Return a text without secrets; it keeps its number of lines.
 
-    kind: prose, also of a log or a command line; settings, where a value goes on to the end of its line; code, where
-    only what stands in quotes is a value.
+    kind: prose, also of a log or a command line; settings, where a value extends to the end of its line; code, where
+    only what is in quotes is a value.
     """
     text = TOKENS.sub(lambda found: SECRET + "\n" * found[0].count("\n"), text)
     text = _LOGIN.sub(lambda found: found[0] if _BLANKS.fullmatch(found[0]) else "", text)
     text = _ADDRESS.sub(_without_hook, text)
     text = _AUTHORIZATION.sub(_without_authorization, text)
-    text = _NETRC.sub(rf"\1{SECRET}", text)
-    text = _LOGIN_FLAG.sub(lambda found: f"{found[1]}{SECRET}", text)
-    text = _PIPED.sub(rf"\1{SECRET}\3", text)
-    text = _PGPASS.sub(rf"\1{SECRET}", text)
-    text = _QUERY.sub(lambda found: _replaced(found[0], found[1], found[2], Level.LIKELY), text)
+    for pattern in (_NETRC, _LOGIN_FLAG, _PIPED, _PGPASS):
+        text = pattern.sub(rf"\1{SECRET}", text)
     text = _SAID.sub(lambda found: _replaced(found[0], found[1], found[3], min(_level(found[2]), Level.LIKELY)), text)
-    for pattern in (_TOLD, _LOGIN_SAID, _LOGIN_AT):
+    for pattern in (_QUERY, _AFTER_NAME, _LOGIN_SAID, _LOGIN_AT):
         text = pattern.sub(lambda found: _replaced(found[0], found[1], found[2], Level.LIKELY), text)
-    text = _SET.sub(lambda found: _replaced(found[0], found[1], found[3], _level(found[2])), text)
-    text = _SPACED.sub(
-        lambda found: _replaced(found[0], found[1] + found[2] + found[3], found[4], _level(found[2])), text
-    )
-    text = _ATTRIBUTE.sub(lambda found: _replaced(found[0], found[1], found[5], _level(found[3])), text)
-    text = _TAG.sub(lambda found: _replaced(found[0], found[1], found[3], _level(found[2])), text)
+    for pattern in (_SET, _SPACED, _ATTRIBUTE, _TAG):
+        text = pattern.sub(lambda found: _replaced(found[0], found[1], found[3], _level(found[2])), text)
     text = _FLAG.sub(lambda found: _hidden(found[1], found[3], level_of(found[2]), kind), text)
     if kind == "settings":
         text = "\n".join(_settings(text.split("\n")))
@@ -105,12 +98,12 @@ def redact_text(text: str, kind: Kind = "prose") -> str:
 
 
 def _replaced(whole: str, before: str, value: str, level: Level) -> str:
-    """Return what stands before a value and the mark for a secret, or the whole where it is none."""
+    """Return what comes before a value and the mark for a secret, or the whole where it is none."""
     return before + SECRET if is_secret(value.strip("'\""), level) and SECRET not in value else whole
 
 
 def _without_hook(found: re.Match[str]) -> str:
-    """Leave out the path of an address that whoever knows it may write to."""
+    """Leave out the path of a webhook's address, which is all that is needed to write to it."""
     host, path = found[1], found[2]
     random = any(len(part) >= 8 and re.search(r"\d|[a-z][A-Z]", part) for part in re.split(r"[/?&=]", path))
     return f"{host}/{SECRET}" if random and re.search(r"hook|/services/|/trigger/", host + path, re.I) else found[0]
@@ -128,7 +121,7 @@ def _without_authorization(found: re.Match[str]) -> str:
 
 
 def _within(found: re.Match[str], kind: Kind) -> str:
-    """Leave out the value where `NAME=value` is all that stands in quotes, or in the text."""
+    """Leave out the value where `NAME=value` is all that is in the quotes, or in the text."""
     level = _level(found[2])
     level = min(level, Level.LIKELY) if kind == "prose" and ":" in found[3] else level
     if kind == "code" or found[4][0] in "'\"{[(" or not is_secret(found[4], level):
@@ -137,7 +130,7 @@ def _within(found: re.Match[str], kind: Kind) -> str:
 
 
 def _without_values(text: str, kind: Kind) -> str:
-    """Leave out what is assigned to secret names. What is no secret is looked into: `f(password="…")`."""
+    """Leave out what is assigned to secret names. What is no secret is searched in turn: `f(password="…")`."""
     parts, at, last = [], 0, 0
     while found := _ASSIGNED.search(text, at):
         is_call = text[found.end() : found.end() + 1] == "(" and re.fullmatch(r"[A-Za-z_]\w*(?:\.\w+)+", found[3])
@@ -163,7 +156,7 @@ def _level(name: str) -> Level:
 
 
 def _hidden(before: str, value: str, level: Level, kind: Kind) -> str:
-    """Return what stands before a value, and the value or what takes its place."""
+    """Return what comes before a value, and the value or its replacement."""
     quote = next((mark for mark in ('"""', "'''", '"', "'") if value.startswith(mark) and value.endswith(mark)), "")
     inner = value[len(quote) : len(value) - len(quote)]
     if kind == "code" and not quote:
@@ -180,8 +173,8 @@ _SECTION = re.compile(r"^\s*\[+\s*([\w.\"' -]+?)\s*\]+\s*$")
 
 
 def _settings(lines: list[str]) -> Iterator[str]:
-    """Yield the lines of a YAML, TOML, INI or shell file; what lies below a secret name is secret too."""
-    inside: int | None = None  # the indentation of a secret name whose value lies in the lines below
+    """Yield the lines of a YAML, TOML, INI or shell file; what is below a secret name is secret too."""
+    inside: int | None = None  # the indentation of a secret name whose value is in the lines below
     section = False
     for line in lines:
         indent = len(line) - len(line.lstrip())
@@ -224,7 +217,7 @@ def _value_and_comment(text: str) -> tuple[str, str]:
 
 
 def _without_runs(text: str) -> str:
-    """Leave out random characters that nothing names; those of an address are how a file is found there."""
+    """Leave out random characters without a name; those of an address are needed to find the file."""
     addresses = [found.span() for found in re.finditer(r"(?<!\w)\w+://[^\s'\"<>)\]]+", text)]
     for start, end in reversed(random_runs(text)):
         if not any(first <= start < last for first, last in addresses):

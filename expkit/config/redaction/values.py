@@ -39,12 +39,8 @@ _WORD = re.compile(r"[^\W\d_]{1,20}\d{0,4}|\d{1,8}[^\W\d_]{0,3}|")
 def is_secret(value: str, level: Level) -> bool:
     """Return True if a whole value is to be left out; level: what its name says."""
     bare = value.strip()
-    if (
-        not bare
-        or bare in (SECRET, "***")
-        or re.fullmatch(r"\$?\{\{?[\w.:-]*\}?\}|\$\w+|<[\w -]*>|\*+|%s|%\(\w+\)s", bare)
-    ):
-        return False  # nothing, or what stands for something else
+    if not bare or re.fullmatch(r"\$?\{\{?[\w.:-]*\}?\}|\$\w+|<[\w -]*>|\*+|%s|%\(\w+\)s", bare):
+        return False  # nothing, or a placeholder
     if bare.lower() in _NAMES or not (re.search(r"[^\W_]", bare) or len(bare) >= 6):
         return False
     if level == Level.CERTAIN:
@@ -111,9 +107,8 @@ def _is_all_mixed(run: str, pieces: Sequence[str]) -> bool:
 
 def _is_random_piece(piece: str) -> bool:
     if _HEX.fullmatch(piece):
-        return (
-            bool(re.search(r"\d", piece) and re.search("[a-fA-F]", piece)) and len(piece) < 16
-        )  # as a part of something random
+        # As a part of something random.
+        return len(piece) < 16 and bool(re.search(r"\d", piece) and re.search("[a-fA-F]", piece))
     chunks = _CHUNK.findall(piece)
     if not re.search(r"\d", piece):
         return len(piece) / len(chunks) < 2.2 or any(len(one) >= 12 and is_gibberish(one) for one in chunks)

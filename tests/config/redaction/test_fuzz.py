@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from expkit.config.redaction import redact_patch, redact_source
+from expkit.config.redaction.sources import redact_patch, redact_source
 from tests.config.redaction import forms
 
 ROUNDS = 40 if os.environ.get("EXPKIT_LONG") else 3

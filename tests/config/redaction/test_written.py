@@ -5,7 +5,8 @@ import ast
 
 import pytest
 
-from expkit.config.redaction import redact_source, redact_text
+from expkit.config.redaction.sources import redact_source
+from expkit.config.redaction.text import redact_text
 from tests.config.redaction import written
 
 # Names and texts of ordinary programs, with the words that secrets have too.
