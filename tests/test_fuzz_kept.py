@@ -48,7 +48,7 @@ def test_the_study_of_a_search(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"study.db: cannot be read as a study .*; add --new"):
         go_on()
     path.unlink()
-    with pytest.raises(ConfigError, match=r"study.db: has lost 3 trials that jobs.jsonl tells of; add --new"):
+    with pytest.raises(ConfigError, match=r"study.db: has lost 3 trials of jobs.jsonl; add --new"):
         go_on()
 
 

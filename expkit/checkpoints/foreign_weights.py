@@ -1,4 +1,4 @@
-"""Weights from and to files of other programs: safetensors, and torch's own format without its ability to execute."""
+"""Weights from and to files of other programs: safetensors, and torch's own format, of which no code is executed."""
 
 import io
 import pickle
@@ -47,7 +47,7 @@ class WeightsRefused(ConfigError):
 
 
 class _Nothing:
-    """Takes the place of an object of which nothing is needed."""
+    """Replaces an object of which nothing is needed."""
 
     def __new__(cls, *arguments: object) -> "_Nothing":
         return super().__new__(cls)
@@ -56,16 +56,16 @@ class _Nothing:
 
 
 def import_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file by name, on the CPU: a state dict, or the model's part of a checkpoint.
-
-    Takes safetensors and torch's own files, known by their first bytes; the latter are read with `weights_only`. Raises
-    WeightsRefused.
-    """
+    """Return what `read_weights` does, without its note."""
     return read_weights(path)[0]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Return what `import_weights` does, and a note on the part that was taken of a file with several, or nothing."""
+    """Return the weights in a file by name, on the CPU, and a note on the part that was taken of several, or "".
+
+    A state dict, or the model's part of a checkpoint, in safetensors or torch's own format, as the first bytes tell;
+    the latter is read with `weights_only`. Raises WeightsRefused.
+    """
     if not path.is_file():
         raise WeightsRefused(f"{path}: there is no such file")
     try:
@@ -82,7 +82,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _other(head: bytes) -> str:
-    """Return what a file is instead, as far as its first bytes tell."""
+    """Return what else a file is, by its first bytes, or ""."""
     if head[257:262] == b"ustar":
         return "in torch's format before 0.1.10, which cannot be read safely: load it with torch and save it anew"
     return next((kind for first, kind in _OTHERS.items() if head.lstrip().startswith(first)), "")
@@ -107,7 +107,7 @@ def _from_torch(path: Path) -> tuple[dict[str, Tensor], str]:
         # An open file: of a path torch would know its format by the ending.
         with torch.serialization.safe_globals([(_Nothing, name) for name in _PLAIN]), path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no list of the ways in which a broken or hostile file can fail
+    except Exception as error:  # a broken or hostile file can fail in any way
         raise WeightsRefused(f"{path}: is damaged or no file of plain tensors: {_reason(error)}") from error
     parts = _parts(content)
     if not parts:
@@ -125,9 +125,9 @@ def _from_torch(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _parts(content: Any, depth: int = 0, seen: set[int] | None = None) -> dict[str, dict[str, Tensor]]:
-    """Return the state dicts in what a file holds, by the key in it under which each lies; "" is the whole.
+    """Return the state dicts in a file's content by the key that holds each; "" is the whole.
 
-    seen: what has been looked into; a file may name one mapping in a thousand places, or within itself.
+    seen: the mappings visited so far; a file may name one in a thousand places, or within itself.
     """
     seen = set() if seen is None else seen
     if not isinstance(content, Mapping) or id(content) in seen:
@@ -169,7 +169,7 @@ def _zip_problem(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Say what is wrong, without torch's own advice to load the file unsafely."""
+    """Return what is wrong, without torch's own advice to load the file unsafely."""
     if isinstance(error, pickle.UnpicklingError):
         return refusal_of(error)
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -27,9 +27,9 @@ class CheckpointOptions:
     monitor: the score's name, null for the task's own (accuracy, or map for multilabel). higher_is_better: null for
     what is known of that score; of one that only a watcher measures it has to be said. every: epochs between
     checkpoints; every_steps: steps between further ones within an epoch, null for none. keep_last, keep_best: how many
-    of each. background: write in a thread while training goes on. resume: a run folder to go on in, a checkpoint file
-    to go on from in a new folder, or "auto": go on with the last run of this very config in output_dir, if there is
-    one. force: go on although the config differs in what changes the result. init_from: a checkpoint, run folder, or
+    of each. background: write in a thread while training continues. resume: a run folder to continue in, a checkpoint
+    file to continue from in a new folder, or "auto": the last run of this very config in output_dir, if there is one.
+    force: resume although the config differs in what changes the result. init_from: a checkpoint, run folder, or
     file of weights (.safetensors, .pt, .pth) to begin with; a head for other classes is left out.
     """
 
@@ -46,15 +46,11 @@ class CheckpointOptions:
 
     def __post_init__(self) -> None:
         faults = []
-        if self.every < 1:
-            faults.append(f"checkpoint.every: takes a whole number of epochs from 1 up, got {self.every}")
-        if self.every_steps is not None and self.every_steps < 1:
-            faults.append(f"checkpoint.every_steps: takes a number of steps from 1 up or null, got {self.every_steps}")
-        for name, least in (("keep_last", 1), ("keep_best", 0)):
-            if (value := getattr(self, name)) < least:
-                faults.append(f"checkpoint.{name}: takes a whole number from {least} up, got {value}")
+        for name, least in (("every", 1), ("every_steps", 1), ("keep_last", 1), ("keep_best", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                faults.append(f"checkpoint.{name}: expected an integer from {least} up, got {value}")
         if self.resume and self.init_from:
-            faults.append("checkpoint.resume: goes on with a run, init_from starts a new one; give one of them")
+            faults.append("checkpoint.resume: continues a run, and init_from starts a new one; give one of them")
         if faults:
             raise ConfigError(*faults)
 
@@ -66,7 +62,7 @@ def none() -> None:
 
 @dataclass(frozen=True)
 class Kept:
-    """One finished checkpoint: which write of the run it was, its score, and the best score up to then."""
+    """One finished checkpoint: its number among the run's writes, its score, and the best score up to then."""
 
     path: Path
     number: int
@@ -75,7 +71,7 @@ class Kept:
 
 
 class Checkpoints:
-    """The checkpoints of a run as a rank sees them that writes none: it knows the folder, and when one is due."""
+    """A manager that writes nothing, for a rank that is not the first: it knows the folder, and when one is due."""
 
     def __init__(self, folder: Path, options: CheckpointOptions) -> None:
         self.folder, self.options = folder, options
@@ -85,7 +81,7 @@ class Checkpoints:
         return is_last or epochs % self.options.every == 0
 
     def due_at(self, step: int) -> bool:
-        """Return True if a checkpoint is written after this step, in the midst of an epoch."""
+        """Return True if a checkpoint is written after this step, within an epoch."""
         return self.options.every_steps is not None and step % self.options.every_steps == 0
 
     def newest(self) -> Intact | None:
@@ -93,7 +89,7 @@ class Checkpoints:
         return newest_intact(self.folder)
 
     def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
-        """Write a checkpoint of the state as it is now; returns whether it is the best so far."""
+        """Write a checkpoint of the state as it is now; return whether it is the best so far."""
         return False
 
     def resume(self, facts: Mapping[str, Any]) -> None:
@@ -103,14 +99,14 @@ class Checkpoints:
         """Wait until all that was saved is written."""
 
     def close(self) -> None:
-        """Wait, and end what writes."""
+        """Wait, and end the thread that writes."""
 
 
 class CheckpointManager(Checkpoints):
     """The checkpoints of one run folder: `save` writes one and prunes all but the last and the best.
 
     monitor: name of the score that says which is best; higher_is_better: its direction. written: called with each
-    checkpoint that is whole, in the thread that writes it; with `options.background` then `close` must be called.
+    finished checkpoint, in the thread that writes it; with `options.background` `close` must be called at the end.
     What a folder holds already is found again, and what a killed writer left is removed: hold the folder's lock.
     """
 
@@ -125,7 +121,9 @@ class CheckpointManager(Checkpoints):
         self.thread = ThreadPoolExecutor(1, "checkpoint") if options.background else None
         self.writing: Future[None] | None = None
         remove_temporary_files(folder)
-        self._sweep_unfinished()
+        for path in folder.glob(f"{_OURS}.safetensors"):  # unfinished
+            if not manifest_path(path).exists():
+                path.unlink()
         self.kept = self._found()  # in the order of their writing
         self.number = max((one.number for one in self.kept), default=0)
         self.best_score: float | None = None
@@ -146,14 +144,14 @@ class CheckpointManager(Checkpoints):
     def resume(self, facts: Mapping[str, Any]) -> None:
         """Continue where the checkpoint with these facts left off, whichever folder it is in.
 
-        What was written here after it was damaged or belongs to a future that will be another: it counts no longer,
-        and its files go once the next checkpoint is written.
+        What was written here after it is damaged, or will be computed again: it no longer counts, and its files are
+        removed once the next checkpoint is written.
         """
         self.kept = [one for one in self.kept if one.number <= facts.get("number", 0)]
         self.best_score = self._best_score(facts)
 
     def save(self, state: Mapping[str, Any], facts: Mapping[str, Any], scores: Mapping[str, float]) -> bool:
-        """Write a checkpoint of the state as it is now; returns whether it is the best so far.
+        """Write a checkpoint of the state as it is now; return whether it is the best so far.
 
         Raises CheckpointNotWritten, in the background at the next `save`, `wait` or `close`; WeightsNotFinite at once.
         """
@@ -163,24 +161,24 @@ class CheckpointManager(Checkpoints):
         self.snapshot.take(state)
         self.number += 1
         one = Kept(self._free_path(facts), self.number, score, best_score)
-        told = {"number": one.number, "scores": scores, "monitor": self.monitor, "best_score": best_score}
-        told = copy.deepcopy({**facts, **told})  # the caller may change them while the thread writes
+        own = {"number": one.number, "scores": scores, "monitor": self.monitor, "best_score": best_score}
+        written = copy.deepcopy({**facts, **own})  # the caller may change them while the thread writes
         is_best = score is not None and best_score != self.best_score
         if self.thread:
-            self.writing = self.thread.submit(self._write, one, told)
+            self.writing = self.thread.submit(self._write, one, written)
         else:
-            self._write(one, told)
+            self._write(one, written)
         return is_best
 
     def wait(self) -> None:
-        """Wait until the thread has written. Raises what it met, once."""
+        """Wait until the thread has written. Raises its error, once."""
         if writing := self.writing:
             wait([writing])  # Ctrl+C in here leaves it to `close`
             self.writing = None
             writing.result()
 
     def close(self) -> None:
-        """Wait for the thread and end it. Raises what it met."""
+        """Wait for the thread and end it. Raises its error."""
         try:
             self.wait()
         finally:
@@ -202,17 +200,17 @@ class CheckpointManager(Checkpoints):
 
     def _prune(self) -> None:
         """Remove all but the last and the best; the newest is on the disk by now, so there is no time with none."""
-        staying = {*self.kept[-self.options.keep_last :], *self._ranked()[: self.options.keep_best]}
-        self.kept = [one for one in self.kept if one in staying]
-        paths = {one.path for one in staying}
+        kept = {*self.kept[-self.options.keep_last :], *self._ranked()[: self.options.keep_best]}
+        self.kept = [one for one in self.kept if one in kept]
+        paths = {one.path for one in kept}
         for path in self.folder.glob(_OURS):
             if path.with_suffix(".safetensors") not in paths:
                 remove_checkpoint(path.with_suffix(".safetensors"))
 
     def _ranked(self) -> list[Kept]:
         """Return those with a score, best first, and of equal ones the oldest first."""
-        scored = [(-self.sign * one.score, one.number, one) for one in self.kept if one.score is not None]
-        return [one for *_, one in sorted(scored, key=lambda entry: entry[:2])]
+        scored = [one for one in self.kept if one.score is not None]
+        return sorted(scored, key=lambda one: (-self.sign * (one.score or 0.0), one.number))
 
     def _better(self, score: float | None, other: float | None) -> float | None:
         """Return the better of two scores, `other` when they are equal; None is no score."""
@@ -221,7 +219,7 @@ class CheckpointManager(Checkpoints):
         return score if self.sign * score > self.sign * other else other
 
     def _free_path(self, facts: Mapping[str, Any]) -> Path:
-        """Return a path where no checkpoint is: one of an abandoned future may have this epoch and step."""
+        """Return a path where no checkpoint is: one from before a resume may have this epoch and step."""
         stem = f"epoch_{facts['epoch']:04d}_step_{facts['step']:08d}"
         path, count = self.folder / f"{stem}.safetensors", 1
         while manifest_path(path).exists():
@@ -229,25 +227,19 @@ class CheckpointManager(Checkpoints):
             path = self.folder / f"{stem}_{count}.safetensors"
         return path
 
-    def _sweep_unfinished(self) -> None:
-        for path in self.folder.glob(f"{_OURS}.safetensors"):
-            if not manifest_path(path).exists():
-                path.unlink()
-
     def _found(self) -> list[Kept]:
-        """Return what the manifests in the folder tell, oldest first."""
-        found = []
-        for path, facts in finished_checkpoints(self.folder)[0].items():
-            score = self._score(facts.get("scores", {}))
-            found.append(Kept(path, facts.get("number", 0), score, self._best_score(facts)))
-        return found
+        """Return the finished checkpoints in the folder, oldest first."""
+        return [
+            Kept(path, facts.get("number", 0), self._score(facts.get("scores", {})), self._best_score(facts))
+            for path, facts in finished_checkpoints(self.folder)[0].items()
+        ]
 
     def _score(self, scores: Mapping[str, float]) -> float | None:
         score = scores.get(self.monitor)
         return score if score is not None and math.isfinite(score) else None
 
     def _best_score(self, facts: Mapping[str, Any]) -> float | None:
-        """Return the best score that a manifest tells of; a run that watches another score begins anew."""
+        """Return the best score in a manifest, None where it is that of another monitored score."""
         return facts.get("best_score") if facts.get("monitor") == self.monitor else None
 
 
@@ -261,8 +253,3 @@ def find_checkpoint(place: Path, option: str) -> Path:
             return [*finished][-1]
     problem = "holds no finished checkpoint" if place.is_dir() else "there is no such file or folder"
     raise ConfigError(f"{option}: {place}: {problem}; give a .safetensors file or a run folder")
-
-
-def find_weights(place: Path) -> Path:
-    """Return a file of weights: `place` itself, or the last checkpoint of a run folder. Raises ConfigError."""
-    return find_checkpoint(place, "checkpoint.init_from")

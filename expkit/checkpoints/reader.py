@@ -30,7 +30,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _join(path: Path, plain: Any, data: bytes) -> dict[str, Any]:
-    """Return the state of a file whose digests agree: what does not fit together here is no accident."""
+    """Return the state of a file whose digests agree: parts that do not fit together are no accident."""
     try:
         state = join_tensors(plain, safetensors.torch.load(data))
     except KeyError as error:
@@ -44,9 +44,8 @@ def _join(path: Path, plain: Any, data: bytes) -> dict[str, Any]:
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights that a checkpoint's scores are of: the moving average where the run kept one."""
-    kept = state.get("average", state)
-    weights: dict[str, Any] = kept["model"]
+    """Return the weights that a checkpoint's scores belong to: the moving average where the run kept one."""
+    weights: dict[str, Any] = state.get("average", state)["model"]
     return weights
 
 

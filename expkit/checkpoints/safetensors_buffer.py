@@ -1,7 +1,7 @@
-"""Tensors laid out as a safetensors file, in memory that is used again from one file to the next.
+"""Tensors laid out as a safetensors file, in memory that is reused from one file to the next.
 
-safetensors' own writer makes a copy of everything at each call and leaves no place to hash while writing; here the
-one copy is also the snapshot that a thread can write while training goes on. A test holds both to the same bytes.
+safetensors' own writer copies everything at each call and cannot hash while writing; here the one copy is also the
+snapshot that a thread can write while training continues. A test holds both to the same bytes.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Packed:
 
     @torch.no_grad()
     def pack(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy tensors of any device and memory layout in. Raises TypeError for a kind that the format has not."""
+        """Copy tensors of any device and memory layout in. Raises TypeError for a kind that the format lacks."""
         layout: list[tuple[object, ...]] = [(name, value.dtype, value.shape) for name, value in tensors.items()]
         if layout != self._layout or not self.size:
             self._lay_out(tensors)
@@ -110,8 +110,8 @@ def _header_bytes(header: Mapping[str, object]) -> bytes:
 def is_finite(tensor: Tensor) -> bool:
     """Return True if a tensor holds no NaN and no infinity.
 
-    tensor: on the CPU. One sum tells, at a fraction of the cost of looking at each number. Finite numbers can add up to
-    infinity, but in float64 those of the narrower types cannot.
+    tensor: on the CPU. One sum shows it, at a fraction of the cost of a look at each number. Finite numbers can add up
+    to infinity, but in float64 those of the narrower types cannot.
     """
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)

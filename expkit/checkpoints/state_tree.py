@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def split_tensors(tree: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Return a state as (JSON value, tensors by path); `join_tensors` is the way back.
+    """Return a state as (JSON value, tensors by path); `join_tensors` is the inverse.
 
     Takes dicts (keys of any plain type), lists, tuples, tensors, numbers, text and None; anything else is a TypeError.
     """

@@ -17,11 +17,11 @@ class CheckpointNotWritten(Exception):
 
 
 class WeightsNotFinite(CheckpointNotWritten):
-    """The model's weights hold NaN or infinity: they must not take the place of good ones."""
+    """The model's weights hold NaN or infinity: they must not replace good ones."""
 
 
 class Snapshot:
-    """A state as it was at one instant, in memory that the next snapshot uses again."""
+    """A state at one instant, in memory that the next snapshot reuses."""
 
     def __init__(self) -> None:
         self.plain: Any = None
@@ -60,13 +60,6 @@ class Snapshot:
             raise
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write a state to `path` (safetensors) and its manifest beside it. Raises CheckpointNotWritten."""
-    snapshot = Snapshot()
-    snapshot.take(state)
-    snapshot.write(path, facts)
-
-
 def remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint, its manifest first, so that no manifest names a file that is gone."""
     manifest_path(path).unlink(missing_ok=True)
@@ -75,7 +68,7 @@ def remove_checkpoint(path: Path) -> None:
 
 @contextmanager
 def disk_space(path: Path, needed: int) -> Iterator[None]:
-    """Look whether `needed` bytes fit before they are written, and say how many were free if it fails all the same.
+    """Check that `needed` bytes fit before they are written, and name the free space if it fails all the same.
 
     Raises CheckpointNotWritten.
     """
@@ -91,5 +84,5 @@ def _not_written(path: Path, needed: int, reason: str) -> str:
     try:
         free = f"{shutil.disk_usage(path.parent).free:,} are free"
     except OSError:  # the folder itself is gone
-        free = "how many are free cannot be told"
+        free = "it is unknown how many are free"
     return f"{path}: was not written: {reason}; it needs {needed:,} bytes, and {free} in {path.parent}"

@@ -43,7 +43,7 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
     from expkit.config.compose import compose_one, plain
     from expkit.core.progress import tracked
     from expkit.loggers.base import RunFacts
-    from expkit.loggers.figure_store import read_exhibits
+    from expkit.loggers.figure_store import read_figures
     from expkit.loggers.jsonl import read_points
     from expkit.records.run_folder import RunFolder
     from expkit.runs.build import open_loggers
@@ -66,8 +66,8 @@ def replay(folder: Path, overrides: Sequence[str]) -> list[str]:
             logger.start(facts)
             for point, _ in tracked(read_points(folder / "metrics.jsonl"), f"{logger.title}: points", None):
                 logger.point(point)
-            for exhibit, _ in tracked(read_exhibits(folder), f"{logger.title}: exhibits", None):
-                logger.show(exhibit)
+            for figure, _ in tracked(read_figures(folder), f"{logger.title}: figures", None):
+                logger.show(figure)
             logger.flush()
             logger.close({"replayed": str(folder)})
         except Exception as error:  # whatever a backend raises, the next one is filled all the same

@@ -1,4 +1,4 @@
-"""Child processes: they end with their parent, and a signal that comes while they are forked is not lost."""
+"""Child processes: they end with their parent, and a signal that arrives during a fork is not lost."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") i
 
 
 def die_with_parent(parent: int | None, number: int = getattr(signal, "SIGKILL", 9)) -> None:
-    """Have the kernel send this process a signal when its parent ends, however it ends (Linux only).
+    """Ask the kernel to send this process a signal when its parent ends, however it ends (Linux only).
 
     parent: its process ID; if that process has already ended, this one ends at once. None: the parent is a server,
     whose ID the child does not know.
@@ -28,17 +28,17 @@ def die_with_parent(parent: int | None, number: int = getattr(signal, "SIGKILL",
 
 
 def be_killed_first(score: int) -> None:
-    """Have the kernel pick this process rather than others where memory runs out. score: up to 1000 (Linux only)."""
+    """Ask the kernel to kill this process before others when memory runs out. score: up to 1000 (Linux only)."""
     with suppress(OSError):  # a sandbox may forbid it
         Path("/proc/self/oom_score_adj").write_text(str(score))
 
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """Hold back the signals that have a handler of Python's, and let them come once the processes are forked.
+    """Hold back the signals that have a Python handler, and deliver them once the processes are forked.
 
-    Python runs the hooks of os.fork in parent and child, and an exception out of one goes nowhere. A child does not
-    hear them until it has handlers of its own. A mask would not do: another thread takes the signal in its stead.
+    Python runs the hooks of os.fork in parent and child, and an exception out of one is lost. A child does not
+    receive them until it has handlers of its own. A mask would not do: another thread would take the signal.
     """
     if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread alone
         yield

@@ -14,7 +14,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.faults))
 
     def _render_traceback_(self) -> list[str]:
-        """Have IPython show the mistake alone: where in expkit it was found is of no use to whoever made it."""
+        """Return what IPython shows: the mistake without a traceback, which is of no use to whoever made it."""
         return [f"error: {fault}" for fault in self.faults]
 
 
@@ -24,7 +24,7 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(word: object, words: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest word there is, or nothing."""
+    """Return `; did you mean 'x'?` with the nearest of the words, or ""."""
     by_lower_case = {known.lower(): known for known in words if known != word}
     matches = difflib.get_close_matches(str(word).lower(), by_lower_case, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

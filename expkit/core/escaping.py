@@ -1,4 +1,4 @@
-"""Text of others (class and file names, manifests, error messages) as a terminal may be given it."""
+"""Untrusted text (class and file names, manifests, error messages), made safe for a terminal, a CSV, a command line."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-# What moves the cursor, names a window or types for the user (C0, C1, DEL), what turns the order of letters round
+# What moves the cursor, names a window or types for the user (C0, C1, DEL), what reverses the order of letters
 # (Unicode's property Bidi_Control), what ends a line only for some readers, and bytes of a name that is not UTF-8.
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNPRINTABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
@@ -17,12 +17,12 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n]")
 
 
 def printable(text: str) -> str:
-    r"""Return a text with every character that a terminal would act upon written out: ESC as \x1b."""
+    r"""Return a text with every character that a terminal would act upon escaped: ESC as \x1b."""
     return _UNPRINTABLE.sub(_written_out, text)
 
 
 def one_line(text: str) -> str:
-    r"""Return a text that is printable and stays on its line: \n and \t are written out too."""
+    r"""Return a text that is printable and stays on its line: \n and \t are escaped too."""
     return _WITHIN_A_LINE.sub(_written_out, text)
 
 
@@ -30,7 +30,7 @@ LONGEST = 2_000  # characters of a message
 
 
 def shortened(text: str, most: int = LONGEST) -> str:
-    """Return a text of at most so many characters: its beginning, and its end, where a message names the remedy."""
+    """Return a text of about `most` characters: its beginning, and its end, where a message names the fix."""
     if len(text) <= most:
         return text
     head, tail = most * 2 // 3, most // 4
@@ -73,36 +73,32 @@ def _is_number(text: str) -> bool:
 def name_bytes(text: str) -> bytes:
     """Return a text as UTF-8, and the bytes of a file's name that is not UTF-8 as they are."""
     try:
-        return text.encode()
-    except UnicodeEncodeError:
-        pass
-    try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a character, which JSON can spell and no file can have
         return text.encode("utf-8", "surrogatepass")
 
 
 def json_bytes(text: str) -> bytes:
-    r"""Return JSON as UTF-8; what of a name is not UTF-8 stands there as \udce9, which reads back as it was."""
+    r"""Return JSON as UTF-8; bytes of a name that are not UTF-8 become \udce9, which reads back as it was."""
     return text.encode("utf-8", "backslashreplace")
 
 
-_sign: list[tuple[int, str]] = []  # (process, text) of the line that show_sign has left on the terminal
+_status: list[tuple[int, str]] = []  # (process, text) of the line that show_status has left on the terminal
 
 
-def show_sign(text: str) -> None:
-    """Show a line on the terminal until this process prints something else there, or ends; nothing without one."""
-    if sys.stderr is not None and sys.stderr.isatty() and not _sign:
+def show_status(text: str) -> None:
+    """Show a line on the terminal, if there is one, until this process prints something else there or ends."""
+    if sys.stderr is not None and sys.stderr.isatty() and not _status:
         sys.stderr.write(text)
         sys.stderr.flush()
-        _sign.append((os.getpid(), text))
+        _status.append((os.getpid(), text))
 
 
-def hide_sign() -> None:
-    """Take away the line that show_sign has shown."""
-    if not _sign:
+def clear_status() -> None:
+    """Remove the line of show_status."""
+    if not _status:
         return
-    process, text = _sign.pop()
+    process, text = _status.pop()
     if process == os.getpid() and sys.__stderr__ is not None:  # a process that was forked leaves it alone
         with suppress(OSError, ValueError):
             sys.__stderr__.write(f"\r{' ' * len(text)}\r")
@@ -110,13 +106,13 @@ def hide_sign() -> None:
 
 
 class EscapedStream:
-    """A text stream that writes everything printable; all else is the stream's own."""
+    """A text stream that escapes what it writes; all else is the stream's own."""
 
     def __init__(self, stream: Any) -> None:
         self.unescaped = stream
 
     def write(self, text: str) -> Any:
-        hide_sign()
+        clear_status()
         return self.unescaped.write(printable(text))
 
     def writelines(self, lines: Any) -> None:
@@ -128,13 +124,13 @@ class EscapedStream:
 
 
 def escape_output() -> None:
-    """Have all that is printed from now on be printable, in whatever encoding the console has."""
+    """Escape all that is printed from now on, in whatever encoding the console has."""
     sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
 
 
 @contextmanager
 def escaped_output() -> Iterator[None]:
-    """Have all that is printed within be printable, in whatever encoding the console has."""
+    """Escape all that is printed within, in whatever encoding the console has."""
     before = sys.stdout, sys.stderr
     handlers = [getattr(stream, "errors", None) for stream in before]
     escape_output()
@@ -142,19 +138,19 @@ def escaped_output() -> Iterator[None]:
         yield
     finally:
         for stream, errors in zip(before, handlers, strict=True):
-            _answer_unwritable(stream, errors)
+            _set_errors(stream, errors)
         sys.stdout, sys.stderr = before
 
 
 def _escaped(stream: Any) -> Any:
     if stream is None or isinstance(stream, EscapedStream):  # None where a shell has closed it: >&-
         return stream
-    _answer_unwritable(stream, "backslashreplace")
+    _set_errors(stream, "backslashreplace")
     return EscapedStream(stream)
 
 
-def _answer_unwritable(stream: Any, errors: str | None) -> None:
-    """Say what is done with a character that the console's encoding lacks."""
+def _set_errors(stream: Any, errors: str | None) -> None:
+    """Set what happens to a character that the console's encoding lacks."""
     if errors and hasattr(stream, "reconfigure") and not stream.closed:
         with suppress(OSError):  # of what waits to be written: whoever flushes last reports it
             stream.reconfigure(errors=errors)

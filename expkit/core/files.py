@@ -23,7 +23,7 @@ _OF_THE_DISK = (
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Name a file in the OSErrors that come up while it is written: those of a write name none by themselves."""
+    """Name a file in the OSErrors raised while it is written: those of a write name none by themselves."""
     try:
         yield
     except OSError as error:
@@ -104,7 +104,7 @@ def remove_temporary_files(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last: after a power cut a file is only there if its folder was written too."""
+    """Sync the names in a folder: after a power cut a file is only there if its folder was written too."""
     if os.name != "posix":  # a folder cannot be opened elsewhere
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -115,7 +115,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class Reserve:
-    """Some space of a disk that is kept for the end: a run must be able to write down that it failed on a full disk."""
+    """Disk space reserved for the end: a run must be able to record that it failed on a full disk."""
 
     def __init__(self, folder: Path, size: int = 262_144) -> None:
         self.path, self.size = folder / ".reserved", size
@@ -134,9 +134,9 @@ class Reserve:
 
 
 def overwrite(path: Path, content: bytes) -> bool:
-    """Write new content into the blocks that a file has already, which a full disk allows; returns whether it fits.
+    """Write new content into the blocks that a file has already, which a full disk allows; return whether it fits.
 
-    A crash meanwhile leaves it damaged: this is for where `atomic_write` finds no room.
+    A crash meanwhile leaves it damaged: use it only where `atomic_write` finds no room.
     """
     with writing(path), open(path, "r+b") as file:
         if len(content) > getattr(os.fstat(file.fileno()), "st_blocks", 0) * 512:
@@ -149,7 +149,7 @@ def overwrite(path: Path, content: bytes) -> bool:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a file, all of it or nothing; half a line that a killed process left there is ended first.
+    """Append a line to a file, whole or not at all; half a line that a killed process left there is ended first.
 
     Raises OSError, which names the file.
     """

@@ -35,9 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def subset_of(config: Mapping[str, Any], images: object) -> str:
-    """Return of how many of the validation images a run's scores are, an empty text for all of them.
+    """Return how many of the validation images a run's scores cover, "" for all of them.
 
-    What is given may come from a record that was changed by hand.
+    The arguments may come from a record that was edited by hand.
     """
     limit, size = config.get("limit_eval_batches"), config.get("eval_batch_size") or config.get("batch_size")
     if not isinstance(limit, int) or not isinstance(size, int) or not isinstance(images, int) or limit * size >= images:
@@ -51,7 +51,7 @@ def is_number(value: object) -> bool:
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """Return a moment as records hold it, with its offset from UTC; the present one by default."""
+    """Return a time as records hold it, with its offset from UTC; the present one by default."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
 
 
@@ -61,7 +61,7 @@ def relative(path: Path) -> str:
 
 
 def value_text(value: object) -> str:
-    """Return a value as a reader wants it: numbers short, null and lists as in YAML."""
+    """Return a value for display: numbers short, null and lists as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):

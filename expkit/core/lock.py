@@ -42,7 +42,7 @@ class FolderLock:
         _held.add(self.descriptor)
 
     def release(self) -> None:
-        """Give the folder free. The file stays, empty: to remove it would let two others hold one lock each."""
+        """Release the folder. The file stays, empty: removing it would let two others hold one lock each."""
         if self.descriptor not in _held:
             return
         self._write("")
@@ -63,14 +63,14 @@ class FolderLock:
             raise FolderInUse(f"{self.path.parent}: cannot be locked: {error.strerror}; use a local disk") from error
 
     def _check_holder(self) -> str:
-        """Look whom the file names now that the lock is ours: dead here, and beyond our knowledge elsewhere."""
+        """Return a sentence on the holder before, which died; raises FolderInUse where it may live on another host."""
         if not (holder := self._holder()):
             return ""
         host, pid = holder
         if host != socket.gethostname():  # some network file systems keep a lock to the host that took it
             raise FolderInUse(
-                f"{self.path.parent}: process {pid} on {host} took it, and from here it cannot be seen whether that"
-                f" still runs; if it does not, remove {self.path} and start again"
+                f"{self.path.parent}: was locked by process {pid} on {host}, which may still run; if it does not,"
+                f" remove {self.path} and start again"
             )
         return f"process {pid} ended without releasing {self.path.parent}"
 
@@ -89,7 +89,7 @@ class FolderLock:
 
 
 def _drop_in_child() -> None:
-    """Close the locks in a forked process: a loader's worker would hold one on after its parent was killed."""
+    """Close the locks in a forked process: a loader's worker would keep one after its parent was killed."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

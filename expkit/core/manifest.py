@@ -1,7 +1,8 @@
-"""A checkpoint's manifest: JSON beside the tensors' file that vouches for it, and by its last line for itself."""
+"""A checkpoint's manifest: JSON that holds the digest of the tensors' file beside it and, in its last line, its own."""
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     body = data[: -len(seal_of(b""))]
     if data != body + seal_of(body):
         raise CheckpointDamaged(f"{manifest}: was cut or changed: it does not match the digest at its end")
-    facts = _parse(data)
+    facts = None
+    with suppress(ValueError, RecursionError):
+        facts = json.loads(data)
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT or not facts.keys() >= _NEEDED:
         raise CheckpointDamaged(f"{manifest}: is not a checkpoint's manifest of format {FORMAT}")
     del facts["digest"]
@@ -53,17 +56,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _parse(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-
-
 def finished_checkpoints(folder: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
-    """Return (facts of the checkpoints with a sound manifest, oldest first; a sentence on each one without).
+    """Return (facts of the checkpoints with an intact manifest, oldest first; a sentence on each one without).
 
-    folder: of checkpoints, or of a run that has some. The order is that of their writing: after going back to an older
+    folder: of checkpoints, or of a run that has some. The order is that of their writing: after a return to an older
     one, a later checkpoint may have a lower step.
     """
     folder = inside if (inside := folder / "checkpoints").is_dir() else folder

@@ -1,4 +1,4 @@
-"""What can be said of a file of torch's before torch reads it, and of why torch would not read it."""
+"""What is wrong with a torch file, found before torch reads it, and why torch refuses to read one."""
 
 import io
 import pickle
@@ -14,10 +14,10 @@ _NOT_PLAIN = "it is no plain pickle of tensors"
 
 
 def pickle_problem(path: Path) -> str:
-    """Return what is wrong with the pickles in a file of torch's, "" for nothing; none of them is run.
+    """Return what is wrong with the pickles in a torch file, "" for nothing; none of them is run.
 
-    torch explains a name that it refuses by patterns whose time grows with the square of the name's length: a file of
-    15 KB takes it seconds, and one of a megabyte would take hours.
+    torch matches a name that it refuses against patterns whose time grows with the square of the name's length: a file
+    of 15 KB takes seconds, and one of a megabyte would take hours.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -38,6 +38,6 @@ def _long_name(file: IO[bytes]) -> str:
 
 
 def refusal_of(error: pickle.UnpicklingError) -> str:
-    """Say why torch refuses a pickle, without its own advice to load it unsafely."""
+    """Return why torch refuses a pickle, without its own advice to load it unsafely."""
     code = re.search(r"GLOBAL (\S+)", str(error))
     return f"it asks for {code[1][:200]}, which can execute code" if code else _NOT_PLAIN

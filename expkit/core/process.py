@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from expkit.core.errors import ConfigError
-from expkit.core.escaping import escape_output, escaped_output, hide_sign, one_line, show_sign
+from expkit.core.escaping import clear_status, escape_output, escaped_output, one_line, show_status
 from expkit.core.files import disk_fault
 from expkit.core.version import package_version
 
@@ -63,7 +63,7 @@ def is_under_torchrun() -> bool:
 
 
 def refuse_torchrun() -> None:
-    """Raise ConfigError where each of several processes would do all of a command's work again."""
+    """Raise ConfigError where each of several processes would repeat all of a command's work."""
     if is_under_torchrun():
         raise ConfigError("command line: torchrun is for python -m expkit.run alone; type this command without it")
 
@@ -111,7 +111,7 @@ def _show_start() -> None:
     is_question = any(_QUESTIONS.fullmatch(word.partition("=")[0]) for word in sys.argv[1:])
     if is_question or int(os.environ.get("LOCAL_RANK", "0")) or sys.stderr is None:
         return
-    show_sign(f"expkit {package_version()} is starting")
+    show_status(f"expkit {package_version()} is starting")
 
 
 def _is_called_by_others() -> bool:
@@ -126,7 +126,7 @@ def _end(code: object) -> NoReturn:
     """Do what Python does at the exit of a program, without freeing anything."""
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
-    hide_sign()
+    clear_status()
     number = code if isinstance(code, int) else int(code is not None)
     for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
         try:

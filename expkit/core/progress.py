@@ -1,4 +1,4 @@
-"""A bar for whoever waits, drawn on standard error so that results may be piped."""
+"""Progress bars, drawn on standard error so that results may be piped."""
 
 import sys
 import time
@@ -19,9 +19,9 @@ _LINE_EVERY = 10.0  # seconds, where lines are written
 def bar(what: str, total: int | None, items: str = "") -> Iterator[Any]:
     """Show a bar on a terminal, and yield what to call with the number of items done, and a new label if it changes.
 
-    total: None where it is not known. items: what they are (jobs), for what takes long enough that a file or pipe is
-    to have lines in place of the bar: at once, and then every 10 seconds. It draws itself when called and not from a
-    thread, since workers are forked while it stands.
+    total: None where it is not known. items: what they are (jobs), for work so long that a file or pipe gets lines in
+    place of the bar: at once, and then every 10 seconds. It is drawn when called and not from a thread, since workers
+    are forked meanwhile.
     """
     console = Console(stderr=True)
     if not console.is_terminal:  # there a bar would leave an empty line
@@ -44,7 +44,7 @@ def bar(what: str, total: int | None, items: str = "") -> Iterator[Any]:
 
 
 def _lines(what: str, total: int | None, items: str) -> Callable[[int], None]:
-    """Return what to call with the number of items that were done; it writes a line at times."""
+    """Return what to call with the number of items that were done; it writes a line every 10 seconds."""
     print(f"{what} {total} {items}", file=sys.stderr, flush=True)
     done, written = 0, time.monotonic()
 
@@ -59,7 +59,7 @@ def _lines(what: str, total: int | None, items: str) -> Callable[[int], None]:
 
 
 def tracked(items: Iterable[Item], what: str, total: int | None) -> Iterator[Item]:
-    """Yield the items while a bar tells how many have been taken."""
+    """Yield the items while a bar shows how many have been taken."""
     with bar(what, total) as advance:
         for item in items:
             yield item

@@ -24,9 +24,9 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def find_run_folders(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return (run folders, paths that hold none): each path is a run, a folder in which runs lie, or a pattern of them.
+    """Return (run folders, paths that hold none): each path is a run, a folder that holds runs, or a pattern of them.
 
-    Files, and folders within a run, are passed over: a shell's `outputs/**` names them too.
+    Files, and folders within a run, are skipped: a shell's `outputs/**` names them too.
     """
     found: dict[Path, None] = {}
     empty = []
@@ -59,27 +59,19 @@ def _below(folder: Path, depth: int) -> list[Path]:
 
 def check_kinds(folder: Path, option: str) -> None:
     """Raise ConfigError, which names `option`, for a directory where a run keeps a file, and the other way round."""
-    faults = [
-        f"{option}: {folder / name} is a directory, and a run keeps a file there; move it away and start again"
-        for name in FILES if name != "report.html" and (folder / name).is_dir()  # the report may stay away
-    ]  # fmt: skip
-    faults += [
-        f"{option}: {folder / name} is not a directory, and a run keeps one there; move it away and start again"
-        for name in FOLDERS if os.path.lexists(folder / name) and not (folder / name).is_dir()
-    ]  # fmt: skip
-    faults += [
-        f"{option}: {path} is a directory, and a checkpoint keeps a file there; move it away and start again"
-        for path in sorted((folder / "checkpoints").glob("*"))
-        if path.suffix in (".json", ".safetensors") and path.is_dir()
-    ]
+    files = [folder / name for name in FILES if name != "report.html"]  # the report may be missing
+    files += [path for path in sorted(folder.glob("checkpoints/*")) if path.suffix in (".json", ".safetensors")]
+    faults = [f"{path} is a directory, and a run keeps a file there" for path in files if path.is_dir()]
+    folders = [path for name in FOLDERS if os.path.lexists(path := folder / name) and not path.is_dir()]
+    faults += [f"{path} is not a directory, and a run keeps one there" for path in folders]
     if faults:
-        raise ConfigError(*faults)
+        raise ConfigError(*(f"{option}: {fault}; move it away and start again" for fault in faults))
 
 
 def make_run_folder(output_dir: str, name: str) -> Path:
-    """Make and return output_dir/name_DATE_TIME, with a suffix where another run of this second was faster.
+    """Make and return output_dir/name_DATE_TIME, with a suffix where another run of this second has that name.
 
-    mkdir is what decides, so two runs can never have one folder. Raises ConfigError when it may not be made.
+    mkdir decides, so two runs can never share a folder. Raises ConfigError when it may not be made.
     """
     parent = expanded(output_dir)
     stem = f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"

@@ -1,4 +1,4 @@
-"""JSON that vouches for itself: its last member is the digest of all bytes before it."""
+"""JSON with its own digest: the last member is the digest of all bytes before it."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from expkit.core.files import write_bytes
 
 
 def sealed(facts: Mapping[str, Any]) -> bytes:
-    """Return the content of a sealed file: the facts, and a last member with the digest of all bytes before it."""
+    """Return the content of a sealed file: the facts, and the digest of all bytes before it."""
     body = json.dumps(facts, indent=1).encode().removesuffix(b"\n}")
     return body + seal_of(body)
 
@@ -33,9 +33,9 @@ def unsealed(data: bytes) -> dict[str, Any] | None:
 
 
 def vouch_for(folder: Path, name: str) -> None:
-    """Have the record of a run that has ended vouch for one of its files as it is now. Raises OSError.
+    """Put the digest of a file as it is now into the record of a run that has ended. Raises OSError.
 
-    A record that was edited stays as it is; that of a run that goes on is sealed at its end.
+    A record that was edited stays as it is; the record of a running run is sealed at its end.
     """
     record = folder / "record.json"
     facts = unsealed(record.read_bytes()) if record.is_file() else None

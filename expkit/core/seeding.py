@@ -20,9 +20,9 @@ def derive_seed(seed: int, purpose: str, *place: int | str) -> int:
 
 
 def seed_cpu(key: int) -> None:
-    """Seed every generator that a CPU-side draw may use: torch's default one, `random` and `numpy.random`.
+    """Seed every generator of the CPU: torch's default one, `random` and `numpy.random`.
 
-    torch.manual_seed would take 87 microseconds, since it also visits every accelerator; this takes about ten.
+    torch.manual_seed takes 87 microseconds, since it also visits every accelerator; this takes about ten.
     """
     torch.default_generator.manual_seed(key)
     random.seed(key)
@@ -35,5 +35,5 @@ def seed_torch(key: int) -> None:
 
 
 def generator(key: int) -> torch.Generator:
-    """Return a CPU generator of its own, seeded with the key (torch uses the low 32 bits)."""
+    """Return a new CPU generator, seeded with the key (torch uses the low 32 bits)."""
     return torch.Generator().manual_seed(key)

@@ -1,4 +1,4 @@
-"""The one console of all commands: text of others is shown as it is, and can neither format nor steer anything."""
+"""The one console of all commands: untrusted text is shown as it is, and can neither format nor control anything."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -9,7 +9,7 @@ from rich.control import Control
 from rich.segment import Segment
 from rich.text import Text
 
-from expkit.core.escaping import EscapedStream, hide_sign, printable
+from expkit.core.escaping import EscapedStream, clear_status, printable
 
 
 class Console(rich.console.Console):
@@ -31,11 +31,11 @@ class Console(rich.console.Console):
         self._file = new_file
 
     def print(self, *objects: Any, **options: Any) -> None:
-        hide_sign()
+        clear_status()
         super().print(*objects, **options)
 
     def control(self, *control: Control) -> None:
-        hide_sign()
+        clear_status()
         super().control(*control)
 
     def render_str(self, text: str, *more: Any, **options: Any) -> Text:

@@ -1,4 +1,4 @@
-"""The user's home and cache folders, also where there are none: a container's user may have neither name nor home."""
+"""The user's home and cache folders, which may be missing: a container's user may have neither name nor home."""
 
 import os
 from pathlib import Path
@@ -17,10 +17,10 @@ def home_folder() -> Path:
 def cache_folder() -> Path:
     """Return where expkit keeps what it can make again: $XDG_CACHE_HOME/expkit, or ~/.cache/expkit.
 
-    Without a home it is a place in which nothing can be made: whoever wants to keep something goes without.
+    Without a home it is a place in which nothing can be made, so that nothing is cached.
     """
-    told = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(told):  # any other is to be passed over, says its specification
-        return Path(told) / "expkit"
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):  # its specification says to ignore any other
+        return Path(given) / "expkit"
     home = home_folder()
     return (home / ".cache" if home.is_absolute() else Path(os.devnull)) / "expkit"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from expkit.core.escaping import hide_sign
+from expkit.core.escaping import clear_status
 from expkit.core.files import write_text
 from expkit.devices.process_group import ROUND, STORE, listen_on_loopback
 from expkit.devices.topology import Layout
@@ -61,7 +61,7 @@ def launch(layout: Layout, job: Mapping[str, Any], folder: Path, command: Sequen
     for name in [*logging.root.manager.loggerDict]:  # each has a level of its own
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are reported below
-    hide_sign()  # the ranks write to the same terminal
+    clear_status()  # the ranks write to the same terminal
     with _restored_environment(), _forward_signals(folder, len(layout.devices)), _meeting_place(layout):
         try:
             elastic_launch(_config(layout, folder), command[0])(*command[1:], str(folder / JOB_FILE))

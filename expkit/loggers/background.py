@@ -10,14 +10,14 @@ from expkit.loggers.figures import Figure
 
 _PAUSE = 0.25  # seconds between deliveries: many points go in one call
 _LONGEST_PAUSE = 5.0  # seconds between attempts
-MOST_ATTEMPTS = 3  # at one exhibit, before it is passed over
+MOST_ATTEMPTS = 3  # at one figure, before it is skipped
 PATIENCE = 10.0  # seconds after which a call is said to hang
 
 
 class BackgroundLogger(threading.Thread):
     """Delivers to one backend what waits in its backlog.
 
-    report: takes a sentence for the user; warned: one warning an outage, of which the first names the remedy.
+    report: takes a sentence for the user; warned: whether this outage has been reported.
     """
 
     def __init__(self, backend: Logger, report: Callable[[str], None]) -> None:
@@ -31,8 +31,8 @@ class BackgroundLogger(threading.Thread):
         self._summary: Mapping[str, str] | None = None  # None until the rest is to be delivered
         self._ready = False
         self._busy_since = 0.0
-        self._at: Item | None = None  # what is being delivered
-        self._refused: dict[str, int] = {}  # exhibits -> how often the backend failed at them
+        self._current: Item | None = None  # what is being delivered
+        self._refused: dict[str, int] = {}  # figures -> how often the backend failed at them
 
     @property
     def title(self) -> str:
@@ -40,14 +40,14 @@ class BackgroundLogger(threading.Thread):
 
     # ---- called by the run ---------------------------------------------------------------------------------
 
-    def begin(self, facts: RunFacts, journal: Journal, points_to: int, exhibits_to: int) -> None:
-        """Start delivering; what the journal holds up to two offsets is of an earlier part of the run."""
+    def begin(self, facts: RunFacts, journal: Journal, points_to: int, figures_to: int) -> None:
+        """Start delivering; what the journal holds up to the two offsets was delivered before the resume."""
         self.facts = facts
-        self.backlog.begin(journal, points_to, exhibits_to)
+        self.backlog.begin(journal, points_to, figures_to)
         self.start()
 
     def finish(self, summary: Mapping[str, str]) -> None:
-        """Ask it to deliver the rest and close the backend."""
+        """Have the thread deliver the rest and close the backend."""
         self._summary = summary
         self._wake.set()
 
@@ -55,14 +55,16 @@ class BackgroundLogger(threading.Thread):
         return self.backlog.waiting
 
     def hangs(self) -> bool:
-        """Return True if a call has been going on for longer than a backend may take."""
+        """Return True if a call has taken longer than a backend may."""
         since = self._busy_since
         return bool(since) and time.monotonic() - since > PATIENCE
 
     def slowness(self) -> str:
-        """Return what is said of a backend that hangs, or answers so slowly that nobody can tell."""
-        remedy = f"; {self.backend.remedy}" if self.backend.remedy else ""
-        return f"warning: {self.title} has not answered for {PATIENCE:.0f} s{remedy}. The run goes on without waiting"
+        """Return the warning about a backend that hangs, or answers so slowly that it may."""
+        return f"warning: {self.title} has not answered for {PATIENCE:.0f} s{self._remedy()}. The run does not wait"
+
+    def _remedy(self) -> str:
+        return f"; {self.backend.remedy}" if self.backend.remedy else ""
 
     # ---- the thread ----------------------------------------------------------------------------------------
 
@@ -75,10 +77,10 @@ class BackgroundLogger(threading.Thread):
                 self._busy_since = time.monotonic()
                 self._deliver()
                 pause = _PAUSE
-            except Exception as error:  # whatever a backend raises, the run goes on
+            except Exception as error:  # whatever a backend raises, the run continues
                 pause = min(max(2 * pause, 0.5), _LONGEST_PAUSE)
                 self._failed(error)
-                last = last and last_attempts > MOST_ATTEMPTS  # an exhibit that it cannot show is passed over by then
+                last = last and last_attempts > MOST_ATTEMPTS  # a figure that it cannot show is skipped by then
             finally:
                 self._busy_since = 0.0
             if last:
@@ -90,10 +92,10 @@ class BackgroundLogger(threading.Thread):
 
     def _deliver(self) -> None:
         """Give the backend everything that waits. Raises whatever the backend raises."""
-        if self.backlog.again and self._ready and self.backend.refills:
+        if self.backlog.was_cut and self._ready and self.backend.refills:
             self._ready = False
             self.backlog.rewind()
-        self.backlog.again = False
+        self.backlog.was_cut = False
         if not self._ready:
             self.backend.start(self.facts)
             self._ready = True
@@ -102,33 +104,32 @@ class BackgroundLogger(threading.Thread):
         delivered = 0
         cuts = self.backlog.cuts
         while (item := self.backlog.first()) is not None:
-            self._at = item
+            self._current = item
             if self._refused.get(_name(item), 0) < MOST_ATTEMPTS:
                 _give(self.backend, item)
             self.backlog.delivered(item, cuts)
-            self._at, cuts = None, self.backlog.cuts
+            self._current, cuts = None, self.backlog.cuts
             delivered += 1
         if delivered:
             self.backend.flush()
             self.backlog.settle()
             if self.warned:
                 self.warned = False
-                self.report(f"{self.title} is back and has got everything")
+                self.report(f"{self.title} is back and has received everything")
 
     def _failed(self, error: Exception) -> None:
-        if self._at is not None and (name := _name(self._at)):
+        if self._current is not None and (name := _name(self._current)):
             self._refused[name] = self._refused.get(name, 0) + 1
-            self._at = None
+            self._current = None
         if self.backend.refills and self._ready:
             self._ready = False
             self.backlog.rewind()
         if not self.warned:
             self.warned = True
-            remedy = self.backend.remedy
             reason = " ".join(str(error).split())[:300]
             self.report(
-                f"warning: {self.title} failed: {type(error).__name__}: {reason}{'; ' if remedy else ''}{remedy}."
-                " The run goes on; every point is in metrics.jsonl and is sent when it is back"
+                f"warning: {self.title} failed: {type(error).__name__}: {reason}{self._remedy()}."
+                " The run continues; every point is in metrics.jsonl and is sent when it is back"
             )
 
     def _close(self) -> None:
@@ -150,5 +151,5 @@ def _give(backend: Logger, item: Item) -> None:
 
 
 def _name(item: Item) -> str:
-    """Return the name of an exhibit, nothing for a point or message: of those none is passed over."""
+    """Return the name of a figure, "" for a point or message: those are never skipped."""
     return item.content.name if isinstance(item.content, Figure) else ""

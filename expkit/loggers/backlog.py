@@ -1,4 +1,4 @@
-"""What a backend has still to get: in memory, and beyond that in the files of the run folder."""
+"""What a backend has not received yet: in memory, and beyond that in the files of the run folder."""
 
 import threading
 from collections import deque
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from expkit.loggers.base import Point
-from expkit.loggers.figure_store import read_exhibits
+from expkit.loggers.figure_store import read_figures
 from expkit.loggers.figures import Figure
 from expkit.loggers.jsonl import read_points
 
@@ -27,23 +27,23 @@ class Item(NamedTuple):
 
 @dataclass
 class Journal:
-    """The files of a run folder that hold every point and exhibit, None where a run has none."""
+    """The files of a run folder that hold every point and figure, None where a run has none."""
 
     metrics: Path | None = None
     folder: Path | None = None
 
-    def read(self, points_from: int, exhibits_from: int) -> Iterator[Item]:
-        """Yield what comes after two offsets, points first."""
+    def read(self, points_from: int, figures_from: int) -> Iterator[Item]:
+        """Yield what comes after the two offsets, points first."""
         if self.metrics:
             yield from (Item(point, end) for point, end in read_points(self.metrics, points_from))
         if self.folder:
-            yield from (Item(exhibit, end) for exhibit, end in read_exhibits(self.folder, exhibits_from))
+            yield from (Item(figure, end) for figure, end in read_figures(self.folder, figures_from))
 
 
 class Backlog:
-    """What a backend has still to get: a bounded queue, and beyond it the journal from two offsets on.
+    """What a backend has not received yet: a bounded queue, and beyond it the journal from two offsets on.
 
-    lost: items that no file holds and that found no room; waiting: items given and not delivered; again: the journal
+    lost: items that no file holds and that found no room; waiting: items given and not delivered; was_cut: the journal
     was cut back, so that a backend that can starts empty; cuts: how often it was.
     """
 
@@ -51,20 +51,20 @@ class Backlog:
         self.journal = Journal()
         self.queue: deque[Item] = deque()
         self.lost = self.waiting = self.cuts = 0
-        self.again = False
+        self.was_cut = False
         self._lock = threading.Lock()
         self._bytes = 0
         self._behind = False
-        self._points_to = self._exhibits_to = 0  # delivered, as offsets in the journal
+        self._points_to = self._figures_to = 0  # delivered, as offsets in the journal
 
-    def begin(self, journal: Journal, points_to: int, exhibits_to: int) -> None:
-        """Begin; what the journal holds up to two offsets is of an earlier part of the run."""
-        self.journal, self._points_to, self._exhibits_to = journal, points_to, exhibits_to
+    def begin(self, journal: Journal, points_to: int, figures_to: int) -> None:
+        """Begin; what the journal holds up to the two offsets was delivered before the resume."""
+        self.journal, self._points_to, self._figures_to = journal, points_to, figures_to
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything of the journal is delivered."""
-        return bool(self._points_to or self._exhibits_to)
+        """True if anything of the journal is delivered."""
+        return bool(self._points_to or self._figures_to)
 
     def put(self, item: Item) -> None:
         """Queue an item: microseconds."""
@@ -80,7 +80,7 @@ class Backlog:
             self._bytes += _size(item)
 
     def _fall_behind(self) -> None:
-        """Leave to the journal what it holds, and to nobody what only memory held, which is counted."""
+        """Leave to the journal what it holds; drop and count what only memory held."""
         kept = [item for item in self.queue if item.end is None][-MOST_WAITING // 2 :]
         unfiled = sum(item.end is None for item in self.queue) - len(kept)
         self.lost += unfiled
@@ -89,30 +89,31 @@ class Backlog:
         self.queue = deque(kept)
         self._bytes = sum(map(_size, kept))
 
-    def cut(self, points_to: int, exhibits_to: int) -> None:
-        """Forget what the run makes anew: all beyond two offsets, to which the journal has been cut back."""
+    def cut(self, points_to: int, figures_to: int) -> None:
+        """Forget what the run repeats: all beyond two offsets, to which the journal has been cut back."""
         with self._lock:
-            ends = {True: points_to, False: exhibits_to}
+            ends = {True: points_to, False: figures_to}
             kept = [item for item in self.queue if (item.end or 0) <= ends[isinstance(item.content, Point)]]
             self.waiting -= len(self.queue) - len(kept)
             self.queue, self._bytes = deque(kept), sum(map(_size, kept))
-            self._points_to, self._exhibits_to = min(self._points_to, points_to), min(self._exhibits_to, exhibits_to)
+            self._points_to, self._figures_to = min(self._points_to, points_to), min(self._figures_to, figures_to)
             self.cuts += 1
-            self.again = True
+            self.was_cut = True
 
     def first(self) -> Item | None:
         """Return the first item that waits, in the journal if it is behind, without taking it away."""
         with self._lock:
             if not self._behind:
                 return self.queue[0] if self.queue else None
-        for item in self.journal.read(self._points_to, self._exhibits_to):
+        if item := self._next_in_journal():
             return item
-        with self._lock:
-            self._behind = False  # what came meanwhile is still in the journal: see the next line
-            for item in self.journal.read(self._points_to, self._exhibits_to):
-                self._behind = True
-                return item
-            return self.queue[0] if self.queue else None
+        with self._lock:  # what came meanwhile is still in the journal
+            item = self._next_in_journal()
+            self._behind = item is not None
+            return item or (self.queue[0] if self.queue else None)
+
+    def _next_in_journal(self) -> Item | None:
+        return next(self.journal.read(self._points_to, self._figures_to), None)
 
     def delivered(self, item: Item, cuts: int) -> None:
         """Take away an item; cuts: as they were before it was delivered."""
@@ -125,7 +126,7 @@ class Backlog:
             if isinstance(item.content, Point):
                 self._points_to = item.end
             else:
-                self._exhibits_to = item.end
+                self._figures_to = item.end
 
     def settle(self) -> None:
         """Count what waits now that everything was delivered."""
@@ -133,11 +134,11 @@ class Backlog:
             self.waiting = len(self.queue)
 
     def rewind(self) -> None:
-        """Have everything read from the journal again, for a backend that starts empty."""
+        """Deliver everything in the journal again, to a backend that starts empty."""
         if self.journal.metrics or self.journal.folder:
             with self._lock:
                 self._fall_behind()
-                self._points_to = self._exhibits_to = 0
+                self._points_to = self._figures_to = 0
                 self.waiting = max(self.waiting, 1)
 
 

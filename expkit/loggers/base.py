@@ -1,4 +1,4 @@
-"""What a logger is told: the run's facts once, points as they come, messages, and the end."""
+"""What a logger receives: the run's facts once, points as they come, messages, and the end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Progress:
     rates: list[float] = field(default_factory=list)  # of this epoch's updates: the first, the highest, the last
 
     def begin(self, stage: str, epoch: int, done: int, total: int) -> None:
-        """Take up a stage of an epoch."""
+        """Begin a stage of an epoch."""
         self.stage, self.epoch, self.done, self.total = stage, epoch, done, total
         if stage == "train":
             self.rates = []
@@ -60,14 +60,14 @@ class RunFacts:
 
 
 class Held(Exception):
-    """A sink could not write just now; it keeps what it was given and writes it as soon as it can."""
+    """A file could not be written just now; what was given is kept and written as soon as possible."""
 
 
 class Logger:
     """A backend; override what it can show.
 
-    It is fed from a thread of its own, in order. What it raises is told once, and what it did not take is offered
-    again, later and later, until it takes it or the run ends. What it draws at random comes from generators of its
+    It is fed from a thread of its own, in order. What it raises is reported once, and what it did not take is offered
+    again, later and later, until it takes it or the run ends. What it draws at random must come from generators of its
     own: those of torch, random and numpy belong to the whole process, and so to the run.
     """
 
@@ -86,7 +86,7 @@ class Logger:
     def point(self, point: Point) -> None:
         """Take the values of one step or epoch."""
 
-    def show(self, exhibit: Figure) -> None:
+    def show(self, figure: Figure) -> None:
         """Take a picture, histogram, table, ...; a backend passes over the kinds that it cannot show."""
 
     def message(self, text: str) -> None:
@@ -124,7 +124,7 @@ def epoch_line(point: Point, progress: Progress) -> str:
 
 
 def _is_of(name: str, split: str) -> bool:
-    """Return whether a value is shown among those of a split; what watchers measure has names of their own."""
+    """Return True if a value is shown among those of a split; what watchers measure has names of their own."""
     return name.startswith("train/") == (split == "train")
 
 
@@ -135,38 +135,17 @@ def _course(rates: Sequence[float]) -> str:
 
 
 class LazyLogger(Logger):
-    """Makes the logger that `build` returns when it is started, and passes everything on."""
+    """Makes the logger that `build` returns when it is started; from then on that one's methods are its own."""
+
+    title = ""
 
     def __init__(self, name: str, build: Callable[[], Logger]) -> None:
-        self._name, self._build = name, build
+        self.title, self._build = name, build
         self._logger: Logger | None = None
 
-    @property
-    def title(self) -> str:
-        return self._name
-
     def start(self, facts: RunFacts) -> None:
-        self._logger = self._logger or self._build()
+        if self._logger is None:
+            self._logger = self._build()
+            for method in ("point", "show", "message", "flush", "where", "close"):
+                setattr(self, method, getattr(self._logger, method))
         self._logger.start(facts)
-
-    def point(self, point: Point) -> None:
-        self._made().point(point)
-
-    def show(self, exhibit: Figure) -> None:
-        self._made().show(exhibit)
-
-    def message(self, text: str) -> None:
-        self._made().message(text)
-
-    def flush(self) -> None:
-        self._made().flush()
-
-    def where(self) -> str:
-        return self._logger.where() if self._logger else ""
-
-    def close(self, summary: Mapping[str, str]) -> None:
-        self._made().close(summary)
-
-    def _made(self) -> Logger:
-        assert self._logger is not None, "start makes it"
-        return self._logger

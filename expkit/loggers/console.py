@@ -92,6 +92,6 @@ class _LiveBar(Bar):
                 self._stage = (source.stage, source.epoch)
                 self.reset(shown)
             text = f"epoch {source.epoch + 1}/{source.epochs}  {source.stage:5}"
-            total, left = source.total or None, self._pace.told()
+            total, left = source.total or None, self._pace.text()
             self.update(shown, description=text, completed=source.done, total=total, run=left)
         yield self.make_tasks_table(self.tasks)

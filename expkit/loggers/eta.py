@@ -1,4 +1,4 @@
-"""How long a run still takes, and a line now and then where no bar can move."""
+"""How much longer a run takes, and a line now and then where no bar can move."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ QUIET_SECONDS = 30.0  # without a line, after which one is due
 
 
 class Pace:
-    """Foretells the end of a run from the epochs so far, in the first from its steps."""
+    """Estimates the end of a run from the epochs so far, in the first from its steps."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -33,8 +33,8 @@ class Pace:
             return None
         return max((progress.epochs - progress.epoch) * an_epoch - spent, 0.0)
 
-    def told(self) -> str:
-        """Return it in words, e.g. `run: 1 h 5 min left`."""
+    def text(self) -> str:
+        """Return the time left as text, e.g. `run: 1 h 5 min left`."""
         return "" if (left := self.left()) is None else f"run: {duration(left)} left"
 
 
@@ -57,7 +57,7 @@ class Pulse(threading.Thread):
         progress = self._pace.progress
         parts = [f"epoch {progress.epoch + 1}/{progress.epochs}", f"{progress.stage} {progress.done}/{progress.total}"]
         parts += [] if self.loss is None else [f"loss {self.loss:.4f}"]
-        return "  ".join([*parts, self._pace.told()]).rstrip()
+        return "  ".join([*parts, self._pace.text()]).rstrip()
 
     def end(self) -> None:
         self._over.set()

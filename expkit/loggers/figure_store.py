@@ -1,4 +1,4 @@
-"""exhibits.jsonl and pictures/: every exhibit of a run, kept so that a report or any backend can show it later."""
+"""exhibits.jsonl and pictures/: every figure of a run, kept so that a report or any backend can show it later."""
 
 import io
 import json
@@ -20,7 +20,7 @@ _KINDS = {kind.__name__.lower(): kind for kind in Figure.__subclasses__()} | {"m
 
 
 class FigureStore:
-    """Appends exhibits to exhibits.jsonl in a folder; a picture is a PNG in pictures/, other arrays lie in the line."""
+    """Appends figures to exhibits.jsonl in a folder; a picture is a PNG in pictures/, other arrays lie in the line."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         self.folder = folder
@@ -28,16 +28,16 @@ class FigureStore:
 
     @property
     def end(self) -> int:
-        """Bytes of exhibits.jsonl with every exhibit so far."""
+        """Bytes of exhibits.jsonl with every figure so far."""
         return self._file.end
 
-    def keep(self, exhibit: Figure) -> int:
-        """Write an exhibit and return the offset of its line's end. Raises Held or OSError."""
-        values: dict[str, Any] = {field.name: getattr(exhibit, field.name) for field in fields(exhibit)}
-        if isinstance(exhibit, Picture):
+    def keep(self, figure: Figure) -> int:
+        """Write a figure and return the offset of its line's end. Raises Held or OSError."""
+        values: dict[str, Any] = {field.name: getattr(figure, field.name) for field in fields(figure)}
+        if isinstance(figure, Picture):
             del values["pixels"]
-            values["file"] = self._picture(exhibit)
-        line = {"kind": type(exhibit).__name__.lower(), **{name: _plain(value) for name, value in values.items()}}
+            values["file"] = self._picture(figure)
+        line = {"kind": type(figure).__name__.lower(), **{name: _plain(value) for name, value in values.items()}}
         self._file.write(json.dumps(line))
         return self.end
 
@@ -50,20 +50,20 @@ class FigureStore:
         return str(path)
 
     def cut(self, step: int) -> None:
-        """Drop the exhibits of later steps, which are made again."""
+        """Drop the figures of later steps, which are made again."""
         self._file.cut(_end_of(self.folder / LIST_NAME, step))
 
     def close(self) -> None:
         self._file.close()
 
 
-def read_exhibits(folder: Path, start: int = 0) -> Iterator[tuple[Figure, int]]:
-    """Yield (exhibit, offset of its line's end) of the whole lines of a run folder's events from an offset on."""
+def read_figures(folder: Path, start: int = 0) -> Iterator[tuple[Figure, int]]:
+    """Yield (figure, offset of its line's end) of the whole lines of a run's exhibits.jsonl, from an offset on."""
     if not (folder / LIST_NAME).is_file():
         return
     for values, end in read_lines(folder / LIST_NAME, start):
         try:
-            yield _exhibit(folder, values), end
+            yield _figure(folder, values), end
         except Exception:  # a damaged line, or a picture that is gone: readers throw whatever they stumble over
             continue
 
@@ -76,7 +76,7 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _exhibit(folder: Path, values: dict[str, Any]) -> Figure:
+def _figure(folder: Path, values: dict[str, Any]) -> Figure:
     kind = _KINDS[values.pop("kind")]
     if kind is Picture:
         with Image.open(inside(folder, values.pop("file")), formats=["PNG"]) as picture:

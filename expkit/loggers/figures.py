@@ -90,9 +90,9 @@ class Graph(Figure):
     nodes: Sequence[tuple[str, str, Sequence[str], Sequence[int]]] = field(default_factory=list)
 
 
-def escaped(exhibit: Figure) -> Figure:
-    """Return an exhibit whose texts (captions, labels, class names in cells) hold nothing that a display acts upon."""
-    return replace(exhibit, **{name: _escaped(value) for name, value in vars(exhibit).items() if name != "png"})
+def escaped(figure: Figure) -> Figure:
+    """Return a figure whose texts (captions, labels, class names in cells) hold nothing that a display acts upon."""
+    return replace(figure, **{name: _escaped(value) for name, value in vars(figure).items() if name != "png"})
 
 
 def _escaped(value: Any) -> Any:

@@ -12,9 +12,10 @@ from expkit.loggers.line_file import LineFile, read_lines
 class JsonlLogger(Logger):
     """Writes each point as one line of JSON, at once, so that `tail -f` shows the run.
 
-    resume_offset: bytes to keep of a file that is there, as `size` told when the checkpoint was made.
+    resume_offset: bytes to keep of a file that is there: `size` when the checkpoint was made.
     """
 
+    title = "metrics.jsonl"
     direct = True
     remedy = "free some space; the points are written then"
 
@@ -23,16 +24,12 @@ class JsonlLogger(Logger):
         self._file = LineFile(path, resume_offset)
 
     @property
-    def title(self) -> str:
-        return "metrics.jsonl"
-
-    @property
     def size(self) -> int:
         """Bytes of the file with every point so far."""
         return self._file.end
 
     def cut(self, size: int) -> None:
-        """Drop what was written after the first `size` bytes: steps that will be done anew."""
+        """Drop what was written after the first `size` bytes: steps that will be repeated."""
         self._file.cut(size)
 
     def point(self, point: Point) -> None:

@@ -20,10 +20,11 @@ _FOLDER = "expkit.folder"
 
 
 class MlflowLogger(Logger):
-    """Metrics, parameters, pictures, tables and texts; kinds that MLflow has no view for are passed over."""
+    """Metrics, parameters, pictures, tables and texts; kinds that MLflow has no view for are skipped."""
 
+    title = "mlflow"
     refills = True
-    remedy = "see whether its store can be reached and written to"
+    remedy = "check that its store can be reached and written to"
 
     def __init__(self, store: str, experiment: str) -> None:
         self.store, self.experiment = store, experiment
@@ -32,16 +33,12 @@ class MlflowLogger(Logger):
         self._metrics: list[Any] = []
         self._messages: list[str] = []
 
-    @property
-    def title(self) -> str:
-        return "mlflow"
-
     def where(self) -> str:
         is_file = self.store.startswith("sqlite:")
         return f"mlflow ui --backend-store-uri {shlex.quote(self.store)}" if is_file else self.store
 
     def start(self, facts: RunFacts) -> None:
-        """Begin a run in the place of those that this run folder had before, which are deleted as in MLflow's page."""
+        """Begin a run that replaces those this run folder had before; these are deleted as in MLflow's page."""
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient  # seconds, in the thread of this logger
 
@@ -55,9 +52,9 @@ class MlflowLogger(Logger):
             client.delete_run(run.info.run_id)
         self._run = client.create_run(experiment, run_name=facts.name, tags={_FOLDER: folder}).info.run_id
         self._metrics, self._messages = [], []
-        chosen = [Param(name, str(value)[:500]) for name, value in flatten(facts.config).items() if value != {}]
-        for first in range(0, len(chosen), 100):  # MLflow's own limit
-            client.log_batch(self._run, params=chosen[first : first + 100])
+        parameters = [Param(name, str(value)[:500]) for name, value in flatten(facts.config).items() if value != {}]
+        for first in range(0, len(parameters), 100):  # MLflow's own limit
+            client.log_batch(self._run, params=parameters[first : first + 100])
         client.log_batch(self._run, tags=[RunTag(f"expkit.{name}", text) for name, text in facts.lines.items()])
 
     def _artifacts(self) -> str | None:
@@ -80,14 +77,14 @@ class MlflowLogger(Logger):
             self._client.log_batch(self._run, metrics=self._metrics[first : first + _MOST])
         self._metrics = []
 
-    def show(self, exhibit: Figure) -> None:
-        name = f"{exhibit.name}_step_{exhibit.step:08}"
-        if isinstance(exhibit, Picture):
-            self._client.log_image(self._run, exhibit.pixels, f"{name}.png")
-        elif isinstance(exhibit, Table):
-            self._client.log_text(self._run, markdown(exhibit), f"{name}.md")
-        elif isinstance(exhibit, Text):
-            self._client.log_text(self._run, exhibit.text, f"{name}.md")
+    def show(self, figure: Figure) -> None:
+        name = f"{figure.name}_step_{figure.step:08}"
+        if isinstance(figure, Picture):
+            self._client.log_image(self._run, figure.pixels, f"{name}.png")
+        elif isinstance(figure, Table):
+            self._client.log_text(self._run, markdown(figure), f"{name}.md")
+        elif isinstance(figure, Text):
+            self._client.log_text(self._run, figure.text, f"{name}.md")
 
     def message(self, text: str) -> None:
         self._messages.append(text)

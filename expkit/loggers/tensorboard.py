@@ -13,6 +13,7 @@ import numpy as np
 from expkit.config.diff import flatten
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError
+from expkit.core.formatting import relative
 from expkit.loggers.base import Logger, Point, RunFacts, tag
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Picture, Table, Text, markdown
 
@@ -20,8 +21,9 @@ from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, 
 class TensorBoardLogger(Logger):
     """Writes event files into the run folder; `tensorboard --logdir outputs` shows all runs by their folders' names."""
 
+    title = "tensorboard"
     refills = True
-    remedy = "see whether its folder may be written to and the disk has room"
+    remedy = "check that its folder may be written to and the disk has room"
 
     def __init__(self, folder: Path, flush_seconds: int) -> None:
         self.folder, self.flush_seconds = folder, flush_seconds
@@ -32,12 +34,8 @@ class TensorBoardLogger(Logger):
         self._events: Any = None
         self._flushed = 0.0
 
-    @property
-    def title(self) -> str:
-        return "tensorboard"
-
     def start(self, facts: RunFacts) -> None:
-        """Begin a file whose first event has TensorBoard forget whatever older files hold: it is written again."""
+        """Begin a file whose first event makes TensorBoard forget what older files hold: it is written again."""
         from tensorboardX import SummaryWriter  # 0.1 s, and only where it is used
 
         if self._events is not None:  # of an attempt that failed
@@ -61,23 +59,23 @@ class TensorBoardLogger(Logger):
             if point.kind == "epoch" and "/" in name:
                 self._scores[name] = value
 
-    def show(self, exhibit: Figure) -> None:
-        writer, name, step = self._writer, exhibit.name, exhibit.step
-        if isinstance(exhibit, Picture):
-            writer.file_writer.add_summary(_image(exhibit), step)
-        elif isinstance(exhibit, Histogram):
-            _add_histogram(writer, exhibit)
-        elif isinstance(exhibit, Curves):
-            writer.add_image(name, _drawn(exhibit), step, dataformats="HWC")
-        elif isinstance(exhibit, Table):
-            writer.add_text(name, markdown(exhibit), step)
-        elif isinstance(exhibit, Text):
-            writer.add_text(name, exhibit.text, step)
-        elif isinstance(exhibit, Embedding):
-            images = None if exhibit.images is None else np.moveaxis(exhibit.images, 3, 1) / 255
-            writer.add_embedding(exhibit.vectors, list(exhibit.labels), images, step, name.replace("/", "-"))
-        elif isinstance(exhibit, Graph):
-            _add_graph(writer, exhibit)
+    def show(self, figure: Figure) -> None:
+        writer, name, step = self._writer, figure.name, figure.step
+        if isinstance(figure, Picture):
+            writer.file_writer.add_summary(_image(figure), step)
+        elif isinstance(figure, Histogram):
+            _add_histogram(writer, figure)
+        elif isinstance(figure, Curves):
+            writer.add_image(name, _drawn(figure), step, dataformats="HWC")
+        elif isinstance(figure, Table):
+            writer.add_text(name, markdown(figure), step)
+        elif isinstance(figure, Text):
+            writer.add_text(name, figure.text, step)
+        elif isinstance(figure, Embedding):
+            images = None if figure.images is None else np.moveaxis(figure.images, 3, 1) / 255
+            writer.add_embedding(figure.vectors, list(figure.labels), images, step, name.replace("/", "-"))
+        elif isinstance(figure, Graph):
+            _add_graph(writer, figure)
 
     def message(self, text: str) -> None:
         self._messages.append(text)
@@ -95,9 +93,7 @@ class TensorBoardLogger(Logger):
         self._events.close()
 
     def where(self) -> str:
-        parent = self.folder.resolve().parent
-        shown = parent.relative_to(Path.cwd()) if parent.is_relative_to(Path.cwd()) else parent
-        return f"tensorboard --logdir {shlex.quote(str(shown))}"
+        return f"tensorboard --logdir {shlex.quote(relative(self.folder.resolve().parent))}"
 
     def _add_hparams(self) -> None:
         """Add the hyper-parameters with the final scores to this run (tensorboardX's own call makes a run below it)."""
@@ -105,11 +101,9 @@ class TensorBoardLogger(Logger):
 
         if not self._scores:
             return
-        chosen = {
-            name: value for name, value in flatten(self._config).items() if isinstance(value, bool | int | float | str)
-        }
+        values = {key: value for key, value in flatten(self._config).items() if isinstance(value, int | float | str)}
         finals = {f"final/{name}": value for name, value in self._scores.items()}
-        for one in hparams(chosen, finals):
+        for one in hparams(values, finals):
             self._writer.file_writer.add_summary(one)
         for name, value in finals.items():
             self._writer.add_scalar(name, value, 0)
@@ -135,7 +129,7 @@ class _EventFile:
         self._writer.write_event(event)
 
     def purge(self) -> None:
-        """Have readers forget every event of step 0 and above in older files."""
+        """Make readers forget every event of step 0 and above in older files."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         session = SessionLog(status=SessionLog.START)
@@ -228,5 +222,5 @@ def tensorboard(folder: Path, flush_seconds: int = 30) -> TensorBoardLogger:
     flush_seconds: between writes to the disk.
     """
     if flush_seconds < 1:
-        raise ConfigError(f"logger.tensorboard.flush_seconds: takes a whole number from 1 up, got {flush_seconds}")
+        raise ConfigError(f"logger.tensorboard.flush_seconds: expected an integer from 1 up, got {flush_seconds}")
     return TensorBoardLogger(folder, flush_seconds)

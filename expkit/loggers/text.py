@@ -11,16 +11,13 @@ from expkit.loggers.line_file import LineFile
 class TextLogger(Logger):
     """Writes headings, epochs and messages to a text file."""
 
+    title = "log.txt"
     direct = True
     remedy = "free some space; the lines are written then"
 
     def __init__(self, path: Path) -> None:
         self._file = LineFile(path)
         self._progress = Progress()
-
-    @property
-    def title(self) -> str:
-        return "log.txt"
 
     def start(self, facts: RunFacts) -> None:
         self._progress = facts.progress

@@ -7,7 +7,7 @@ import html
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +27,7 @@ _UNITS = {"seconds": "seconds", "lr": "learning rate", "images_per_second": "ima
 class VisdomLogger(Logger):
     """Sends to a Visdom server; many points of a line go in one call."""
 
+    title = "visdom"
     refills = True
     remedy = "start the server with: python -m expkit visdom"
 
@@ -44,15 +45,11 @@ class VisdomLogger(Logger):
         self._messages: list[str] = []
         self._saved = 0.0
 
-    @property
-    def title(self) -> str:
-        return "visdom"
-
     def where(self) -> str:
         return f"{self.address}/env/{quote(self.env)}"
 
     def start(self, facts: RunFacts) -> None:
-        """Connect, and begin the run's panes anew. Raises whatever the server's absence raises."""
+        """Connect, and clear the run's panes. Raises whatever the server's absence raises."""
         self._run = facts.name
         self._points, self._drawn, self._messages = {}, set(), []
         self._saved = time.monotonic()
@@ -101,35 +98,26 @@ class VisdomLogger(Logger):
     def message(self, text: str) -> None:
         self._messages.append(text)
 
-    def show(self, exhibit: Figure) -> None:
-        client, options = self._client, self._titled(f"{exhibit.name}, step {exhibit.step}")
-        win = self._pane(exhibit.name.replace("/", "_"))
-        if isinstance(exhibit, Picture):
-            picture = np.moveaxis(exhibit.pixels, 2, 0)
+    def show(self, figure: Figure) -> None:
+        client, options = self._client, self._titled(f"{figure.name}, step {figure.step}")
+        win = self._pane(figure.name.replace("/", "_"))
+        if isinstance(figure, Picture):
+            picture = np.moveaxis(figure.pixels, 2, 0)
             height, width = picture.shape[1:]
             size = {"width": max(width, 200) + 20, "height": max(height, 150) + 60}
-            client.image(picture, win=win, opts=options | size | {"caption": exhibit.caption})
-        elif isinstance(exhibit, Histogram):
-            middles = (np.asarray(exhibit.edges)[:-1] + np.asarray(exhibit.edges)[1:]) / 2
+            client.image(picture, win=win, opts=options | size | {"caption": figure.caption})
+        elif isinstance(figure, Histogram):
+            middles = (np.asarray(figure.edges)[:-1] + np.asarray(figure.edges)[1:]) / 2
             names = [f"{middle:.3g}" for middle in middles]
             labels = {"xlabel": "value", "ylabel": "count"}
-            trace = {"type": "bar", "x": middles.tolist(), "y": np.asarray(exhibit.counts).tolist(), "text": names}
+            trace = {"type": "bar", "x": middles.tolist(), "y": np.asarray(figure.counts).tolist(), "text": names}
             _plotly(client, win, [trace], options | labels)
-        elif isinstance(exhibit, Curves):
-            traces = [
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "name": str(label),
-                    "x": list(map(float, x)),
-                    "y": list(map(float, y)),
-                }
-                for label, (x, y) in exhibit.lines.items()
-            ]
-            _plotly(client, win, traces, options | {"xlabel": exhibit.x_label, "ylabel": exhibit.y_label})
-        elif isinstance(exhibit, Embedding):
-            _plotly(client, win, _plane(exhibit), options | {"xlabel": "component 1", "ylabel": "component 2"})
-        elif (text := _html(exhibit)) is not None:
+        elif isinstance(figure, Curves):
+            traces = [_scatter("lines", label, map(float, x), map(float, y)) for label, (x, y) in figure.lines.items()]
+            _plotly(client, win, traces, options | {"xlabel": figure.x_label, "ylabel": figure.y_label})
+        elif isinstance(figure, Embedding):
+            _plotly(client, win, _plane(figure), options | {"xlabel": "component 1", "ylabel": "component 2"})
+        elif (text := _html(figure)) is not None:
             client.text(text, win=win, opts=options)
 
     def close(self, summary: Mapping[str, str]) -> None:
@@ -138,33 +126,33 @@ class VisdomLogger(Logger):
 
 
 def _plotly(client: Any, win: str, traces: list[dict[str, Any]], options: Mapping[str, str]) -> None:
-    """Send a plot as the client's own calls do, for what they would compute anew (bins) or cannot name."""
+    """Send a plot as the client's own calls do, for what they would recompute (bins) or cannot name."""
     axes = {f"{axis}axis": {"title": options[f"{axis}label"]} for axis in "xy"}
     layout = axes | {"title": options["title"], "showlegend": len(traces) > 1}
     client._send({"data": traces, "win": win, "eid": client.env, "layout": layout, "opts": dict(options)})
 
 
 def _plane(embedding: Embedding) -> list[dict[str, Any]]:
-    """Return a trace a label of the vectors on their two principal components."""
+    """Return one trace per label, of the vectors on their two principal components."""
     centred = embedding.vectors - embedding.vectors.mean(0)
     flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     if flat.shape[1] < 2:
         flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
     labels = np.array([str(label) for label in embedding.labels])
-    return [
-        {"type": "scatter", "mode": "markers", "name": label, "x": at[:, 0].tolist(), "y": at[:, 1].tolist()}
-        for label in sorted(set(labels))
-        for at in [flat[labels == label]]
-    ]
+    return [_scatter("markers", label, *flat[labels == label, :2].T.tolist()) for label in sorted(set(labels))]
 
 
-def _html(exhibit: Figure) -> str | None:
-    if isinstance(exhibit, Table):
-        return _table([exhibit.columns, *exhibit.rows])
-    if isinstance(exhibit, Text):
-        return f"<pre>{html.escape(exhibit.text)}</pre>"
-    if isinstance(exhibit, Graph):
-        rows = [(name, operation, ", ".join(inputs), list(shape)) for name, operation, inputs, shape in exhibit.nodes]
+def _scatter(mode: str, label: object, x: Iterable[float], y: Iterable[float]) -> dict[str, Any]:
+    return {"type": "scatter", "mode": mode, "name": str(label), "x": list(x), "y": list(y)}
+
+
+def _html(figure: Figure) -> str | None:
+    if isinstance(figure, Table):
+        return _table([figure.columns, *figure.rows])
+    if isinstance(figure, Text):
+        return f"<pre>{html.escape(figure.text)}</pre>"
+    if isinstance(figure, Graph):
+        rows = [(name, operation, ", ".join(inputs), list(shape)) for name, operation, inputs, shape in figure.nodes]
         return _table([("node", "operation", "from", "shape"), *rows])
     return None
 
@@ -199,7 +187,7 @@ def visdom(
         raise ConfigError("logger.visdom.username: goes with a password in the variable VISDOM_PASSWORD; set it")
     number = port if port is not None else os.environ.get("VISDOM_PORT", "8097")
     if not str(number).isdigit() or not 0 < int(number) < 65536:
-        raise ConfigError(f"logger.visdom.port: takes a number from 1 to 65535, got {number!r}")
+        raise ConfigError(f"logger.visdom.port: expected a number from 1 to 65535, got {number!r}")
     address = server or os.environ.get("VISDOM_SERVER", "localhost")
     login = (username, password) if username and password else None
     # A slash is part of the address, as a blank is: the server itself keeps "_" for a slash.

@@ -42,7 +42,7 @@ def _client_class() -> Any:
             return str(self.session.post(url, data=data or {}).text)
 
         def _start_session_reaper(self) -> None:
-            """Leave out the thread by which visdom 0.3 closes sessions; it would never end."""
+            """Start no thread: the one by which visdom 0.3 closes sessions would never end."""
 
         def win_exists(self, win: str, env: str | None = None) -> bool:
             """Asked before points are appended; where the client itself would begin a new pane with these alone."""

@@ -13,29 +13,26 @@ from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point, RunFacts, tag
 from expkit.loggers.figures import Figure, Histogram, Picture, Table, Text
 
-STEP = "optimizer_step"  # an axis of our own: wandb's drops what comes late, as exhibits do after an outage
+STEP = "optimizer_step"  # an axis of our own: wandb's drops what comes late, as figures do after an outage
 
 
 class WandbLogger(Logger):
-    """Scalars, pictures, histograms, tables and texts; kinds that W&B has no view for are passed over."""
+    """Scalars, pictures, histograms, tables and texts; kinds that W&B has no view for are skipped."""
 
+    title = "wandb"
     refills = True
-    remedy = "see whether its folder can be written to; logger.wandb.mode=offline needs no network"
+    remedy = "check that its folder can be written to; logger.wandb.mode=offline needs no network"
 
     def __init__(self, folder: Path, project: str, mode: str) -> None:
         self.folder, self.project, self.mode = folder, project, mode
         self._run: Any = None
         self._wandb: Any = None  # the package
 
-    @property
-    def title(self) -> str:
-        return "wandb"
-
     def where(self) -> str:
         return f"wandb sync {shlex.quote(str(self.folder / 'wandb'))}/offline-run-*" if self.mode == "offline" else ""
 
     def start(self, facts: RunFacts) -> None:
-        """Begin a run; one that went before it in this folder stays, and this one gets a number."""
+        """Begin a run; an earlier one in this folder stays, and this one gets a number."""
         import wandb as package  # seconds, in the thread of this logger
 
         self._wandb = wandb = cast(Any, package)
@@ -54,19 +51,19 @@ class WandbLogger(Logger):
         values = {tag(name, point.kind): value for name, value in point.values.items()}
         self._run.log(values | {STEP: point.step})
 
-    def show(self, exhibit: Figure) -> None:
+    def show(self, figure: Figure) -> None:
         shown: Any = None
-        if isinstance(exhibit, Picture):
-            shown = self._wandb.Image(exhibit.pixels, caption=exhibit.caption)
-        elif isinstance(exhibit, Histogram):
-            shown = self._wandb.Histogram(np_histogram=(exhibit.counts, exhibit.edges))
-        elif isinstance(exhibit, Table):
-            rows = [list(row) for row in exhibit.rows]
-            shown = self._wandb.Table(columns=list(exhibit.columns), data=rows, allow_mixed_types=True)
-        elif isinstance(exhibit, Text):
-            shown = self._wandb.Html(f"<pre>{html.escape(exhibit.text)}</pre>")
+        if isinstance(figure, Picture):
+            shown = self._wandb.Image(figure.pixels, caption=figure.caption)
+        elif isinstance(figure, Histogram):
+            shown = self._wandb.Histogram(np_histogram=(figure.counts, figure.edges))
+        elif isinstance(figure, Table):
+            rows = [list(row) for row in figure.rows]
+            shown = self._wandb.Table(columns=list(figure.columns), data=rows, allow_mixed_types=True)
+        elif isinstance(figure, Text):
+            shown = self._wandb.Html(f"<pre>{html.escape(figure.text)}</pre>")
         if shown is not None:
-            self._run.log({exhibit.name: shown, STEP: exhibit.step})
+            self._run.log({figure.name: shown, STEP: figure.step})
 
     def close(self, summary: Mapping[str, str]) -> None:
         self._run.summary.update({f"expkit/{heading}": text for heading, text in summary.items()})
@@ -82,5 +79,5 @@ def wandb(folder: Path, project: str = "expkit", mode: str = "offline") -> Wandb
     if importlib.util.find_spec("wandb") is None:
         raise ConfigError("logger.wandb: needs the package wandb; install expkit[wandb]")
     if mode not in ("offline", "online"):
-        raise ConfigError(f"logger.wandb.mode: takes offline or online, got {mode!r}")
+        raise ConfigError(f"logger.wandb.mode: expected offline or online, got {mode!r}")
     return WandbLogger(folder, project, mode)

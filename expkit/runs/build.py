@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.checkpoints.foreign_weights import read_weights
-from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, Checkpoints, find_weights
+from expkit.checkpoints.manager import CheckpointManager, CheckpointOptions, Checkpoints, find_checkpoint
 from expkit.config.registry import checkpoints as checkpoint_registry
 from expkit.config.registry import loggers
 from expkit.core.errors import ConfigError, first_line
@@ -123,7 +123,7 @@ def load_origin(job: Job) -> list[str]:
         return [*origin.notes, *_resume(job, origin.state)]
     if options is None or not options.init_from:
         return origin.notes
-    path = find_weights(expanded(options.init_from))
+    path = find_checkpoint(expanded(options.init_from), "checkpoint.init_from")
     same = None
     with suppress(CheckpointDamaged):  # files of other programs have no manifest; ours are verified below
         same = are_same(unique_names(read_manifest(path).get("class_names", [])), names)

@@ -9,7 +9,7 @@ from typing import Any
 
 from expkit.core.child_process import die_with_parent
 from expkit.core.errors import ConfigError
-from expkit.core.escaping import escape_output, hide_sign, one_line, show_sign
+from expkit.core.escaping import clear_status, escape_output, one_line, show_status
 from expkit.core.process import flush, importing
 
 
@@ -25,7 +25,7 @@ def main() -> None:
         os.dup2(sink, 1)
         os.dup2(sink, 2)
     else:
-        show_sign("starting the ranks")
+        show_status("starting the ranks")
     escape_output()
     if (ended := folder / f"end_{rank}.json").is_file():
         end = json.loads(ended.read_text())
@@ -43,7 +43,7 @@ def main() -> None:
         kind, reason = _explain(error, folder, rank)
     if code:
         _write_end(folder, rank, code, kind, reason)
-    hide_sign()
+    clear_status()
     failed = flush()
     os._exit(code or failed)  # torch's threads may wait for ranks that are gone
 

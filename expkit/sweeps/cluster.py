@@ -1,8 +1,7 @@
-"""Jobs on other machines: frozen in the sweep's folder, handed to one of Hydra's launchers, followed by their files.
+"""Jobs on other machines: frozen in the sweep's folder, submitted to one of Hydra's launchers, tracked by their files.
 
 The launcher (submitit's for Slurm, Ray's) decides where and when; what it runs is
 `python -m expkit.sweeps.cluster_worker FILE`, which composes nothing. All machines see the sweep's folder.
-Nothing here knows how a cluster schedules.
 """
 
 import json
@@ -11,8 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +18,7 @@ from typing import Any
 
 from expkit.config.plan import Submit
 from expkit.core.files import write_bytes
-from expkit.sweeps.pool import SIGNALS, Ended, Task
+from expkit.sweeps.pool import Ended, Observer, Task, handling_signals
 
 _TICK = 0.25  # seconds between two looks at what the jobs have done
 TASKS = "tasks"  # the folder of frozen jobs, within the sweep's
@@ -34,7 +32,7 @@ class Running:
 
 
 def cores_of(launcher: Mapping[str, Any]) -> int:
-    """Return the cores of a job, as the launcher's settings tell; schedulers give one to who does not ask."""
+    """Return the cores of a job by the launcher's settings; schedulers give one where none are asked for."""
     ray = launcher.get("ray") or {}
     return int(launcher.get("cpus_per_task") or (ray.get("remote") or {}).get("num_cpus") or 1)
 
@@ -43,7 +41,7 @@ class Cluster:
     """Runs tasks through a launcher, as `Pool` does on this machine.
 
     A signal that asks to end reaches the jobs by a file in the sweep's folder: each saves a checkpoint. Another Ctrl+C
-    leaves at once; what runs then goes on to its end, and the next command finds it.
+    leaves at once; what runs then runs to its end, and the next command finds it.
     """
 
     def __init__(self, submit: Submit, folder: Path, plugins: tuple[str, ...]) -> None:
@@ -52,24 +50,21 @@ class Cluster:
         self.asked: list[int] = []
         self._error = ""
 
-    def run(
-        self, tasks: Iterable[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
-        tick: Callable[[], None],
-    ) -> None:  # fmt: skip
-        """Run all tasks; tells of each that starts and ends, and ticks several times a second."""
+    def run(self, tasks: Iterable[Task], observer: Observer) -> None:
+        """Run all tasks."""
         waiting = list(tasks)
         files = [self._freeze(task) for task in waiting]
         thread = threading.Thread(target=self._submit, args=(files,), daemon=True)  # launchers wait for their jobs
-        with self._signals():
+        with handling_signals(self._ask):
             thread.start()
             while waiting or self.running:
                 is_last = not thread.is_alive()
-                waiting = [task for task in waiting if not self._has_begun(task, started)]
-                self.running = [one for one in self.running if not self._has_ended(one, ended)]
+                waiting = [task for task in waiting if not self._has_begun(task, observer)]
+                self.running = [one for one in self.running if not self._has_ended(one, observer)]
                 if is_last and (waiting or self.running):
-                    self._give_up(waiting, started, ended)
+                    self._give_up(waiting, observer)
                     return
-                tick()
+                observer.tick()
                 time.sleep(_TICK)
 
     def _freeze(self, task: Task) -> str:
@@ -88,45 +83,34 @@ class Cluster:
     def _submit(self, files: list[str]) -> None:
         try:
             self.submit(starter(files, os.getcwd()), len(files), self.folder)
-        except BaseException as error:  # it is told with the jobs that have no end
+        except BaseException as error:  # it is reported with the jobs that it has lost
             self._error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
-    def _has_begun(self, task: Task, started: Callable[[Task], None]) -> bool:
+    def _has_begun(self, task: Task, observer: Observer) -> bool:
         if not self._place(task, "begun").is_file():
             return False
-        started(task)
+        observer.started(task)
         self.running.append(Running(task, time.perf_counter()))
         return True
 
-    def _has_ended(self, one: Running, ended: Callable[[Task, Ended], None]) -> bool:
+    def _has_ended(self, one: Running, observer: Observer) -> bool:
         try:
             end = json.loads(self._place(one.task, "ended").read_text())
         except (OSError, ValueError):
             return False
-        ended(one.task, Ended(end["code"], end["seconds"]))
+        observer.ended(one.task, Ended(end["code"], end["seconds"]))
         return True
 
-    def _give_up(
-        self, waiting: list[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None]
-    ) -> None:
-        """Tell of the jobs that the launcher says are over, and that left no end: it lost them, or never began them."""
+    def _give_up(self, waiting: list[Task], observer: Observer) -> None:
+        """Report the jobs that the launcher has lost, or never started."""
         for task in waiting:
-            started(task)
+            observer.started(task)
+        reason = self._error or "the launcher is done, and this job did not report how it ended"
         for one in [*self.running, *(Running(task, time.perf_counter()) for task in waiting)]:
-            told = self._error or "the launcher is done, and this job did not say how it ended"
             with open(one.task.output, "a", encoding="utf-8") as file:
-                file.write(f"error: lost by the launcher: {told}\n")
-            ended(one.task, Ended(1, time.perf_counter() - one.began))
+                file.write(f"error: lost by the launcher: {reason}\n")
+            observer.ended(one.task, Ended(1, time.perf_counter() - one.began))
         self.running = []
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked.append(number)

@@ -1,6 +1,6 @@
 """python -m expkit.sweeps.cluster_worker FILE: one job of a sweep, started by a launcher from its frozen config.
 
-It starts the job in a process of its own, so that it can tell how that one ended, also when it was killed.
+It starts the job in a process of its own, so that it can report how that one ended, also when it was killed.
 """
 
 import json
@@ -21,7 +21,7 @@ _LOOK = 0.5  # seconds between two looks for the file that asks to end
 
 
 def main() -> None:
-    """Run the job, and leave beside its file when it began and how it ended."""
+    """Run the job, and write beside its file when it began and how it ended."""
     path = Path(sys.argv[1])
     if "--here" in sys.argv:
         _run(json.loads(path.read_text()))
@@ -32,24 +32,20 @@ def main() -> None:
     code = 143
     if not stop.exists():
         with open(facts["output"], "ab", buffering=0) as output:
-            job = subprocess.Popen(
-                [sys.executable, "-m", "expkit.sweeps.cluster_worker", str(path), "--here"],
-                stdout=output,
-                stderr=output,
-            )
-            code = _follow(job, stop)
+            command = [sys.executable, "-m", "expkit.sweeps.cluster_worker", str(path), "--here"]
+            code = _wait(subprocess.Popen(command, stdout=output, stderr=output), stop)
     write_text(path.with_suffix(".ended"), json.dumps({"code": code, "seconds": time.perf_counter() - began}))
     sys.exit(0)
 
 
-def _follow(job: "subprocess.Popen[bytes]", stop: Path) -> int:
-    """Wait for the job, and hand on what asks it to end: the sweep's file, or a scheduler's signal."""
+def _wait(job: "subprocess.Popen[bytes]", stop: Path) -> int:
+    """Wait for the job, and pass on what asks it to end: the sweep's file, or a scheduler's signal."""
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
         job.send_signal(signal.SIGTERM if number == signal.SIGTERM else signal.SIGUSR1)
 
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # submitit tells of a time that runs out by USR2
-        signal.signal(number, hand_on)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # submitit sends USR2 when the time runs out
+        signal.signal(number, pass_on)
     is_asked = False
     while True:
         try:
@@ -61,12 +57,12 @@ def _follow(job: "subprocess.Popen[bytes]", stop: Path) -> int:
 
 
 def _run(facts: dict[str, Any]) -> None:
-    if hasattr(signal, "SIGUSR2"):  # a scheduler may tell all processes of a job; the one above hands it on
+    if hasattr(signal, "SIGUSR2"):  # a scheduler may signal all processes of a job; the one above passes it on
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     from expkit.runs.train import sweep_job
-    from expkit.sweeps.job_queue import go_on_where_it_was
+    from expkit.sweeps.job_queue import resume_last_attempt
 
-    go_on_where_it_was(facts["config"])  # also where the scheduler took the machine and starts this job again
+    resume_last_attempt(facts["config"])  # also where the scheduler preempted this job and starts it again
     sweep_job(facts["config"], facts["overrides"], facts["plugins"])
 
 

@@ -1,10 +1,10 @@
-"""A sweep's folder: its jobs as they were frozen, a ledger of what happened, and the run folders of the jobs."""
+"""A sweep's folder: its frozen jobs, a ledger of what happened, and the run folders of the jobs."""
 
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,16 @@ _OTHER = "give another folder"
 
 
 def of_another(typed: str | None) -> str:
-    """Return how another sweep is begun: in a folder that is typed there is one only. typed: hydra.sweep.dir."""
+    """Return how another sweep is started: a folder that was typed holds only one. typed: hydra.sweep.dir."""
     return "give another hydra.sweep.dir" if typed else "add --new"
 
 
 class SweepFolder:
-    """What one sweep leaves behind; locked while it runs, so that a job cannot be run twice at once."""
+    """What one sweep writes; locked while it runs, so that a job cannot be run twice at once."""
 
     def __init__(self, path: Path, jobs: list[SweepJob], is_new: bool = True) -> None:
         self.path, self.jobs, self.is_new = path, jobs, is_new
-        self.most = len(jobs)  # that there may be, which a search knows from the start
+        self.most = len(jobs)  # that there can be, which a search knows from the start
         self.lock = FolderLock(path)
 
     @classmethod
@@ -55,37 +55,30 @@ class SweepFolder:
     ) -> "SweepFolder":  # fmt: skip
         """Freeze jobs in a new folder: the typed one, or one in parent/sweeps. Raises ConfigError.
 
-        probes: of a search; again: also where the same command has made one. Where it has done so since this one looked
-        for it, that folder is opened in place of a new one: is_new is False.
-        mkdir makes one of ours, so that no two commands share it; the lock decides between two that typed the same.
+        probes: of a search; again: also where the same command has made one. A folder that the same command has made
+        since this one looked for it is opened in place of a new one: is_new is False. mkdir makes a folder of ours, so
+        that no two commands share it; the lock decides between two that typed the same.
         """
-        if typed:
-            path = expanded(typed)
-            path.mkdir(parents=True, exist_ok=True)
-            return cls._freeze(path, words, command, jobs, probes)
-        with _alone(expanded(parent) / "sweeps"):
-            if not again and (twin := cls.find(parent, None, words)):
+        folder = expanded(typed) if typed else None
+        with nullcontext() if folder else _alone(expanded(parent) / "sweeps"):
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif not again and (twin := cls.find(parent, None, words)):
                 return cls.open(twin)
-            return cls._freeze(make_run_folder(f"{parent}/sweeps", "sweep"), words, command, jobs, probes)
-
-    @classmethod
-    def _freeze(
-        cls, path: Path, words: Sequence[str], command: str, jobs: list[SweepJob], probes: list[SweepJob] | None
-    ) -> "SweepFolder":
-        made = cls(path, jobs)
-        if (path / FACTS).is_file():
-            made.lock.release()
-            raise ConfigError(f"hydra.sweep.dir: {path} was taken by another sweep just now; {_OTHER}")
-        _write_jobs(path / JOBS, jobs)
-        if probes is not None:
-            _write_jobs(path / PROBES, probes)
-        facts = {"format": 1, "words": list(words), "command": command, "started": timestamp(), "jobs": len(jobs)}
-        write_json(path / FACTS, facts)
-        return made  # the facts come last: a folder without them is no sweep yet
+            made = cls(folder or make_run_folder(f"{parent}/sweeps", "sweep"), jobs)
+            if (made.path / FACTS).is_file():
+                made.lock.release()
+                raise ConfigError(f"hydra.sweep.dir: {made.path} was taken by another sweep just now; {_OTHER}")
+            _write_jobs(made.path / JOBS, jobs)
+            if probes is not None:
+                _write_jobs(made.path / PROBES, probes)
+            facts = {"format": 1, "words": list(words), "command": command, "started": timestamp(), "jobs": len(jobs)}
+            write_json(made.path / FACTS, facts)  # last: a folder without them is no sweep yet
+            return made
 
     @classmethod
     def find(cls, parent: str, typed: str | None, words: Sequence[str]) -> Path | None:
-        """Return the newest sweep that the same command line began, None where there is none."""
+        """Return the newest sweep that the same command line has started, or None."""
         places = [expanded(typed)] if typed else sorted(expanded(parent).glob("sweeps/*/"))
         for path in sorted(places, key=lambda place: place.name, reverse=True):
             facts = read_json_object(path / FACTS)
@@ -97,7 +90,7 @@ class SweepFolder:
 
     @classmethod
     def open(cls, path: Path, typed: str | None = None) -> "SweepFolder":
-        """Take up a sweep of before, with its frozen jobs. Raises ConfigError, or FolderInUse where it is running.
+        """Open an earlier sweep, with its frozen jobs. Raises ConfigError, or FolderInUse where it is running.
 
         typed: hydra.sweep.dir, if it is given.
         """
@@ -118,7 +111,7 @@ class SweepFolder:
         append_line(self.path / LEDGER, json.dumps(line).encode())
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Return the lines of the ledger; one that was cut off by a kill is passed over."""
+        """Return the lines of the ledger; one that was cut off by a kill is skipped."""
         path = self.path / LEDGER
         return [line for line, _ in read_lines(path) if _is_entry(line)] if path.is_file() else []
 
@@ -143,7 +136,7 @@ class SweepFolder:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Have one process at a time make sweeps in a folder, where the system has locks."""
+    """Let one process at a time make sweeps in a folder, where the system has locks."""
     folder.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":
         yield
@@ -178,7 +171,7 @@ def _write_jobs(path: Path, jobs: Iterable[SweepJob]) -> None:
 
 
 def _is_entry(line: dict[str, Any]) -> bool:
-    """Say whether a line of the ledger is one that `note` writes."""
+    """Return True if a line of the ledger is one that `note` writes."""
     if not isinstance(line.get("event"), str) or not isinstance(line.get("job"), int):
         return False
     return isinstance(line.get("seconds", 0.0), int | float) and isinstance(line.get("reason", ""), str)
@@ -197,10 +190,7 @@ def _read_jobs(path: Path, typed: str | None) -> list[SweepJob]:
             raise ConfigError(f"{path}, line {number + 1}: `{wrong[0]}` is damaged; {advice}")
         groups = (job.config.get(name) for name in ("dataset", "device", "checkpoint"))
         texts = (*job.overrides, *job.differs.values())
-        if (
-            job.number != number
-            or not all(isinstance(one, str) for one in texts)
-            or not all(isinstance(one, dict) for one in groups)
-        ):
+        fits = all(isinstance(one, str) for one in texts) and all(isinstance(one, dict) for one in groups)
+        if job.number != number or not fits:
             raise ConfigError(f"{path}, line {number + 1}: is damaged; {advice}")
     return jobs

@@ -1,4 +1,4 @@
-"""The ranking of a sweep: jobs that only try a setting again are one row, and only like is ranked with like."""
+"""The ranking of a sweep: jobs that repeat a setting are one row, and only comparable settings are ranked together."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from expkit.records.epochs import mean_and_deviation
 from expkit.sweeps.job import Outcome, SweepJob
 
-# A setting is tried again with another seed, on another fold, or with another part held out: its scores are averaged.
+# A setting is repeated with another seed, on another fold, or with another part held out: its scores are averaged.
 # Beside each the values to try.
 REPLICATES = {"seed": "0,1,2", "dataset.fold": "'range(5)'", "dataset.split_seed": "0,1,2"}
 _PLURALS = {"seed": "seeds", "dataset.fold": "folds", "dataset.split_seed": "splits"}
@@ -22,9 +22,9 @@ _T95 = (
 @dataclass
 class Group:
     """Jobs of one setting, which differ in seed or fold alone. mean, std, half: of their scores, half the width of the
-    mean's 95 % confidence interval (nan for one job); is_tied: no worse than the best one as far as these can tell.
+    mean's 95 % confidence interval (nan for one job); is_tied: the scores do not separate it from the best one.
 
-    scores: by what the setting was tried with (seed=0 dataset.fold=2); planned: how many jobs it has in all.
+    scores: by the job's seed and fold (seed=0 dataset.fold=2); planned: how many jobs it has in all.
     """
 
     differs: dict[str, str]
@@ -41,8 +41,8 @@ class Group:
 class Ranking:
     """Settings that were measured alike, the best first; only these can be compared.
 
-    what: the swept values that only these jobs have (dataset=mnist), "" where there are none; place: among the rankings
-    of the sweep, from 1, and of how many.
+    what: the swept values that only these jobs have (dataset=mnist), or ""; place, of: the number of this ranking, from
+    1, and of all rankings of the sweep.
     """
 
     monitor: str
@@ -65,11 +65,11 @@ class Ranking:
 def rankings(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> list[Ranking]:
     """Return a ranking for each score and set of images by which some jobs were measured and others were not."""
     orders = list(dict.fromkeys(job.order for job in jobs))
-    told = what_differs(jobs)
+    what = what_differs(jobs)
     found = []
     for place, order in enumerate(orders, 1):
         groups = grouped([job for job in jobs if job.order == order], outcomes)
-        found.append(Ranking(order[1], order[2], groups, told[order], place, len(orders)))
+        found.append(Ranking(order[1], order[2], groups, what[order], place, len(orders)))
     return found
 
 
@@ -99,39 +99,39 @@ def grouped(jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome]) -> list[G
 
 
 def replicate_of(job: SweepJob) -> str:
-    """Return which try of its setting a job is: `seed=0 dataset.fold=2`."""
+    """Return what a job's repetition of its setting differs in: `seed=0 dataset.fold=2`."""
     return " ".join(f"{key}={job.differs[key]}" for key in REPLICATES if key in job.differs)
 
 
 def replicates_in(jobs: Iterable[SweepJob]) -> str:
-    """Return what a setting was tried again with: seeds, folds, or runs where it is more than one of these."""
+    """Return what the repetitions of a setting differ in: seeds, folds, or runs where it is more than one of these."""
     keys = {key for job in jobs for key in job.differs if key in REPLICATES}
     return _PLURALS[keys.pop()] if len(keys) == 1 else "runs"
 
 
 def what_differs(jobs: Sequence[SweepJob]) -> dict[tuple[str, str, bool], str]:
-    """Return for each ranking the swept settings that no other one has: `dataset=mnist`; "" where none tells."""
+    """Return for each ranking the swept settings that no other one has (`dataset=mnist`), or ""."""
     values: dict[tuple[str, str, bool], dict[str, set[str]]] = {}
     for job in jobs:
         own = values.setdefault(job.order, {})
         for key, value in job.differs.items():
             if key != "checkpoint.monitor":  # the score's own name says it
                 own.setdefault(key, set()).add(value)
-    told = {}
+    found = {}
     for order, own in values.items():
         others = [other for place, other in values.items() if place != order]
         apart = {key: some for key, some in own.items() if all(some.isdisjoint(other.get(key, ())) for other in others)}
-        told[order] = " ".join(f"{key}={','.join(sorted(some))}" for key, some in apart.items()) if others else ""
-    return told
+        found[order] = " ".join(f"{key}={','.join(sorted(some))}" for key, some in apart.items()) if others else ""
+    return found
 
 
 def quantile(freedom: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t; beyond 30 degrees that of 30, which errs to the wide side."""
+    """Return the two-sided 95 % quantile of Student's t; beyond 30 degrees that of 30, which is slightly too wide."""
     return _T95[min(freedom, len(_T95)) - 1]
 
 
 def _ties(best: Group, other: Group) -> bool:
-    """Say whether the difference of two means may be none: the paired 95 % interval over common tries holds 0."""
+    """Return True if the paired 95 % interval of the difference, over common repetitions, contains 0."""
     common = sorted(best.scores.keys() & other.scores.keys())
     gaps = [best.scores[seed] - other.scores[seed] for seed in common]
     if not gaps:

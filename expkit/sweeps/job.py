@@ -1,4 +1,4 @@
-"""A job of a sweep: its frozen config, what sets it apart, and what came of it."""
+"""A job of a sweep: its frozen config, what differs from the others, and its outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted", "pru
 
 @dataclass
 class SweepJob:
-    """One job. number: from 0, for good; config: frozen when the sweep began; digest: of what it computes.
+    """One job. number: from 0, never changed; config: frozen when the sweep began; digest: of what it computes.
 
     differs: the swept keys and their values, as typed; monitor, higher: the score by which jobs are ranked, and whether
-    more of it is better; scale: of what and how it is measured, for jobs of two scales have no common ranking; threads:
-    those that each attempt runs with, for sums depend on them; trial: its number in the study of a search.
+    higher is better; scale: what is measured and how, since jobs of two scales have no common ranking; threads: of each
+    attempt, since sums depend on them; trial: its number in the study of a search.
     """
 
     number: int
@@ -40,11 +40,10 @@ class SweepJob:
 
 @dataclass
 class Outcome:
-    """Where a job stands. scores: of its last epoch (val/accuracy: 0.9); score: the best of what it is ranked by.
+    """The state of a job. scores: of its last epoch (val/accuracy: 0.9); score: the best of what it is ranked by.
 
-    best_epoch, best_scores: that of the best checkpoint, from 1, and all that was measured after it.
-    folder: its run folder, None before it has one; seconds: what its processes took, all attempts; epoch: the last that
-    is done, of epochs.
+    best_epoch, best_scores: the epoch of the best checkpoint, from 1, and all scores after it. folder: its run folder,
+    None before it has one; seconds: of all attempts; epoch: the last that is done.
     """
 
     status: Status = "waiting"
@@ -60,7 +59,7 @@ class Outcome:
 
 
 def brief(value: str) -> str:
-    """Return a value as it stands in a table: of a number that was drawn, its first digits."""
+    """Return a value for a table: of a number that was drawn, its first digits."""
     if len(value) <= 8 or value.isdigit():
         return value
     try:

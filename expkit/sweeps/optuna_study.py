@@ -3,9 +3,9 @@
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ SAMPLERS = ("tpe", "random", "cmaes", "grid")
 PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
 NAME = "study.db"
 _DRAWS = 8  # of a sampler that draws what was tried already, before another setting is taken
+_quiet = partial(warnings.catch_warnings, action="ignore")  # keeps Optuna's remarks on what is experimental out
 End = Literal["finished", "pruned", "failed"]
 
 
@@ -27,7 +28,7 @@ End = Literal["finished", "pruned", "failed"]
 class Settings:
     """The settings of `hydra/sweeper=search`.
 
-    n_trials: all in all; startup_trials: drawn at random before the sampler learns; prune_after_trials, warmup_epochs:
+    n_trials: in all; startup_trials: drawn at random before the sampler learns; prune_after_trials, warmup_epochs:
     before so many trials are done, and in so many first epochs, none is pruned.
     """
 
@@ -45,9 +46,9 @@ def settings_of(given: Mapping[str, Any], axes: Sequence[Axis]) -> Settings:
     faults = []
     for name, least in (("n_trials", 1), ("startup_trials", 0), ("prune_after_trials", 0), ("warmup_epochs", 0)):
         if isinstance(given[name], bool) or not isinstance(given[name], int) or given[name] < least:
-            faults.append(f"hydra.sweeper.{name}: takes a whole number from {least} up, got {given[name]!r}")
+            faults.append(f"hydra.sweeper.{name}: expected an integer from {least} up, got {given[name]!r}")
     if not isinstance(given["seed"], int):
-        faults.append(f"hydra.sweeper.seed: takes a whole number, got {given['seed']!r}")
+        faults.append(f"hydra.sweeper.seed: expected an integer, got {given['seed']!r}")
     for name, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if given[name] not in known:
             hint = nearest(str(given[name]), known) or f"; there is {', '.join(known)}"
@@ -71,10 +72,10 @@ def settings_of(given: Mapping[str, Any], axes: Sequence[Axis]) -> Settings:
 
 
 class Study:
-    """A study that goes on where it was left, whatever ended the process. Trials are known by their jobs' numbers.
+    """A study that resumes where it was, whatever ended the process. Trials are identified by their jobs' numbers.
 
-    A sampler begins anew for each trial, seeded by key: what it draws depends on the trials before, and not on how
-    many processes drew them.
+    Each trial has a new sampler, seeded by key: what it draws depends on the trials before, and not on how many
+    processes drew them.
     """
 
     def __init__(self, folder: Path, axes: Sequence[Axis], settings: Settings, higher: bool) -> None:
@@ -100,14 +101,14 @@ class Study:
 
     @property
     def most(self) -> int:
-        """How many trials there can be."""
+        """The number of trials that there can be."""
         return trials_of(self._settings, self._axes)
 
     def ask(self, job: int) -> tuple[int, dict[str, Any]]:
         """Return the number of a new trial and its values by key. job: the number of the job that will run it.
 
-        A setting that was tried is not tried again, for its run would be the same: another one is drawn, and of a small
-        space one of those that are left.
+        A setting that was tried is not tried again, since its run would be the same: another one is drawn, and of a
+        small space one of those that are left.
         """
         with _quiet():
             trials = self._study.get_trials(deepcopy=False)
@@ -137,7 +138,7 @@ class Study:
         return {}
 
     def report(self, trial: int, epoch: int, score: float) -> bool:
-        """Note an epoch's score; returns whether the trial is bad enough to be pruned."""
+        """Report an epoch's score; return whether the trial is bad enough to be pruned."""
         with _quiet():
             frozen = self._study.get_trials(deepcopy=False)[trial]
             if frozen.last_step is not None and epoch < frozen.last_step:
@@ -148,12 +149,12 @@ class Study:
             return bool(running.should_prune())
 
     def tell(self, trial: int, end: End, score: float | None) -> None:
-        """Say how a trial ended; once it has, that counts. A score that is no number is a failure."""
+        """Set how a trial ended; only the first time counts. A score that is no number is a failure."""
         if self.is_over(trial):
             return
         states = self._optuna.trial.TrialState
         with _quiet():
-            self._study.sampler = self._optuna.samplers.RandomSampler()  # the grid's, when it is through, would stop us
+            self._study.sampler = self._optuna.samplers.RandomSampler()  # an exhausted grid sampler would stop us
             if end == "pruned":
                 self._study.tell(trial, state=states.PRUNED)
             elif end == "finished" and score is not None and math.isfinite(score):
@@ -165,19 +166,19 @@ class Study:
         return bool(self._study.get_trials(deepcopy=False)[trial].state.is_finished())
 
     def require(self, trials: set[int]) -> None:
-        """Raise ConfigError where jobs tell of trials that the study has not: its file was lost or exchanged."""
+        """Raise ConfigError where the study lacks trials of the jobs: its file was lost or replaced."""
         if lost := trials - {one.number for one in self._study.get_trials(deepcopy=False)}:
-            problem = f"{self._path}: has lost {count_noun(len(lost), 'trial')} that jobs.jsonl tells of"
+            problem = f"{self._path}: has lost {count_noun(len(lost), 'trial')} of jobs.jsonl"
             raise ConfigError(f"{problem}; add --new to begin the search anew")
 
     def drop_unknown(self, known: set[int]) -> None:
-        """Give up the trials that a kill came upon before they had a job."""
+        """Give up the trials that were killed before they had a job."""
         self._given_up = {one.number for one in self._study.get_trials(deepcopy=False)} - known
         for trial in self._given_up:
             self.tell(trial, "failed", None)
 
     def importances(self) -> dict[str, float]:
-        """Return each key's share in the differences of the scores (PED-ANOVA), the greatest first; {} of too few."""
+        """Return each key's share of the variance of the scores (PED-ANOVA), the greatest first; {} for too few."""
         with _quiet():
             try:
                 found = self._optuna.importance.get_param_importances(self._study)
@@ -191,11 +192,10 @@ class Study:
             case "random":
                 return samplers.RandomSampler(seed=seed)
             case "cmaes":
-                return samplers.CmaEsSampler(
-                    seed=seed, n_startup_trials=max(startup, 1), warn_independent_sampling=False
-                )
+                startup = max(startup, 1)
+                return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
             case "grid":  # which point has which number depends on the seed, so this one stays the same
-                points = {axis.key: _values(axis) for axis in self._axes}
+                points = {axis.key: [axis.at(place) for place in range(axis.count or 0)] for axis in self._axes}
                 return samplers.GridSampler(points, seed=self._settings.seed % 2**32)
         return samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
 
@@ -215,12 +215,12 @@ class Study:
 
 
 def trials_of(settings: Settings, axes: Sequence[Axis]) -> int:
-    """Return how many trials a search has: as many as were asked for, or one for each setting where those are fewer."""
+    """Return how many trials a search has: as many as requested, or one for each setting where those are fewer."""
     return min(settings.n_trials, _settings_in(axes) or settings.n_trials)
 
 
 def fewer_trials(settings: Settings, axes: Sequence[Axis]) -> list[str]:
-    """Return a note where there are fewer settings than trials that were asked for."""
+    """Return a note where there are fewer settings than requested trials."""
     if (most := trials_of(settings, axes)) == settings.n_trials:
         return []
     return [f"note: there are {count_noun(most, 'setting')} to try, so that the search has {count_noun(most, 'trial')},"
@@ -228,7 +228,7 @@ def fewer_trials(settings: Settings, axes: Sequence[Axis]) -> list[str]:
 
 
 def _settings_in(axes: Sequence[Axis]) -> int | None:
-    """Return how many settings a space holds, None where they are without number."""
+    """Return how many settings a space holds, None where they are infinite."""
     counts = [axis.count for axis in axes]
     return None if None in counts else math.prod(count for count in counts if count)
 
@@ -247,16 +247,3 @@ def _distribution(axis: Axis) -> Any:
     if axis.kind == "int":
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
     return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
-
-
-def _values(axis: Axis) -> list[Any]:
-    """Return all values of an axis that has so many."""
-    return [axis.at(place) for place in range(axis.count or 0)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's remarks on what is experimental from the table."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -16,7 +16,7 @@ NAME = "sweep.html"
 def write_page(
     folder: Path, jobs: Sequence[SweepJob], outcomes: Mapping[int, Outcome], more: Sequence[str] = ()
 ) -> Path | None:
-    """Write sweep.html of the jobs that have a run folder; None where none has. Needs no network to be read.
+    """Write sweep.html of the jobs that have a run folder, None where none has. It needs no network.
 
     more: charts of a search.
     """

@@ -14,7 +14,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from expkit.core.child_process import signals_wait
 from expkit.sweeps.job import SweepJob
@@ -27,7 +27,7 @@ _TICK = 0.25  # seconds between two looks at what the jobs have done
 
 @dataclass
 class Task:
-    """A job that is to run: its config with all that belongs to this attempt, and where its output goes."""
+    """A job to run: its config with all that belongs to this attempt, and where its output goes."""
 
     job: SweepJob
     config: dict[str, Any]
@@ -52,10 +52,20 @@ class Ended:
     out_of_memory: bool = False
 
 
+class Observer(Protocol):
+    """What a pool calls when a task starts, when it has ended, and several times a second."""
+
+    def started(self, task: Task) -> None: ...
+
+    def ended(self, task: Task, ended: Ended) -> None: ...
+
+    def tick(self) -> None: ...
+
+
 class Pool:
     """Runs tasks over shares of this machine, at most one on each at any time.
 
-    A signal that asks to end is handed to each running job once, which then saves a checkpoint; no other is begun.
+    A signal that asks to end is passed to each running job once, which then saves a checkpoint; no other is started.
     Another Ctrl+C ends them at once, a third kills them.
     """
 
@@ -65,41 +75,35 @@ class Pool:
         self.running: list[Running] = []
         self.asked: list[int] = []  # the signals that came
 
-    def run(
-        self, tasks: Iterable[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
-        tick: Callable[[], None],
-    ) -> None:  # fmt: skip
-        """Run all tasks; tells of each that starts and ends, and ticks several times a second.
+    def run(self, tasks: Iterable[Task], observer: Observer) -> None:
+        """Run all tasks.
 
-        A task is asked for when it can start, and after all that ended before were told of: it may depend on them.
+        A task is asked for when it can start, and after all that ended before were reported: it may depend on them.
         """
         gc.collect()
         gc.freeze()  # or the children's collections would copy this process's memory
         try:
-            with self._signals():
-                self._all(iter(tasks), started, ended, tick)
+            with handling_signals(self._pass_on):
+                self._run(iter(tasks), observer)
         finally:
             gc.unfreeze()
 
-    def _all(
-        self, tasks: Iterator[Task], started: Callable[[Task], None], ended: Callable[[Task, Ended], None],
-        tick: Callable[[], None],
-    ) -> None:  # fmt: skip
+    def _run(self, tasks: Iterator[Task], observer: Observer) -> None:
         is_more = True
         while self.running or (is_more and not self.asked):
             while is_more and self.free and not self.asked:
                 if (task := next(tasks, None)) is None:
                     is_more = False
                     break
-                started(task)
+                observer.started(task)
                 self._start(task)
             connection.wait([one.process.sentinel for one in self.running], timeout=_TICK)
             for one in [one for one in self.running if not one.process.is_alive()]:
-                self._close(one, ended)
-            tick()
+                observer.ended(one.task, self._close(one))
+            observer.tick()
 
     def stop(self, job: SweepJob) -> None:
-        """Ask a running job to end; it saves a checkpoint and closes its record, as it does for anybody."""
+        """Ask a running job to end; it saves a checkpoint and closes its record."""
         for one in self.running:
             if one.task.job is job and (pid := one.process.pid) is not None:
                 with suppress(ProcessLookupError):
@@ -114,7 +118,7 @@ class Pool:
             process.start()
         self.running.append(running)
 
-    def _close(self, one: Running, ended: Callable[[Task, Ended], None]) -> None:
+    def _close(self, one: Running) -> Ended:
         one.process.join()
         seconds, code = time.perf_counter() - one.began, one.process.exitcode
         assert code is not None
@@ -124,18 +128,9 @@ class Pool:
         self.free.append(one.share)
         one.process.close()
         killed = code == -9 and len(self.asked) < 3 and out_of_memory_kills() > one.kills
-        ended(one.task, Ended(code, seconds, killed))
+        return Ended(code, seconds, killed)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._hand_on) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
         self.asked.append(number)
         for one in self.running:
             if (pid := one.process.pid) is None:
@@ -145,6 +140,17 @@ class Pool:
             elif len(self.asked) == 1 or number == signal.SIGINT:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
+
+
+@contextmanager
+def handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals that ask a sweep to end, and restore the handlers before afterwards."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @contextmanager
@@ -167,7 +173,7 @@ def _kill_group(pid: int) -> None:
 
 
 def out_of_memory_kills() -> int:
-    """Return how many processes the system has killed for want of memory: in this container, else on this machine."""
+    """Return how many processes the system has killed for lack of memory: in this container, else on this machine."""
     for place in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
         with suppress(OSError, ValueError):
             for line in Path(place).read_text().splitlines():

@@ -1,6 +1,6 @@
-"""Every job of a sweep, assembled once before the first one starts: what would fail at night is told now.
+"""Every job of a sweep, assembled once before the first one starts: what would fail at night is reported now.
 
-It goes on in a process of its own: this one, from which the jobs are forked, must compute nothing with torch, and has
+It runs in a process of its own: this one, from which the jobs are forked, must compute nothing with torch, and gets
 its memory back afterwards.
 """
 
@@ -43,7 +43,7 @@ _STARTING = 1.0  # seconds that a run takes beside its steps: reading the data's
 
 @dataclass(frozen=True)
 class Facts:
-    """What assembling a job showed. seconds: what it may take alone on its share of the machine, None if not asked.
+    """What is known of an assembled job. seconds: estimated on its share of the machine alone, None if not asked.
 
     scale: equal for jobs whose scores may be compared.
     """
@@ -56,16 +56,16 @@ class Facts:
     scale: str = ""
 
 
-def rehearse(
+def preflight(
     configs: Sequence[Config], cores: int, measure: bool, tick: Callable[[], None] = lambda: None
 ) -> tuple[list[Facts], int]:
-    """Assemble every job; returns what was found of each, and the number of GPUs that there are.
+    """Assemble every job; return the facts of each, and the number of GPUs.
 
     cores: those of a job. tick: is called for each that is done. Raises ConfigError with the faults of all jobs.
     """
     context: Any = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_rehearse, args=(theirs, list(configs), cores, measure), daemon=False)
+    process = context.Process(target=_preflight, args=(theirs, list(configs), cores, measure), daemon=False)
     with signals_wait():
         process.start()
     theirs.close()
@@ -74,15 +74,15 @@ def rehearse(
     gpus = 0
     try:
         while (message := ours.recv()) is not None:
-            number, told = message
+            number, result = message
             if number < 0:
-                gpus = told
-            elif isinstance(told, Facts):
-                found[number] = told
+                gpus = result
+                continue
+            if isinstance(result, Facts):
+                found[number] = result
             else:
-                faults |= {fault: [*faults.get(fault, []), number] for fault in told}
-            if number >= 0:
-                tick()
+                faults |= {fault: [*faults.get(fault, []), number] for fault in result}
+            tick()
         process.join()
     except EOFError:
         process.join()
@@ -102,17 +102,15 @@ def _broken(code: int, done: int) -> str:
     return f"sweep: the process that assembles each job once, as a check, {ended}; try them singly"
 
 
-def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:
+def _preflight(pipe: Connection, configs: list[Config], cores: int, measure: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     share_cores(cores)
-    stage = _Stage(measure)
+    assembler = _Assembler(measure)
     pipe.send((-1, torch.cuda.device_count()))
     # Jobs of one model come together, so that it is built once; none is kept longer.
-    for number in sorted(
-        range(len(configs)), key=lambda number: _key(configs[number], "dataset", "transforms", "model")
-    ):
+    for number, config in sorted(enumerate(configs), key=lambda one: _key(one[1], "dataset", "transforms", "model")):
         try:
-            pipe.send((number, stage.assemble(configs[number])))
+            pipe.send((number, assembler.assemble(config)))
         except ConfigError as error:
             pipe.send((number, list(error.faults)))
         except Exception as error:  # whatever it is, the run would fail of it too
@@ -122,7 +120,7 @@ def _rehearse(pipe: Connection, configs: list[Config], cores: int, measure: bool
     os._exit(0)  # no loader's worker, and no thread of torch, is waited for
 
 
-class _Stage:
+class _Assembler:
     """Assembles jobs, with what they have in common built once."""
 
     def __init__(self, measure: bool) -> None:
@@ -165,7 +163,7 @@ class _Stage:
         return splits
 
     def _build_basis(self, config: CheckedConfig, splits: Splits) -> Basis:
-        """Return transforms and model, those of the job before where they are the same."""
+        """Return transforms and model, those of the previous job where they are the same."""
         key = _key(config, "dataset", "transforms", "model")
         if self._basis is None or self._basis[0] != key:
             self._basis = None  # its memory goes first
@@ -184,7 +182,7 @@ class _Stage:
 
 
 def _measure(run: Trainer) -> tuple[float, float]:
-    """Return the seconds of a batch of training, and of one of evaluation, from a few of each."""
+    """Return the seconds of a training batch and of an evaluation batch, from a few of each."""
     batches = min(1 + _STEPS, len(run.train_loader))
     options = replace(run.options, limit_eval_batches=2, on_nan="stop", log_every=10**6)
     state = replace(run.state, average=None, position=Position())

@@ -12,9 +12,9 @@ from expkit.sweeps.groups import REPLICATES, Group, replicates_in
 
 
 def recipe(group: Group, monitor: str) -> str:
-    """Return the overrides of a group as an experiment, ready for conf/experiment/; places and names are left out.
+    """Return the overrides of a group as an experiment, ready for conf/experiment/; paths and names are left out.
 
-    It trains on no single fold and no other part than its data set's own, for the score is a mean over these.
+    Fold, split and seed are left out too, since the score is a mean over these.
     """
     config, tried = group.members[0].config, [key for key in REPLICATES if key in group.members[0].differs]
     words = [word.lstrip("+") for word in group.members[0].overrides]

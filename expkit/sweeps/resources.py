@@ -1,4 +1,4 @@
-"""How the machine is shared out among the jobs of a sweep: CPU cores, threads, and one GPU each."""
+"""How the machine is divided among the jobs of a sweep: CPU cores, threads, and one GPU each."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,26 +8,25 @@ from expkit.core.errors import ConfigError
 from expkit.devices.device import available_cores, chosen_threads
 from expkit.sweeps.worker import Share
 
-_MOST_AT_ONCE = 8  # jobs on CPUs alone, where nobody says how many: each holds a model and its data in memory
+_MOST_AT_ONCE = 8  # jobs on CPUs alone, by default: each holds a model and its data in memory
 
 
 def share_out(configs: Sequence[Mapping[str, Any]], n_jobs: object, gpus: int) -> list[Share]:
     """Return a share for each job that may run at once.
 
-    n_jobs: what hydra.launcher.n_jobs says, None for one job per GPU, or else so many that each core has a thread.
-    Raises ConfigError.
+    n_jobs: hydra.launcher.n_jobs, None for one job per GPU, or else so many that each core has a thread. Raises
+    ConfigError.
     """
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs < 1):
-        raise ConfigError(f"hydra.launcher.n_jobs: takes a whole number from 1 up or null, got {n_jobs!r}")
+        raise ConfigError(f"hydra.launcher.n_jobs: expected an integer from 1 up or null, got {n_jobs!r}")
     names = {str(config["device"]["name"]) for config in configs}
     on_gpus = gpus > 0 and names != {"cpu"}
     count = n_jobs if isinstance(n_jobs, int) else _count(configs, names, gpus if on_gpus else 0)
     count = max(min(count, len(configs)), 1)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     ids = [one.strip() for one in visible.split(",") if one.strip()] or [str(index) for index in range(gpus)]
-    one_each = (
-        on_gpus and names <= {"auto", "gpu", "cpu"} and not any(config["device"].get("index") for config in configs)
-    )
+    has_index = any(config["device"].get("index") for config in configs)
+    one_each = on_gpus and names <= {"auto", "gpu", "cpu"} and not has_index
     cores = max(available_cores() // count, 1)
     return [Share(cores, ids[number % len(ids)] if one_each else None) for number in range(count)]
 

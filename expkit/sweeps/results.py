@@ -1,4 +1,4 @@
-"""What came of the jobs: read from their run folders, written as CSV, JSON and recipes."""
+"""The results of the jobs: read from their run folders, written as CSV, JSON and recipes."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from expkit.sweeps.recipe import recipe
 
 
 def take_result(outcome: Outcome, folder: Path, monitor: str, higher: bool) -> None:
-    """Take a run's reason and scores into its outcome. monitor, higher: what says which epoch is best."""
+    """Read a run's reason and scores into its outcome. monitor, higher: the score that says which epoch is best."""
     run = RunFolder(folder)
     result, outcome.folder = run.result, folder
     outcome.reason = str(run.record.get("reason", "")) or outcome.reason

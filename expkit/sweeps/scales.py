@@ -1,4 +1,4 @@
-"""Which jobs of a sweep are measured alike: by one score, on the same images, so that one ranking may hold them all."""
+"""Which jobs of a sweep are measured alike: by one score, on the same images, so that one ranking can hold them."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ _NO_IMAGES = "none"
 
 
 def scale_of(config: Config, images: str, monitor: str) -> str:
-    """Return a text that is equal for jobs whose scores may be compared. images: of `images_of`.
+    """Return a text that is equal for jobs whose scores may be compared. images: from `images_of`.
 
-    A loss is a score of its own for each config of the loss: label smoothing or other weights change its unit.
+    Losses are compared only where their configs are equal: label smoothing or other weights change the unit.
     """
     parts: dict[str, Any] = {"score": monitor, "images": images}
     if limit := config.get("limit_eval_batches"):
@@ -25,7 +25,7 @@ def scale_of(config: Config, images: str, monitor: str) -> str:
 
 
 def images_of(splits: Splits, dataset: Config) -> str:
-    """Return a text that names the validation images, and is equal for all folds, or held out shares, of one set."""
+    """Return a text that identifies the validation images, equal for all folds, or held out shares, of one set."""
     assert splits.val is not None
     if not len(splits.val):
         return _NO_IMAGES
@@ -40,7 +40,7 @@ def images_of(splits: Splits, dataset: Config) -> str:
 
 
 def is_measured(scale: str) -> bool:
-    """Return whether jobs of this scale are evaluated: without validation images no score says which is best."""
+    """Return True if jobs of this scale are evaluated: without validation images no score says which is best."""
     return not scale or json.loads(scale).get("images") != _NO_IMAGES
 
 

@@ -1,4 +1,4 @@
-"""A search: trials drawn as the machine becomes free, judged at every epoch, told to the study when they end."""
+"""A search: trials drawn as the machine becomes free, reported to the study at every epoch and when they end."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from expkit.sweeps.display import Display
 from expkit.sweeps.folder import SweepFolder
 from expkit.sweeps.groups import what_differs
 from expkit.sweeps.job import Outcome, SweepJob
-from expkit.sweeps.job_queue import attempts
+from expkit.sweeps.job_queue import tasks_of
 from expkit.sweeps.optuna_study import Study
 from expkit.sweeps.pool import Ended, Pool, Task
 from expkit.sweeps.preflight import Facts
@@ -38,18 +38,18 @@ def refuse_scales(probes: Sequence[SweepJob]) -> None:
             "hydra/sweeper=search: without validation images (dataset.val_fraction=0) no trial has a score; set"
             " dataset.val_fraction=0.2"
         )
-    told = what_differs(probes)
-    if len(told) < 2:
+    rankings = what_differs(probes)
+    if len(rankings) < 2:
         return
-    each = "; ".join(f"val/{order[1]}" + (f" with {what}" if what else "") for order, what in told.items())
+    each = "; ".join(f"val/{order[1]}" + (f" with {what}" if what else "") for order, what in rankings.items())
     raise ConfigError(
-        "hydra/sweeper=search: all trials are compared by one score on the same images, and these values would be"
-        f" measured apart: {each}; search each in a command of its own"
+        "hydra/sweeper=search: all trials are compared by one score on the same images, and these values are not:"
+        f" {each}; search each in a command of its own"
     )
 
 
 class Search:
-    """The trials of a study, one job each: those that were left undone first, then new ones."""
+    """The trials of a study, one job each: unfinished ones first, then new ones."""
 
     def __init__(
         self, folder: SweepFolder, outcomes: dict[int, Outcome], space: Space, study: Study, facts: Facts, share: Share
@@ -61,43 +61,38 @@ class Search:
 
     @property
     def left(self) -> int:
-        """How many trials are still to be run."""
-        undone = sum(not self._is_over(job) for job in self.folder.jobs)
-        return undone + max(self.study.most - len(self.folder.jobs), 0)
+        """The number of trials that are still to be run."""
+        unfinished = sum(not self._is_over(job) for job in self.folder.jobs)
+        return unfinished + max(self.study.most - len(self.folder.jobs), 0)
 
-    def take_up(self) -> None:
-        """Learn from the ledger what came of the trials so far, and tell the study what it was not told."""
+    def resume(self) -> None:
+        """Read the outcomes of the trials so far from the ledger, and tell the study those that it lacks."""
         trials = {job.trial for job in self.folder.jobs if job.trial is not None}
         self.study.require(trials)
         for line in self.folder.ledger():
             if (outcome := self.outcomes.get(line["job"])) is None:  # the ledger was edited
                 continue
             if line["event"] == "ended" and outcome.status != "finished" and line.get("status") in ("failed", "pruned"):
-                outcome.status, outcome.reason = line["status"], line.get("reason", "")
                 if line.get("folder"):
-                    self._read(self.folder.path / line["folder"], outcome)
+                    take_result(outcome, self.folder.path / line["folder"], self.facts.monitor, self.facts.higher)
+                outcome.status, outcome.reason = line["status"], line.get("reason", "")
         for job in self.folder.jobs:
             if self._is_over(job):
                 self.tell(job)
         self.study.drop_unknown(trials)
 
-    def _read(self, run: Path, outcome: Outcome) -> None:
-        status, reason = outcome.status, outcome.reason
-        take_result(outcome, run, self.facts.monitor, self.facts.higher)
-        outcome.status, outcome.reason = status, reason
-
     def _is_over(self, job: SweepJob) -> bool:
         return self.outcomes[job.number].status in ("finished", "pruned", "failed")
 
     def tasks(self) -> Iterator[Task]:
-        """Yield what is to run; a new trial is drawn when it is asked for, from all that are known by then."""
+        """Yield what is to run; a new trial is drawn when it is asked for, from all results by then."""
         for job in list(self.folder.jobs):
             if not self._is_over(job):
-                yield from attempts(self.folder, [job])
+                yield from tasks_of(self.folder, [job])
         while len(self.folder.jobs) < self.study.most:
             job, fault = self._draw()
             if not fault:
-                yield from attempts(self.folder, [job])
+                yield from tasks_of(self.folder, [job])
                 continue
             self.outcomes[job.number] = Outcome("failed", reason=fault)
             self.folder.note("ended", job, status="failed", reason=fault, folder=None)
@@ -121,9 +116,9 @@ class Search:
         return job, fault
 
     def judge(self, job: SweepJob, run: Path) -> None:
-        """Tell the study of the epochs that a run has done, in their order; notes when it should be pruned.
+        """Report the epochs of a run to the study, in their order, and note when it should be pruned.
 
-        What is decided depends on the scores alone, and not on when somebody looked: so trials are the same each time.
+        The decision depends on the scores alone, and not on when they were read: so trials are the same each time.
         """
         assert job.trial is not None
         name, epochs = f"val/{job.monitor}", job.config["epochs"]
@@ -137,18 +132,18 @@ class Search:
     def tell(self, job: SweepJob) -> None:
         """Tell the study how a job ended."""
         outcome = self.outcomes[job.number]
-        if job.trial is None or self.study.is_over(job.trial) or outcome.status not in ("finished", "pruned", "failed"):
+        if job.trial is None or self.study.is_over(job.trial) or not self._is_over(job):
             return
         if outcome.folder:
             self.judge(job, outcome.folder)
-        # One that was over before it could be stopped is a finished job, and to the study a pruned trial all the same.
+        # One that ended before it could be stopped is a finished job, and yet a pruned trial of the study.
         end = "pruned" if outcome.status == "finished" and job.number in self.pruned else outcome.status
         assert end in ("finished", "pruned", "failed")
         self.study.tell(job.trial, end, outcome.score)
 
 
 class SearchTracker(Tracker):
-    """Follows the trials as they run: bad ones are stopped, and the study hears how each ended."""
+    """Tracks the trials as they run: bad ones are stopped, and the study is told how each ended."""
 
     def __init__(self, search: Search, pool: Pool, display: Display) -> None:
         super().__init__(search.folder, search.outcomes, pool, display)
@@ -182,7 +177,7 @@ class SearchTracker(Tracker):
 
 
 def draw_search(folder: SweepFolder, outcomes: Mapping[int, Outcome], study: Study) -> list[str]:
-    """Draw which keys mattered, into importance.svg too, and how the best score came about; returns the charts."""
+    """Return charts of each key's importance, which also goes to importance.svg, and of the best score over trials."""
     charts = []
     if shares := study.importances():
         title = "importance: each key's share in the differences of the scores"

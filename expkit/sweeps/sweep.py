@@ -1,4 +1,4 @@
-"""A sweep from its plan to its table: check, freeze or take up again, run what is missing, rank."""
+"""A sweep from its plan to its table: check, freeze or resume, run what is missing, rank."""
 
 import copy
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from expkit.sweeps.cluster import Cluster, cores_of
 from expkit.sweeps.display import Display, show_plan, show_results
 from expkit.sweeps.folder import SweepFolder, changes, of_another
 from expkit.sweeps.job import Outcome, SweepJob, differing
-from expkit.sweeps.job_queue import attempts, warm
+from expkit.sweeps.job_queue import preload, tasks_of
 from expkit.sweeps.optuna_study import Settings, Study, fewer_trials, settings_of, trials_of
 from expkit.sweeps.page import write_page
 from expkit.sweeps.pool import Pool
-from expkit.sweeps.preflight import Facts, rehearse
+from expkit.sweeps.preflight import Facts, preflight
 from expkit.sweeps.resources import share_out, threads_of
 from expkit.sweeps.results import take_result, write_results
 from expkit.sweeps.search import Search, SearchTracker, draw_search, refuse_scales
@@ -33,8 +33,11 @@ from expkit.sweeps.worker import Share
 
 @dataclass(frozen=True)
 class SweepFlags:
-    """What the command line says of a sweep. dry: show it, run nothing; new: do not take up the one before; frozen: go
-    on with the configs as they were, though the files are others now; plugins: files of --plugin."""
+    """The flags of a sweep.
+
+    dry: show it, run nothing; new: do not resume the earlier one; frozen: resume with the configs as they were,
+    although the files have changed; plugins: files of --plugin.
+    """
 
     dry: bool = False
     new: bool = False
@@ -43,7 +46,7 @@ class SweepFlags:
 
 
 def run(plan: Plan, command: str, flags: SweepFlags) -> int:
-    """Run the jobs of a checked plan, or show them; returns the exit code. Raises ConfigError."""
+    """Run the jobs of a checked plan, or show them; return the exit code. Raises ConfigError."""
     return SweepRun(command, flags)(plan)
 
 
@@ -56,12 +59,15 @@ class SweepRun:
         self.console = Console(highlight=False)
         if not self.console.is_terminal:
             self.console.width = 10_000  # a pipe or file has no edge
-        self.folder: SweepFolder | None = None
+        self._folder: SweepFolder | None = None
         self.outcomes: dict[int, Outcome] = {}
-        self.code = 0  # what the process should end with
+
+    @property
+    def folder(self) -> SweepFolder:
+        assert self._folder is not None
+        return self._folder
 
     def __call__(self, plan: Plan) -> int:
-        """Run a plan's jobs; returns what the process should end with. Raises ConfigError."""
         jobs = [self._job(number, one, plan.varied) for number, one in enumerate(plan.jobs)]
         settings = settings_of(plan.space.settings, plan.space.axes) if plan.space else None
         for note in [*plan.notes, *(fewer_trials(settings, plan.space.axes) if plan.space and settings else [])]:
@@ -71,16 +77,15 @@ class SweepRun:
             return 0
         try:
             if plan.space and settings:
-                self._search(plan, jobs, plan.space, settings)
+                return self._search(plan, jobs, plan.space, settings)
+            if self._open(plan, jobs):
+                self._resume(plan, jobs)
             else:
-                if not self._take_up(plan, jobs):
-                    self._begin(plan, jobs)
-                assert self.folder is not None
-                self._run(plan, self.folder.jobs)
+                self._begin(plan, jobs)
+            return self._run(plan, self.folder.jobs)
         finally:
-            if self.folder:
-                self.folder.lock.release()
-        return self.code
+            if self._folder:
+                self._folder.lock.release()
 
     @staticmethod
     def _job(number: int, one: JobConfig, varied: Sequence[str]) -> SweepJob:
@@ -89,7 +94,8 @@ class SweepRun:
         return SweepJob(number, one.overrides, config, config_hash(config), differing(one.overrides, varied))
 
     def _show(self, charts: Sequence[str] = (), left: int | None = None) -> None:
-        assert self.folder is not None
+        """Write the results, and print them."""
+        write_results(self.folder.path, self.folder.jobs, self.outcomes)
         page = write_page(self.folder.path, self.folder.jobs, self.outcomes, charts)
         show_results(self.console, self.folder.path, self.folder.jobs, self.outcomes, page, left)
         done = [self.outcomes[job.number] for job in self.folder.jobs if self._finished(job)]
@@ -112,10 +118,10 @@ class SweepRun:
     def _check(self, jobs: list[SweepJob], cores: int, measure: bool = False) -> tuple[list[Facts], int]:
         what = "checking and timing" if measure else "checking"
         with bar(what, len(jobs), "jobs" if len(jobs) > 1 else "job") as advance:
-            return rehearse([job.config for job in jobs], cores, measure, lambda: advance(1))
+            return preflight([job.config for job in jobs], cores, measure, lambda: advance(1))
 
     def _freeze(self, plan: Plan, jobs: list[SweepJob]) -> None:
-        """Check all jobs, and write into them what is known now: what ranks them, and their threads."""
+        """Check all jobs, and set the score that ranks each, its scale and its threads."""
         cores = self._shares(plan, jobs, 0)[0].cores
         facts, self.gpus = self._check(jobs, cores)
         share = self._shares(plan, jobs, self.gpus)[0]
@@ -126,31 +132,23 @@ class SweepRun:
     def _begin(self, plan: Plan, jobs: list[SweepJob]) -> None:
         parent = str(jobs[0].config["output_dir"])
         self._freeze(plan, jobs)
-        self.folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs, again=self.flags.new)
+        self._folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, jobs, again=self.flags.new)
         self.outcomes = {job.number: Outcome() for job in jobs}
         if not self.folder.is_new:
-            self._go_on(plan, jobs)
+            self._resume(plan, jobs)
 
-    def _take_up(self, plan: Plan, jobs: list[SweepJob]) -> bool:
-        """Open the sweep that the same command began, if there is one. Raises ConfigError where its base changed."""
-        if not self._open(plan, jobs):
-            return False
-        self._go_on(plan, jobs)
-        return True
-
-    def _go_on(self, plan: Plan, jobs: list[SweepJob]) -> None:
-        """Learn what is left of the sweep whose folder is open. Raises ConfigError where its base changed."""
-        assert self.folder is not None
+    def _resume(self, plan: Plan, jobs: list[SweepJob]) -> None:
+        """Find what is left of the sweep whose folder is open. Raises ConfigError where its configs have changed."""
         changed = changes(self.folder.jobs, jobs)
         if changed and not self.flags.frozen:
             raise ConfigError(
-                f"{self.folder.path}: this command began a sweep there, and its configs are others now:",
+                f"{self.folder.path}: this command started a sweep there, and its configs have changed:",
                 *changed,
-                f"add --frozen to go on with that sweep as it was, or {of_another(plan.folder)} to begin another one",
+                f"add --frozen to resume that sweep as it was, or {of_another(plan.folder)} to start another one",
             )
-        self._look_back()
+        self._read_outcomes()
         left = [job for job in self.folder.jobs if not self._finished(job)]
-        self._tell_progress(len(left), len(self.folder.jobs))
+        self._print_progress(len(left), len(self.folder.jobs))
         if left:
             _, self.gpus = self._check(left, self._shares(plan, left, 0)[0].cores)
 
@@ -162,17 +160,15 @@ class SweepRun:
             return False
         if self.flags.new:
             raise ConfigError(f"--new: {path} holds a sweep already; give another hydra.sweep.dir")
-        self.folder = SweepFolder.open(path, plan.folder)
+        self._folder = SweepFolder.open(path, plan.folder)
         return True
 
-    def _tell_progress(self, left: int, total: int) -> None:
-        assert self.folder is not None
+    def _print_progress(self, left: int, total: int) -> None:
         done = f"{total - left} of {count_noun(total, 'job is', 'jobs are')} finished"
-        self.console.print(f"goes on with {self.folder.path}: {done}", soft_wrap=True)
+        self.console.print(f"resumes {self.folder.path}: {done}", soft_wrap=True)
 
-    def _look_back(self) -> None:
-        """Learn from the run folders and the ledger what came of each job so far."""
-        assert self.folder is not None
+    def _read_outcomes(self) -> None:
+        """Read the outcome of each job so far from the run folders and the ledger."""
         folders = self.folder.run_folders()
         self.outcomes = {job.number: Outcome() for job in self.folder.jobs}
         for line in self.folder.ledger():
@@ -189,66 +185,47 @@ class SweepRun:
                     take_result(self.outcomes[job.number], path, job.monitor, job.higher)
                     break
 
-    def _run(self, plan: Plan, jobs: list[SweepJob]) -> None:
-        """Run the jobs that are not finished."""
-        assert self.folder is not None
-        warm([job.config for job in jobs])
-        tasks = attempts(self.folder, [job for job in jobs if not self._finished(job)])
+    def _run(self, plan: Plan, jobs: list[SweepJob]) -> int:
+        """Run the jobs that are not finished; return the exit code."""
+        preload([job.config for job in jobs])
+        tasks = tasks_of(self.folder, [job for job in jobs if not self._finished(job)])
         shares = self._shares(plan, [task.job for task in tasks], self.gpus) if tasks else []
         pool: Pool | Cluster = Pool(self.train, shares)
         if plan.submit:
             pool = Cluster(plan.submit, self.folder.path, self.flags.plugins)
         display = Display(self.console, self.folder.jobs, self.outcomes)
-        tracker = Tracker(self.folder, self.outcomes, pool, display)
         if tasks:
-            display.start()
-            try:
-                pool.run(tasks, tracker.started, tracker.ended, tracker.tick)
-            finally:
-                display.stop()
-        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+            with display.shown():
+                pool.run(tasks, Tracker(self.folder, self.outcomes, pool, display))
         self._show()
-        failed = any(not self._finished(job) for job in jobs)
-        self.code = 128 + pool.asked[0] if pool.asked else int(failed)
+        return 128 + pool.asked[0] if pool.asked else int(not all(map(self._finished, jobs)))
 
-    def _search(self, plan: Plan, probes: list[SweepJob], space: Space, settings: Settings) -> None:
-        """Run the trials of a search that are not over. probes: a job for each value that may be drawn."""
+    def _search(self, plan: Plan, probes: list[SweepJob], space: Space, settings: Settings) -> int:
+        """Run the trials of a search that are not over; return the exit code. probes: a job for each possible value."""
         is_old = self._open(plan, probes)
         self._freeze(plan, probes)
         refuse_scales(probes)
         if not is_old:
-            self.folder = SweepFolder.make(
-                str(probes[0].config["output_dir"]), plan.folder, plan.words, self.command, [], probes, self.flags.new
-            )
+            parent, again = str(probes[0].config["output_dir"]), self.flags.new
+            self._folder = SweepFolder.make(parent, plan.folder, plan.words, self.command, [], probes, again)
             is_old = not self.folder.is_new
-        assert self.folder is not None
         if is_old and (changed := changes(self.folder.probes(plan.folder), probes)):
-            advice = f"undo it, or {of_another(plan.folder)} to begin another search"
-            raise ConfigError(f"{self.folder.path}: what this search began with is another now:", *changed, advice)
-        self._look_back()
+            advice = f"undo it, or {of_another(plan.folder)} to start another search"
+            raise ConfigError(f"{self.folder.path}: what this search began with has changed:", *changed, advice)
+        self._read_outcomes()
         facts = Facts(probes[0].monitor, probes[0].higher, scale=probes[0].scale)
         share = self._shares(plan, probes, self.gpus)[0]
         study = Study(self.folder.path, space.axes, settings, facts.higher)
         search = Search(self.folder, self.outcomes, space, study, facts, share)
-        search.take_up()
+        search.resume()
         if is_old:
-            self._tell_progress(search.left, study.most)
-        warm([job.config for job in probes])
+            self._print_progress(search.left, study.most)
+        preload([job.config for job in probes])
         pool = Pool(self.train, self._shares(plan, probes * max(search.left, 1), self.gpus))
-        self._run_trials(search, pool)
-        write_results(self.folder.path, self.folder.jobs, self.outcomes)
+        if search.left:
+            display = Display(self.console, self.folder.jobs, self.outcomes)
+            display.most = study.most
+            with display.shown():
+                pool.run(search.tasks(), SearchTracker(search, pool, display))
         self._show(draw_search(self.folder, self.outcomes, study), search.left)
-        nothing = not any(self._finished(job) for job in self.folder.jobs)
-        self.code = 128 + pool.asked[0] if pool.asked else int(nothing)
-
-    def _run_trials(self, search: Search, pool: Pool) -> None:
-        if not search.left:
-            return
-        display = Display(self.console, search.folder.jobs, self.outcomes)
-        display.most = search.study.most
-        tracker = SearchTracker(search, pool, display)
-        display.start()
-        try:
-            pool.run(search.tasks(), tracker.started, tracker.ended, tracker.tick)
-        finally:
-            display.stop()
+        return 128 + pool.asked[0] if pool.asked else int(not any(map(self._finished, self.folder.jobs)))

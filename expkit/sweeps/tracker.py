@@ -1,4 +1,4 @@
-"""Follows the jobs of a pool: what the ledger, the outcomes and the terminal are to say of them."""
+"""Tracks the jobs of a pool, in the ledger, the outcomes and on the terminal."""
 
 import signal
 import time
@@ -18,7 +18,7 @@ _LINE_EVERY = 60.0  # seconds, where lines are written
 
 
 class Tracker:
-    """What a pool calls when a job starts, ends, and in between."""
+    """The observer of a pool."""
 
     def __init__(
         self, folder: SweepFolder, outcomes: dict[int, Outcome], pool: Pool | Cluster, display: Display
@@ -26,7 +26,7 @@ class Tracker:
         self.folder, self.outcomes, self.pool, self.display = folder, outcomes, pool, display
         self._before: dict[int, float] = {}
         self._looked = time.monotonic()
-        self._told = False
+        self._has_noted_stop = False
 
     def started(self, task: Task) -> None:
         outcome = self.outcomes[task.job.number]
@@ -46,14 +46,14 @@ class Tracker:
         self.display.ended(job)
 
     def conclude(self, task: Task, ended: Ended) -> None:
-        """Take how a job's process ended into its outcome."""
+        """Set a job's outcome by how its process ended."""
         conclude(self.outcomes[task.job.number], task.job, ended, task.output, bool(self.pool.asked))
 
     def tick(self) -> None:
-        """Look at how far the running jobs are, where somebody sees it."""
-        if self.pool.asked and not self._told:
-            self._told = True
-            self.display.note("stops: the running jobs save their checkpoints; Ctrl+C again ends them at once")
+        """Read how far the running jobs are, as often as it is displayed."""
+        if self.pool.asked and not self._has_noted_stop:
+            self._has_noted_stop = True
+            self.display.note("stopping: the running jobs save their checkpoints; Ctrl+C again ends them at once")
         if time.monotonic() - self._looked < (_LOOK_EVERY if self.display.live else _LINE_EVERY):
             return
         self._looked = time.monotonic()
@@ -75,7 +75,7 @@ _MEMORY = "memory ran out and the system killed it; give fewer hydra.launcher.n_
 
 
 def conclude(outcome: Outcome, job: SweepJob, ended: Ended, output: Path, was_asked: bool) -> None:
-    """Take how a job's process ended into its outcome. was_asked: whether the sweep had been asked to end."""
+    """Set a job's outcome by how its process ended. was_asked: whether the sweep had been asked to end."""
     outcome.reason = ""
     if outcome.folder:
         take_result(outcome, outcome.folder, job.monitor, job.higher)
@@ -97,8 +97,8 @@ def _reason(ended: Ended, output: Path) -> str:
         return f"killed by {signal.Signals(-ended.code).name}; see {output.name}"
     lines = [line for line in _last_lines(output) if line.strip()]
     faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    told = "; ".join(faults) if faults else lines[-1] if lines else "it printed nothing"
-    return f"{told} (exit code {ended.code})"
+    reason = "; ".join(faults) if faults else lines[-1] if lines else "it printed nothing"
+    return f"{reason} (exit code {ended.code})"
 
 
 def _last_lines(path: Path) -> list[str]:

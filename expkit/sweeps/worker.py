@@ -24,7 +24,7 @@ class Share:
 
 def work(train: Train, config: dict[str, Any], overrides: list[str], output: Path, share: Share, parent: int) -> None:
     """Run a job; the exit code is that of `expkit.run`."""
-    _stand_apart(parent)
+    _detach(parent)
     with _sink(output) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -43,15 +43,15 @@ def work(train: Train, config: dict[str, Any], overrides: list[str], output: Pat
 
 
 def _sink(output: Path) -> BinaryIO:
-    """Return the file for what a job prints; on a full disk the job runs, and what it prints is lost."""
+    """Return the file for a job's output; on a full disk the job runs, and its output is lost."""
     try:
         return open(output, "ab", buffering=0)
     except OSError:
         return open(os.devnull, "ab", buffering=0)
 
 
-def _stand_apart(parent: int) -> None:
-    """Leave the terminal's signals to the parent, which hands them on, and hear of its death."""
+def _detach(parent: int) -> None:
+    """Leave the terminal's signals to the parent, which passes them on, and end when it ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if sys.platform == "win32":

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[2]
 RECIPE = [
@@ -71,7 +72,10 @@ def many(count: int) -> None:
     sizes: list[int] = []
     workers = pool.Pool(lambda config, overrides: time.sleep(0.05), [Share(1)])
     began = time.perf_counter()
-    workers.run(tasks, lambda task: None, lambda task, ended: sizes.append(resident()), lambda: None)
+    watch = SimpleNamespace(
+        started=lambda task: None, ended=lambda task, ended: sizes.append(resident()), tick=lambda: None
+    )
+    workers.run(tasks, watch)
     overhead = (time.perf_counter() - began) / count - 0.05
     print(f"{count} jobs of 0.05 s, one at a time: overhead {overhead * 1000:.0f} ms a job")
     print(f"memory of the sweep: {sizes[9] / 1e6:.1f} MB after 10 jobs, {sizes[-1] / 1e6:.1f} MB after {count}")

@@ -1,10 +1,13 @@
 """States to save, and what there is to say about two of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from expkit.checkpoints.writer import Snapshot
 
 
 def state_of(seed: int) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def state_of(seed: int) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Say whether two states are equal to the last bit, in their types too."""
+    """Return True if two states are equal to the last bit, in their types too."""
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):
@@ -38,3 +41,10 @@ def same(one: Any, other: Any) -> bool:
 
 def temporary_files(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*.tmp")]
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write a state to `path` (safetensors) and its manifest beside it. Raises CheckpointNotWritten."""
+    snapshot = Snapshot()
+    snapshot.take(state)
+    snapshot.write(path, facts)

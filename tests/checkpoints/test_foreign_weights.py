@@ -25,10 +25,9 @@ from torch import Tensor, nn
 
 from expkit.checkpoints.foreign_weights import WeightsRefused, export_weights, import_weights, read_weights
 from expkit.checkpoints.reader import newest_intact, read_checkpoint
-from expkit.checkpoints.writer import write_checkpoint
 from expkit.core.manifest import CheckpointDamaged, manifest_bytes, manifest_path, read_manifest
 from tests.checkpoints.pickles import malicious
-from tests.checkpoints.states import same, state_of
+from tests.checkpoints.states import same, state_of, write_checkpoint
 
 ENDINGS = ["safetensors", "pt", "pth", "bin", "ckpt"]
 

@@ -12,9 +12,8 @@ import safetensors.torch
 import torch
 
 from expkit.checkpoints.reader import newest_intact, read_checkpoint
-from expkit.checkpoints.writer import write_checkpoint
 from expkit.core.manifest import CheckpointDamaged, manifest_bytes, manifest_path, read_manifest
-from tests.checkpoints.states import same, state_of
+from tests.checkpoints.states import same, state_of, write_checkpoint
 
 REASONS = {
     "safetensors": "has [0-9]+ bytes, its manifest says [0-9]+|its content does not match the digest in its manifest",

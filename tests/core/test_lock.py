@@ -72,7 +72,7 @@ def test_a_released_folder_is_free(tmp_path: Path) -> None:
 def test_a_holder_on_another_host_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     path.write_text(json.dumps({"host": "elsewhere", "pid": 12}))
-    told = f"process 12 on elsewhere took it, .*; if it does not, remove {re.escape(str(path))} and start again"
+    told = f"was locked by process 12 on elsewhere, .*; if it does not, remove {re.escape(str(path))} and start again"
     for _ in range(2):
         with pytest.raises(FolderInUse, match=told):
             FolderLock(tmp_path)

@@ -1,11 +1,11 @@
-"""One exhibit of each kind."""
+"""One figure of each kind."""
 
 import numpy as np
 
 from expkit.loggers.figures import Curves, Embedding, Graph, Histogram, Picture, Table, Text
 
 PICTURE = Picture("val/worst", 0, 2, np.full((8, 9, 3), 200, np.uint8), "the worst")
-EXHIBITS = [
+FIGURES = [
     PICTURE,
     Histogram("weights/conv", 0, 2, np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0])),
     Curves("val/pr", 0, 2, "recall", "precision", {"cat": ([0.0, 1.0], [1.0, 0.5])}),

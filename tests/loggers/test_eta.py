@@ -16,9 +16,9 @@ def test_the_first_epoch_is_told_from_its_steps_and_later_ones_from_the_epochs()
     progress.done = 20  # 10 ms a step: 1,000 steps take 10 s
     assert pace.left() == pytest.approx(9.8, rel=0.5)
     progress.stage, progress.done, progress.total = "val", 0, 10
-    assert pace.told() == ""
+    assert pace.text() == ""
     pace.epoch_over(Point("epoch", 0, 100, {"seconds": 60.0}))
     pace.epoch_over(Point("epoch", 1, 200, {"seconds": 80.0}))
     progress.epoch = 2
     assert pace.left() == pytest.approx(8 * 70, abs=2)
-    assert pace.told() == "run: 9 min 20 s left"
+    assert pace.text() == "run: 9 min 20 s left"

@@ -146,7 +146,7 @@ def test_visdom_dies_midway_and_comes_back(
     outcome = Outcome(config, tmp_path / "r", visdom(port))
 
     def dies() -> None:
-        outcome.waits_for(lambda: not outcome.guard.couriers[0].undelivered())
+        outcome.waits_for(lambda: not outcome.guard.background[0].undelivered())
         assert loss_points(port) == 10
         server.kill()
         server.wait()
@@ -167,7 +167,7 @@ def test_somebody_closes_the_panes_midway(
     outcome = Outcome(config, tmp_path / "r", VisdomLogger("localhost", visdom_port, "closed", None, 60))
 
     def close() -> None:
-        outcome.waits_for(lambda: not outcome.guard.couriers[0].undelivered())
+        outcome.waits_for(lambda: not outcome.guard.background[0].undelivered())
         post(visdom_port, "close", {"eid": "closed", "win": None})
         assert panes_of(visdom_port, "r", "closed") == {}
 
@@ -192,7 +192,7 @@ def test_visdom_hangs(
         # While the server still hangs: none, as in a run that ends before it can be told from a slow one.
         check(outcome, expected, warnings=0)
     assert outcome.closing > hub.CLOSING - 1
-    assert any("has not got everything" in text for text in outcome.heard.texts)
+    assert any("has not received everything" in text for text in outcome.heard.texts)
 
 
 def test_a_hung_visdom_is_named_after_its_time(

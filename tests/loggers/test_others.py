@@ -18,7 +18,7 @@ from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.hub import LoggerHub
 from expkit.loggers.jsonl import JsonlLogger
 from tests.loggers.heard import Heard
-from tests.loggers.shown import EXHIBITS
+from tests.loggers.shown import FIGURES
 
 IMPORTING = pytest.mark.skipif(not os.environ.get("EXPKIT_LONG"), reason="imports for seconds: EXPKIT_LONG=1 runs it")
 
@@ -29,7 +29,7 @@ def build(name: str, folder: Path, **options: Any) -> Logger:
 
 
 def run_twice(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Log ten points and every exhibit, then go on from the fourth point as a resumed run does; returns messages."""
+    """Log ten points and every figure, then go on from the fourth point as a resumed run does; returns messages."""
     monkeypatch.setattr("expkit.loggers.hub.CLOSING", 120.0)
     folder.mkdir()
     heard, offset = Heard(), None
@@ -42,12 +42,12 @@ def run_twice(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[
             guard.point(Point("step", 0, step, {"loss": 1 / step}))
             offset = guard.metrics_bytes() if step == 4 else offset
         if first == 1:
-            for exhibit in EXHIBITS:
-                guard.show(exhibit)
+            for figure in FIGURES:
+                guard.show(figure)
         guard.point(Point("epoch", 0, 10, {"val/loss": 0.5}))
         guard.message("a sentence")
         guard.close({"record": "r"})
-        assert guard.couriers[0].done, heard.texts
+        assert guard.background[0].done, heard.texts
     return [text for text in heard.texts if text != "a sentence"]
 
 

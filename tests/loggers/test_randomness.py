@@ -50,7 +50,7 @@ def weights(config: Config, folder: Path, *backends: Logger) -> list[torch.Tenso
 
     def waits(point: Point) -> None:
         take(point)
-        while any(one.undelivered() for one in guard.couriers):
+        while any(one.undelivered() for one in guard.background):
             time.sleep(0.001)
 
     guard.point = waits  # type: ignore[method-assign]

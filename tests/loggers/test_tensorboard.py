@@ -10,12 +10,12 @@ import pytest
 
 from expkit.loggers import backlog
 from expkit.loggers.base import Logger, Point, RunFacts
-from expkit.loggers.figure_store import FigureStore, read_exhibits
+from expkit.loggers.figure_store import FigureStore, read_figures
 from expkit.loggers.figures import Embedding, Text
 from expkit.loggers.hub import LoggerHub
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
-from tests.loggers.shown import EXHIBITS, PICTURE
+from tests.loggers.shown import FIGURES, PICTURE
 
 
 def read(folder: Path) -> Any:
@@ -35,8 +35,8 @@ def test_all_kinds_are_read_back(tmp_path: Path) -> None:
     guard.start(RunFacts("r", str(tmp_path), {"optimizer": {"lr": 0.1}}, {}))
     guard.point(Point("step", 0, 1, {"loss": 0.5}))
     guard.point(Point("epoch", 0, 2, {"val/accuracy": 0.75, "lr": 0.1}))
-    for exhibit in EXHIBITS:
-        guard.show(exhibit)
+    for figure in FIGURES:
+        guard.show(figure)
     guard.message("a sentence")
     guard.close({})
     seen = read(tmp_path)
@@ -78,28 +78,28 @@ def test_a_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in seen.Scalars("step/loss")] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert [event.step for event in seen.Images("val/worst")] == [2]
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 4
-    assert [exhibit.name for exhibit, _ in read_exhibits(tmp_path)] == ["val/worst"]
+    assert [figure.name for figure, _ in read_figures(tmp_path)] == ["val/worst"]
 
 
-@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: type(exhibit).__name__)
-def test_an_exhibit_is_kept_exactly(tmp_path: Path, exhibit: Any) -> None:
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
+def test_an_exhibit_is_kept_exactly(tmp_path: Path, figure: Any) -> None:
     guard = LoggerHub([JsonlLogger(tmp_path / "metrics.jsonl")])
     guard.start(RunFacts("r", str(tmp_path), {}, {}))
-    guard.show(exhibit)
+    guard.show(figure)
     guard.close({})
-    ((kept, _),) = read_exhibits(tmp_path)
-    assert type(kept) is type(exhibit)
-    for name, value in vars(exhibit).items():
+    ((kept, _),) = read_figures(tmp_path)
+    assert type(kept) is type(figure)
+    for name, value in vars(figure).items():
         if isinstance(value, np.ndarray):
             assert np.array_equal(getattr(kept, name), value)
             assert getattr(kept, name).dtype == value.dtype
-    assert (kept.name, kept.epoch, kept.step) == (exhibit.name, 0, 2)
+    assert (kept.name, kept.epoch, kept.step) == (figure.name, 0, 2)
 
 
 def test_many_points_wait_on_disk_not_in_memory(tmp_path: Path) -> None:
     guard = guard_of(tmp_path)
     most = 3 * backlog.MOST_WAITING
-    (waiting,) = guard.couriers
+    (waiting,) = guard.background
     for step in range(most):  # before it is started: a backend that hangs from the first moment on
         guard.point(Point("step", 0, step, {"loss": float(step)}))
     assert len(waiting.backlog.queue) <= backlog.MOST_WAITING
@@ -130,7 +130,7 @@ def test_a_run_that_goes_back_has_no_step_twice(tmp_path: Path, pause: float) ->
     assert [(event.step, event.value) for event in seen.Scalars("step/loss")] == [(step, step) for step in range(1, 11)]
     assert [event.step for event in seen.Images("val/worst")] == [2]
     assert "later/text_summary" in seen.Tags()["tensors"]
-    assert [exhibit.name for exhibit, _ in read_exhibits(tmp_path)] == ["val/worst", "later"]
+    assert [figure.name for figure, _ in read_figures(tmp_path)] == ["val/worst", "later"]
 
 
 class Keeps(Logger):
@@ -163,11 +163,11 @@ def test_a_logger_that_cannot_be_emptied_gets_no_step_that_was_cut(tmp_path: Pat
 def test_embeddings_that_wait_take_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = guard_of(tmp_path)
     guard._store = FigureStore(tmp_path)
-    (waiting,) = guard.couriers
+    (waiting,) = guard.background
     vectors = np.zeros((1000, 1024), np.float32)  # 4 MB
     monkeypatch.setattr(backlog, "MOST_BYTES", 8 * 2**20)
     for step in range(6):  # the backend does not even start
         guard.show(Embedding("val/embedding", 0, step, vectors + step, ["a"] * 1000))
     held = sum(item.content.vectors.nbytes for item in waiting.backlog.queue)  # type: ignore[union-attr]
     assert held <= backlog.MOST_BYTES + vectors.nbytes
-    assert len(list(read_exhibits(tmp_path))) == 6
+    assert len(list(read_figures(tmp_path))) == 6

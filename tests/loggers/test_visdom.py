@@ -18,14 +18,14 @@ from expkit.loggers.visdom import VisdomLogger
 from tests.cli.test_visdom import served_page
 from tests.forks import Forks
 from tests.loggers.servers import free_port, panes, panes_of, post, start_visdom
-from tests.loggers.shown import EXHIBITS
+from tests.loggers.shown import FIGURES
 from tests.records.report.browser import opened
 
 Compose = Callable[..., Config]
 
 
 def logged(port: int, env: str, run: str = "") -> VisdomLogger:
-    """Show points, every kind of exhibit, and text, in an environment. run: "" for one of the same name."""
+    """Show points, every kind of figure, and text, in an environment. run: "" for one of the same name."""
     logger = VisdomLogger("localhost", port, env, None, 60, shared=bool(run))
     logger.start(RunFacts(run or env, "f", {}, {"run": run or env, "model": "<small>"}))
     for step in range(1, 5):
@@ -35,8 +35,8 @@ def logged(port: int, env: str, run: str = "") -> VisdomLogger:
     logger.point(Point("epoch", 1, 8, {"train/loss": 0.25, "val/loss": 0.5, "val/accuracy": 0.8, "lr": 0.1}))
     logger.message("first <line>")
     logger.flush()
-    for exhibit in EXHIBITS:
-        logger.show(exhibit)
+    for figure in FIGURES:
+        logger.show(figure)
     logger.message("second line")
     logger.flush()
     logger.close({"record": "f"})
@@ -53,7 +53,7 @@ def test_a_server_holds_every_kind(visdom_port: int) -> None:
         "loss",
         "accuracy",
         "lr",
-        *(one.name.replace("/", "_") for one in EXHIBITS),
+        *(one.name.replace("/", "_") for one in FIGURES),
     }
     loss = {trace["name"]: (trace["x"], trace["y"]) for trace in held["loss"]["content"]["data"]}
     assert loss == {
@@ -215,7 +215,7 @@ def test_a_browser_shows_the_panes(page_port: int, tmp_path: Path) -> None:
     where = logged(page_port, "seen").where()
     with opened(where) as (page, _):
         page.wait_for_selector(".react-grid-item .js-plotly-plot .main-svg", timeout=60_000)
-        page.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(EXHIBITS)}")
+        page.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(FIGURES)}")
         shown = {title.split("\n")[-1] for title in page.locator(".react-grid-item .bar").all_inner_texts()}
         assert {"loss", "accuracy", "lr", "seen", "log", "result"} <= shown
         loss = page.locator(".react-grid-item", has=page.locator("text=train, steps")).first

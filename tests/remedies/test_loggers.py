@@ -42,7 +42,7 @@ def told(folder: Path, backend: Logger, config: dict[str, Any], monkeypatch: pyt
 
 
 def command_in(texts: list[str]) -> list[str]:
-    (line,) = {found[1] for text in texts if (found := re.search(r"got everything; (.*) fills it", text))}
+    (line,) = {found[1] for text in texts if (found := re.search(r"received everything; (.*) fills it", text))}
     return shlex.split(line)
 
 
@@ -79,16 +79,16 @@ def test_the_command_names_the_place_that_was_given(
     ours = LoggerHub()
     node = {**node_of(["logger=visdom"], "logger")["visdom"], **given}
     ours.start(RunFacts("r", "", {"logger": {"visdom": node}}, {}))
-    typed = shlex.split(ours._left("visdom").split("; ")[1].removesuffix(" fills it"))
+    typed = shlex.split(ours._replay_hint("visdom").split("; ")[1].removesuffix(" fills it"))
     assert typed[6:] == words
 
 
 # A logger, its options, the variables, what is said, and the options or variables that are then right.
 MISTAKES: list[tuple[str, dict[str, Any], dict[str, str], str, dict[str, Any], dict[str, str]]] = [
-    ("visdom", {"port": 99999}, {}, "takes a number from 1 to 65535", {"port": 65535}, {}),
+    ("visdom", {"port": 99999}, {}, "expected a number from 1 to 65535", {"port": 65535}, {}),
     ("visdom", {"username": "me"}, {}, "in the variable VISDOM_PASSWORD; set it", {}, {"VISDOM_PASSWORD": "x"}),
-    ("tensorboard", {"flush_seconds": 0}, {}, "takes a whole number from 1 up", {"flush_seconds": 1}, {}),
-    ("wandb", {"mode": "on"}, {}, "takes offline or online", {"mode": "online"}, {}),
+    ("tensorboard", {"flush_seconds": 0}, {}, "expected an integer from 1 up", {"flush_seconds": 1}, {}),
+    ("wandb", {"mode": "on"}, {}, "expected offline or online", {"mode": "online"}, {}),
 ]
 
 

@@ -95,12 +95,12 @@ FOLDERS: list[tuple[Callable[[Path], None], str, Callable[[Path], object], str]]
      lambda run: (run / "record.json").rename("away"), ""),
     (a_file_for_a_folder, "a run keeps one there; move it away and start again",
      lambda run: (run / "pictures").rename("away"), ""),
-    (a_folder_for_a_checkpoint, "a checkpoint keeps a file there; move it away and start again",
+    (a_folder_for_a_checkpoint, "a run keeps a file there; move it away and start again",
      lambda run: (run / "checkpoints/epoch_9.json").rename("away"), ""),
     (of_another_host, "if it does not, remove {}run.lock and start again", lambda run: (run / "run.lock").unlink(), ""),
     (with_other_data, "; the result will differ too, and checkpoint.force=true resumes anyway", nothing,
      "checkpoint.force=true"),
-    (with_a_file_elsewhere, "logger=none goes on without it", nothing, "logger=none"),
+    (with_a_file_elsewhere, "logger=none resumes without it", nothing, "logger=none"),
 ]  # fmt: skip
 
 

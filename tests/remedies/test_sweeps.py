@@ -25,7 +25,7 @@ SEARCH = "hydra/sweeper=search epochs=1,2"
 ROWS = [
     ("epochs=1,2 sweep.zip=[epochs,seed]", "give its values, seed=…,…", "seed=0,1"),
     ("epochs=1,2 sweep.zip=[seed,bs]", "give its values, seed=…,…", "sweep.zip=[epochs,seed] seed=0,1"),
-    ("epochs=1,2 seed=0,1,2 sweep.zip=[epochs,seed]", "as many values of each key", "epochs=1,2,3"),
+    ("epochs=1,2 seed=0,1,2 sweep.zip=[epochs,seed]", "equally many values of each key", "epochs=1,2,3"),
     ("epochs=1,2 sweep.zip=[epochs]", "e.g. [model,optimizer.lr]",
      "sweep.zip=[model,optimizer.lr] model=small_cnn,vgg16 optimizer.lr=0.1,0.2"),
     ("epochs=1,2 sweep.exclude=[{epochs:11}]", "did you mean 'epochs=1'?", "sweep.exclude=[{epochs:1}]"),
@@ -67,7 +67,7 @@ LIST, RATE = Axis("epochs", "choice", choices=("1", "2")), Axis("optimizer.lr", 
 SETTINGS: list[tuple[dict[str, Any], Axis, str, dict[str, Any]]] = [
     ({"sampler": "tpee"}, LIST, "did you mean 'tpe'?", {"sampler": "tpe"}),
     ({"pruner": "best"}, LIST, "there is median, percentile, halving", {"pruner": "halving"}),
-    ({"n_trials": 0}, LIST, "takes a whole number from 1 up", {"n_trials": 1}),
+    ({"n_trials": 0}, LIST, "expected an integer from 1 up", {"n_trials": 1}),
     ({"sampler": "grid"}, RATE, "grid takes lists and ranges, and optimizer.lr is an interval", {"sampler": "tpe"}),
 ]
 
@@ -127,7 +127,7 @@ def test_a_changed_sweep_goes_on_or_has_another_folder(commands: Forks, tmp_path
     (tmp_path / "conf/model/odd.yaml").write_text("name: odd\nhow: well\npause: 0.01\n")
     code, output = commands.told(tmp_path, *command, "hydra.sweep.dir=mine")
     assert code == 2
-    assert "add --frozen to go on with that sweep as it was, or give another hydra.sweep.dir to begin" in output
+    assert "add --frozen to resume that sweep as it was, or give another hydra.sweep.dir to start" in output
     assert commands.told(tmp_path, *command, "hydra.sweep.dir=mine", "--frozen")[0] == 0
     assert commands.told(tmp_path, *command, "hydra.sweep.dir=other")[0] == 0
     code, output = commands.told(tmp_path, *command, "seed=1", "hydra.sweep.dir=mine")

@@ -123,8 +123,8 @@ def test_a_trial_that_never_had_a_job_is_given_up(tmp_path: Path) -> None:
     [
         ({"sampler": "tpee"}, "hydra.sweeper.sampler: there is no 'tpee'; did you mean 'tpe'?"),
         ({"pruner": "best"}, "hydra.sweeper.pruner: there is no 'best'"),
-        ({"n_trials": 0}, "hydra.sweeper.n_trials: takes a whole number from 1 up, got 0"),
-        ({"warmup_epochs": 0.5}, "hydra.sweeper.warmup_epochs: takes a whole number from 0 up"),
+        ({"n_trials": 0}, "hydra.sweeper.n_trials: expected an integer from 1 up, got 0"),
+        ({"warmup_epochs": 0.5}, "hydra.sweeper.warmup_epochs: expected an integer from 0 up"),
         ({"sampler": "grid"}, "grid takes lists and ranges, and lr is an interval"),
     ],
 )
@@ -144,5 +144,5 @@ def test_a_search_has_one_scale() -> None:
     jobs = [SweepJob(0, [], {}, "", {"model": "a"}), SweepJob(1, [], {}, "", {"model": "b"})]
     refuse_scales(jobs)
     jobs.append(SweepJob(2, [], {}, "", {"model": "a", "dataset": "mnist"}, scale='{"images": "mnist"}'))
-    with pytest.raises(ConfigError, match=r"measured apart: .*dataset=mnist"):
+    with pytest.raises(ConfigError, match=r"these values are not: .*dataset=mnist"):
         refuse_scales(jobs)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,10 @@ from expkit.sweeps.worker import Share
 Job = Callable[[dict[str, Any], list[str]], object]
 
 
+def observer(ended: Any, started: Any = None, tick: Any = None) -> Any:
+    return SimpleNamespace(started=started or (lambda task: None), ended=ended, tick=tick or (lambda: None))
+
+
 def run(job: Job, folder: Path, count: int = 1, shares: int = 1, started: Any = None) -> list[Ended]:
     """Run a job several times; returns how each ended, in the order of their numbers."""
     tasks = [
@@ -29,7 +34,7 @@ def run(job: Job, folder: Path, count: int = 1, shares: int = 1, started: Any = 
     ]
     ends: dict[int, Ended] = {}
     pool = Pool(job, [Share(number + 1, str(number)) for number in range(shares)])
-    pool.run(tasks, started or (lambda task: None), lambda task, end: ends.update({task.job.number: end}), lambda: None)
+    pool.run(tasks, observer(lambda task, end: ends.update({task.job.number: end}), started))
     return [ends[number] for number in range(count)]
 
 
@@ -119,7 +124,7 @@ def test_ctrl_c_asks_then_insists_then_kills(presses: int, code: int, tmp_path: 
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    pool.run(tasks, lambda task: None, lambda task, end: ends.append(end), tick)
+    pool.run(tasks, observer(lambda task, end: ends.append(end), tick=tick))
     assert [end.code for end in ends] == [code]  # the second one never began
     assert pool.asked == [signal.SIGINT] * presses
     assert signal.getsignal(signal.SIGINT) == before
@@ -213,5 +218,5 @@ def test_gpus_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("given", [0, -1, "two", 1.5, True])
 def test_a_number_of_jobs_that_is_none_is_refused(given: object) -> None:
-    with pytest.raises(ConfigError, match="n_jobs: takes a whole number"):
+    with pytest.raises(ConfigError, match="n_jobs: expected an integer"):
         share_out(configs(2), given, 0)

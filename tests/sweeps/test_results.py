@@ -174,7 +174,7 @@ def test_other_scores_and_other_images_have_a_ranking_of_their_own(
     assert "monitor" not in found
     assert [group["ranking"] for group in found["groups"]] == [1, 1, 2, 2]
     text = shown(jobs, outcomes, tmp_path)
-    assert "each kind has a ranking of its own" in text
+    assert "each kind has its own ranking" in text
     assert f"ranking 1 of 2: val/{one[1]}" in text
     assert f"ranking 2 of 2: val/{other[1]}" in text
 

@@ -152,7 +152,7 @@ def test_more_trials_go_on_and_ctrl_c_leaves_a_study_to_go_on_with(
     assert process.wait() == 130
     output = process.printed()
     assert "interrupted" in output
-    assert "go on    the same command runs the 3 jobs that are not finished" in output
+    assert "resume   the same command runs the 3 unfinished jobs" in output
     code, output = commands.told(tmp_path, *search, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner=none")
     assert code == 0, output
     assert [status for _, status in trials(tmp_path)] == ["finished"] * 4

@@ -142,7 +142,7 @@ def test_seeds_are_one_row_and_the_recipe_composes(commands: Forks, small: list[
         (["checkpoint.monitor=accuracy,acuracy"], "there is no score 'acuracy'"),
         (["checkpoint.init_from=null,missing.safetensors"], "missing.safetensors"),
         (["epochs=0,1", "optimizer.lr=0.1,fast"], "job 0, 1; 2 of 4)\nerror: optimizer.lr"),
-        (["batch_size=10,0"], "batch_size: takes a whole number from 1 up"),
+        (["batch_size=10,0"], "batch_size: expected an integer from 1 up"),
         (["optimizer.lr=0.1,fast"], "optimizer.lr: takes"),
         (["transforms=small,imagenet", "transforms.image_size=16,-3"], "-3"),
     ],
@@ -208,7 +208,7 @@ def test_a_sweep_that_was_ended_is_finished_by_the_same_command(
     output = process.printed()
     if number != signal.SIGKILL:
         assert output.count("interrupted") >= 2
-        assert "go on    the same command runs the 3 jobs that are not finished" in output
+        assert "resume   the same command runs the 3 unfinished jobs" in output
         statuses = {json.loads(path.read_text())["status"] for path in sweep_folder(tmp_path).glob("*/record.json")}
         assert statuses == {"interrupted"}
     code, output = commands.told(tmp_path, *small, *SLOW)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from expkit.checkpoints.writer import write_checkpoint
 from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.loggers.base import Logger, Point
 from expkit.runs.build import build
 from expkit.training.non_finite import TrainingDiverged
 from expkit.training.trainer import Trainer
+from tests.checkpoints.states import write_checkpoint
 
 Compose = Callable[..., Config]
 PLAIN = ["model=torchvision", "model.name=alexnet", "+model.dropout=0.0", "transforms.image_size=64"]

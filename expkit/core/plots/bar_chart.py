@@ -5,9 +5,8 @@ from html import escape
 from pathlib import Path
 
 WIDTH, BAR, GAP, LEFT, RIGHT, TOP = 440, 22, 10, 150, 56, 12
-_STYLE = (
-    'style="background: #fff; color: #222; font: 12px sans-serif"'  # a separate file inherits no colours from a page
-)
+# A separate file inherits no colours from a page.
+_STYLE = 'style="background: #fff; color: #222; font: 12px sans-serif"'
 
 
 def share_chart(title: str, shares: Mapping[str, float]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from expkit.core.plots.svg import short, ticks
+from expkit.core.plots.svg import figure, short, ticks
 
 WIDTH, HEIGHT, TOP, BOTTOM = 900, 300, 44, 16
 _MARGIN = 70  # units of the view box outside the outer axes
@@ -37,9 +37,7 @@ def parallel_chart(title: str, axes: Sequence[str], traces: Sequence[Trace], sco
         shapes.append(_line(xs, heights, trace, rank == len(order) - 1, (rank + 1) / len(order)))
     for x, name, some in zip(xs, [*axes, score], marks, strict=True):
         shapes += _labels(x, name, some)  # last: over the lines
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-    inside = f"<figcaption>{escape(title)}</figcaption>{svg}{''.join(shapes)}</svg>"
-    return f'<figure class="chart wide">{inside}</figure>'
+    return figure(title, shapes, size=(WIDTH, HEIGHT), kind="chart wide")
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:
@@ -49,9 +47,8 @@ def _places(values: Sequence[str]) -> dict[str, float]:
         different.sort(key=float)
     except ValueError:
         different.reverse()
-    return {
-        value: number / (len(different) - 1) if len(different) > 1 else 0.5 for number, value in enumerate(different)
-    }
+    last = len(different) - 1
+    return {value: number / last if last else 0.5 for number, value in enumerate(different)}
 
 
 def _y(height: float) -> float:

@@ -1,12 +1,11 @@
 """Charts as SVG that follow their page's colours, light or dark, and its width; made in a millisecond.
 
-A plotting library would do it too, but takes 0.85 s to import, more than all the rest of a report, and its SVG holds
-fixed colours.
+A plotting library takes 0.85 s to import, more than all the rest of a report, and its SVG has fixed colours.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -144,10 +143,19 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str = "
         pairs = [[_rounded(x), _rounded(y)] for stretch in stretches for x, y in stretch]
         series.append({"label": line.label, "colour": number, "points": [] if line.reference else pairs})
     data = f"data-frame='{frame.data()}' data-lines='{escape(json.dumps(series), quote=True)}'"
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" {data}>'
-    shown_keys = f'<div class="keys">{"".join(keys)}</div>' if keys else ""
-    inside = "".join(frame.axes(x_label, y_label) + shapes)
-    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{shown_keys}{svg}{inside}</svg></figure>'
+    return figure(title, frame.axes(x_label, y_label) + shapes, keys, data)
+
+
+def figure(
+    title: str, shapes: Iterable[str], keys: Sequence[str] = (), data: str = "",
+    size: tuple[int, int] = (WIDTH, HEIGHT), kind: str = "chart",
+) -> str:  # fmt: skip
+    """Return shapes as a <figure>. keys: of the legend; data: attributes that the page's script reads."""
+    svg = (
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(title)}" {data}>{"".join(shapes)}</svg>'
+    )
+    legend = f'<div class="keys">{"".join(keys)}</div>' if keys else ""
+    return f'<figure class="{kind}"><figcaption>{escape(title)}</figcaption>{legend}{svg}</figure>'
 
 
 def _rounded(value: float) -> float:
@@ -170,9 +178,7 @@ def bar_chart(title: str, edges: Sequence[float], counts: Sequence[float], x_lab
         x, y, base = frame.x(left), frame.y(count), frame.y(0)
         size = f'width="{max(frame.x(right) - x - 0.6, 0.4):.1f}" height="{max(base - y, 0):.1f}"'
         bars.append(f'<rect class="bar c0" x="{x:.1f}" y="{y:.1f}" {size}/>')
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-    inside = "".join(frame.axes(x_label, "") + bars)
-    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{svg}{inside}</svg></figure>'
+    return figure(title, frame.axes(x_label, "") + bars)
 
 
 def scatter(title: str, groups: Mapping[str, Pairs], x_label: str, y_label: str) -> str:
@@ -185,7 +191,4 @@ def scatter(title: str, groups: Mapping[str, Pairs], x_label: str, y_label: str)
         keys.append(f'<span class="key {style}"><i></i>{escape(label)}</span>')
         places = [(frame.x(x), frame.y(y)) for x, y in pairs]
         dots += [f'<circle class="dot soft {style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places]
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-    inside = "".join(frame.axes(x_label, y_label) + dots)
-    legend = f'<div class="keys">{"".join(keys)}</div>'
-    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{legend}{svg}{inside}</svg></figure>'
+    return figure(title, frame.axes(x_label, y_label) + dots, keys)
