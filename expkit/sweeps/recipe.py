@@ -1,6 +1,5 @@
 """The best setting of a sweep as an experiment: a file for conf/experiment/."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -34,13 +33,11 @@ def recipe(group: Group, monitor: str) -> str:
     if config.get("dataset", {}).get("fold") is not None:  # an experiment may have chosen one too
         tree.setdefault("dataset", {})["fold"] = None
     lines = ["# @package _global_"]  # Hydra looks for it in the first line
-    lines.append(f"# val/{monitor} {group.mean:.4f} {_over(group)}: {one_line(_words(group.differs))}")
+    count = count_noun(len(group.scores), replicates_in(group.members).rstrip("s"))
+    setting = " ".join(f"{key}={value}" for key, value in group.differs.items()) or "the only one"
+    lines.append(f"# val/{monitor} {group.mean:.4f} over {count}: {one_line(setting)}")
     lines += ["defaults:", *defaults] if defaults else []
     return "\n".join(lines) + "\n" + (yaml.safe_dump(tree, sort_keys=False) if tree else "")
-
-
-def _over(group: Group) -> str:
-    return f"over {count_noun(len(group.scores), replicates_in(group.members).rstrip('s'))}"
 
 
 def _set(tree: dict[str, Any], path: list[str], config: Any) -> None:
@@ -52,7 +49,3 @@ def _set(tree: dict[str, Any], path: list[str], config: Any) -> None:
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
     tree[path[-1]] = config
-
-
-def _words(differs: Mapping[str, str]) -> str:
-    return " ".join(f"{key}={value}" for key, value in differs.items()) or "the only one"

@@ -302,7 +302,7 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def has_run(canary: Path) -> bool:
-    """Say whether the cage holds anything; it is empty afterwards."""
+    """Return True if the cage holds anything; it is empty afterwards."""
     found = list(canary.parent.iterdir())
     for path in found:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -300,7 +300,7 @@ def test_kill_at_every_instant_of_a_save(tmp_path: Path) -> None:
     [5, pytest.param(25, marks=pytest.mark.skipif(not LONG, reason="takes a minute: set EXPKIT_LONG=1"))],
 )
 def test_kill_at_random_instants(kills: int, tmp_path: Path) -> None:
-    """Each process goes on where the one before was killed: nothing that was finished is ever lost."""
+    """Each process resumes where the previous one was killed: nothing finished is ever lost."""
     draw, last, swept, folder = random.Random(kills), 0, 0, tmp_path / "c"
     for _ in range(kills):
         began = saved_until_killed(folder, draw.uniform(0, 0.5))

@@ -118,7 +118,7 @@ def test_each_system_call_may_fail(kind: str, least: int, tmp_path: Path, monkey
         assert len(list(folder.iterdir())) % 2 == 0
         if faults.calls[kind] < number:
             break
-        save(kept, 3)  # and when there is room again, it goes on
+        save(kept, 3)  # and when there is room again, saving works again
         assert step_found(folder) == 3
     told = r"/epoch_0002_\S+: was not written: No space left on device; it needs [0-9,]+ bytes, and [0-9,]+ are free"
     assert [bool(re.search(told, message)) for message in messages] == [True] * (number - 1)

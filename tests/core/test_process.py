@@ -132,7 +132,7 @@ def test_torchrun_is_refused_where_each_rank_would_do_all_of_it(
     assert "error: command line: torchrun is for python -m expkit.run alone" in capsys.readouterr().err
 
 
-# A torch that tells when it is imported, and ends.
+# A torch that prints when it is imported, and ends.
 EARLY = "import os; os.write(2, b'TORCH'); os._exit(0)"
 STARTING = f"expkit {expkit.__version__} is starting"
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""A logger that keeps what the user is told."""
+"""A logger that keeps the messages to the user."""
 
 from expkit.loggers.base import Logger
 

@@ -29,7 +29,7 @@ def build(name: str, folder: Path, **options: Any) -> Logger:
 
 
 def run_twice(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Log ten points and every figure, then go on from the fourth point as a resumed run does; returns messages."""
+    """Log ten points and every figure, then continue from the fourth point as a resumed run does; return messages."""
     monkeypatch.setattr("expkit.loggers.hub.CLOSING", 120.0)
     folder.mkdir()
     heard, offset = Heard(), None

@@ -85,7 +85,7 @@ def test_panes_of_the_user_and_of_other_runs_stay(tmp_path: Path) -> None:
     server = start_visdom(tmp_path / "kept", port)
     try:
         post(port, "events", own)
-        for name in ("a", "a/b", "a", "b"):  # the first goes on
+        for name in ("a", "a/b", "a", "b"):  # the first is resumed
             logged(port, "mine", name)
         held = panes(port, "mine")
         assert held["loss"]["content"] == "my own"

@@ -1,4 +1,4 @@
-"""A study: samplers and pruners by name, draws that depend on the trials alone, and a study that goes on."""
+"""A study: samplers and pruners by name, draws that depend on the trials alone, and a study that is resumed."""
 
 import math
 from pathlib import Path

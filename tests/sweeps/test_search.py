@@ -1,4 +1,4 @@
-"""A search as a user starts it: real trials in processes of their own, pruned, killed, and gone on with."""
+"""A search as a user starts it: real trials in processes of their own, pruned, killed, and resumed."""
 
 import json
 import os

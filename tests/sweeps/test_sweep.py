@@ -215,7 +215,7 @@ def test_a_sweep_that_was_ended_is_finished_by_the_same_command(
     assert code == 0, output
     assert "jobs are finished" in output.splitlines()[0]
     assert digests(tmp_path) == undisturbed
-    assert len(list(sweep_folder(tmp_path).glob("*/record.json"))) == 3  # gone on with in place, none begun anew
+    assert len(list(sweep_folder(tmp_path).glob("*/record.json"))) == 3  # resumed in place, none started anew
     resumed = [line for line in ledger(tmp_path) if line["event"] == "started" and line["resume"]]
     assert len(resumed) >= 2
     code, output = commands.told(tmp_path, *small, *SLOW)

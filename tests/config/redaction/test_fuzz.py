@@ -20,7 +20,7 @@ OF_BARE = ("token", "base64", "prefixed")
 
 
 def leaks(secret: str, text: str) -> bool:
-    """Say whether any eight characters of a secret that follow upon each other are in a text."""
+    """Return True if any eight consecutive characters of a secret are in a text."""
     return any(secret[start : start + 8] in text for start in range(len(secret) - 7))
 
 

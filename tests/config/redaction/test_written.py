@@ -26,7 +26,7 @@ KEPT = [
     "db.connect('train.sqlite', 'rw', 'utf8')", "button.connect('clicked', 'handler', 'data')", "# login: see the README / wiki",
     "x = '12:30:45'", "# the pwd of the job", "run(['tar', '-p', '-xf', 'a.tar'])", "os.system('echo done | tee log.txt')",
     "if is_secret(text): text = f'{a}{b}'", "image = 'repo/image:tag@sha256:abc'", "s3.download_file('my-bucket', 'a/train.tar', 'b')",
-    # No rule tells `# bob:hunter2` from these.
+    # No rule can separate `# bob:hunter2` from these.
     "# model:resnet50", "# width:height", "# see:issue42", "# best:run7a3", "# tag:v2beta1", "# note: see", "# cuda:gpu0",
 ]  # fmt: skip
 
