@@ -41,7 +41,7 @@ def test_a_rate_and_a_picture(
 def test_a_mistake_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["optimizer.lr=fast"])
-    assert "error: optimizer.lr: takes a number" in capsys.readouterr().err
+    assert "error: optimizer.lr: expected a number" in capsys.readouterr().err
 
 
 def test_one_process_tries_what_several_will_train_with(

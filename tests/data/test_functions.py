@@ -58,7 +58,7 @@ def test_functions_train_and_their_options_are_checked(commands: Forks, tmp_path
     assert code == 0, output
     for words, told in {
         "{name: darker}": "transforms.train[0].share: darker needs it (number)",
-        "{name: rotate_pil, most: far}": "transforms.train[0].most: takes a number, got 'far'",
+        "{name: rotate_pil, most: far}": "transforms.train[0].most: expected a number, got 'far'",
         "{name: rotate_any, image: 3}": "transforms.train[0].image: rotate_any has no option 'image'",
         "{name: no_tensor}": "a function that needs a PIL image says so: def NAME(image: PIL.Image.Image)",
     }.items():

@@ -158,7 +158,7 @@ def test_a_failed_download_says_where_the_file_belongs(save: Save, tmp_path: Pat
 
 def test_wrong_words_are_found_before_anything_is_built() -> None:
     assert models.faults({"name": "resnet50", "weights": "IMAGENET"}) == [
-        "model.weights: takes one of DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2 or null, got 'IMAGENET'"
+        "model.weights: expected one of DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2 or null, got 'IMAGENET'"
     ]
     with pytest.raises(ConfigError, match=r"no weights 'IMAGENET1K_V9'.*did you mean 'IMAGENET1K_V1'"):
         find_weights("resnet18", "IMAGENET1K_V9")

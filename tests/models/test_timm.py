@@ -40,7 +40,7 @@ def test_the_input_of_the_weights_is_known_without_them() -> None:
     ("node", "says"),
     [
         ({"name": "timm/resnet10x"}, r"did you mean 'timm/resnet\d+t?'"),
-        ({"name": "timm/resnet10t", "weights": "IMAGENET"}, "model.weights: takes one of DEFAULT"),
+        ({"name": "timm/resnet10t", "weights": "IMAGENET"}, "model.weights: expected one of DEFAULT"),
         ({"name": "timm/resnet10t", "width": 3}, "has no option 'width'"),
         ({"name": "timm/resnet10t", "pretrained_cfg": {}}, "has no option 'pretrained_cfg'"),
     ],

@@ -179,7 +179,7 @@ def test_a_changed_file_is_named(commands: Forks, tmp_path: Path, drawn: Path) -
     ("words", "says"),
     [
         (["model.bet=0.5"], "nothing is to be searched"),
-        (["model.how=well,wel"], "model.how: takes one of"),
+        (["model.how=well,wel"], "model.how: expected one of"),
         (["model.bet=interval(0,2)", "optimizer=sgd,sdg"], "sdg"),
         (["model.bet=interval(0,2)", "hydra.sweeper.sampler=tpee"], "did you mean 'tpe'?"),
         (["model.bet=interval(0,2)", "hydra.sweeper.trials=3"], "hydra.sweeper.trials"),
