@@ -142,8 +142,8 @@ def judge_depth(readings: Mapping[int, Reading], span: Range | None, is_auto: bo
     says += f"; {low:g} to {high:g} become 0 to 255{by}"
     found = [Finding("note", "images", says)]
     if outside := sum(one.low < low or one.high > high for one in spans):
-        has = "has" if outside == 1 else "have"
-        says = f"{count_noun(outside, 'image')} with more than 8 bits {has} values outside {low:g} to {high:g}"
+        verb = "has values" if outside == 1 else "have values"
+        says = f"{count_noun(outside, 'image')} with more than 8 bits {verb} outside {low:g} to {high:g}"
         wider = _range_as_override(min(low, least), max(high, most))
         found.append(Finding("note", "images", f"{says}, which are clipped", wider))
     elif levels := _grey_levels(least, most, low, high):
