@@ -15,7 +15,7 @@ WRONG = [
     ("model.widht=3", "model.widht", "did you mean 'width'"),
     ("modle=small_cnn", "modle", "did you mean 'model'"),
     ("model.weights=DEFAULT", "model.weights", "in model=alexnet, model="),
-    ("optimizer.momentum=0.9", "optimizer.momentum", "in optimizer=rmsprop, optimizer=sgd there is one"),
+    ("optimizer.momentum=0.9", "optimizer.momentum", "it is in optimizer=rmsprop, optimizer=sgd"),
     ("lr=0.1", "lr", "write optimizer.lr=0.1"),
     ("batch=16", "batch", "did you mean 'batch_size'"),
     ("transforms.train=[RandomHorizontalFlip]", "transforms.train[0]", "write {name: RandomHorizontalFlip}"),

@@ -98,13 +98,13 @@ def test_a_metric_that_is_not_there_is_left_out_of_an_evaluation(small_run: Any)
     data = build(trained.config | {"checkpoint": {"name": "none"}, "metric": {}}).splits.val
     assert data is not None
     assert "gone" not in evaluate(trained, data, Speed(workers=0)).scores.overall
-    assert "metric.gone.name: no metric is called 'gone_with_its_plugin'" in trained.notes[-1]
+    assert "metric.gone.name: unknown metric 'gone_with_its_plugin'" in trained.notes[-1]
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["metric=f1", "metric.f1.average=median"], r"metric\.f1\.average: takes"),
+        (["metric=f1", "metric.f1.average=median"], r"metric\.f1\.average: expected"),
         (["metric=f1", "checkpoint.monitor=f2"], r"there is no score 'f2'; there is .*f1"),
         (["+metric.accuracy.name=Accuracy"], "has a score 'accuracy' already"),
         (["+metric.pair.name=StatScores", "checkpoint.monitor=pair_0"], "does not say which way is better"),
