@@ -249,6 +249,7 @@ datasets = Registry(
 transforms = Registry(
     "transforms", "expkit.data.transforms", subjects=("image", "img", "pic", "picture", "tensor", "x")
 )
+tasks = Registry("task", "expkit.tasks.builtin")
 mixings = Registry("transforms.batch", "expkit.data.mixing", runtime=("num_classes",))
 samplers = Registry("sampler", "expkit.data.samplers", runtime=("targets", "class_names", "generator", "data_source"))
 _NEVER = Affects("result", "never")  # the state is that of another thing
@@ -269,7 +270,7 @@ metrics = Registry(
 checkpoints = Registry("checkpoint", "expkit.checkpoints", runtime=("folder",), affects=OUTPUT, builds_once=True)
 
 _ALL = (
-    datasets, transforms, samplers, models, losses, optimizers, schedules, devices, loggers, watchers, metrics,
+    datasets, tasks, transforms, samplers, models, losses, optimizers, schedules, devices, loggers, watchers, metrics,
     checkpoints,
 )  # fmt: skip
 GROUPS = {registry.group: registry for registry in _ALL}

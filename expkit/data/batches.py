@@ -41,7 +41,7 @@ class BadSample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """images: (N, 3, H, W) uint8; targets: (N,) int64 or (N, C) float32; indices: (N,) int64 into the dataset.
+    """images: (N, 3, H, W) uint8; targets: (N, …), by the dataset's task; indices: (N,) int64 into the dataset.
 
     bad: samples that were skipped or replaced; N is 0 if all were skipped. total: size of the whole batch, if this is
     one rank's part of it.
@@ -65,11 +65,13 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         self.dataset, self.chain, self.seed, self.purpose, self.on_bad = dataset, chain, seed, purpose, on_bad
         self.slots: Slots | None = None  # the shared memory of a worker
         # True if images can be read many at once, at almost no cost.
-        self.in_batches = chain.is_fixed and dataset.images(np.empty(0, dtype=np.int64)) is not None
+        self.in_batches = (
+            chain.is_fixed and not dataset.reads_targets and dataset.images(np.empty(0, dtype=np.int64)) is not None
+        )
         self._seed = seed_torch if chain.only_torch else seed_cpu
         first = chain.steps[0] if chain.steps else None
         self.crops_first = type(first) is v2.RandomResizedCrop
-        self._crop = first if self.crops_first and dataset.decoder.region else None
+        self._crop = first if self.crops_first and dataset.decoder.region and not dataset.reads_targets else None
 
     def __getitems__(self, batch: BatchIndices) -> Batch | Exception:
         """Return a whole batch, stacked as uint8 in the worker.
@@ -88,25 +90,43 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
             return error
 
     def _one_by_one(self, batch: BatchIndices) -> Batch:
-        stack, indices, bad = _Stack(len(batch.indices), self.slots), [], []
+        stack, indices, bad, targets = _Stack(len(batch.indices), self.slots), [], [], list[Tensor]()
         for offset, index in enumerate(batch.indices.tolist()):
             # Seeded by position, not index: a weighted sampler may draw an index twice, to be augmented differently.
             position = batch.first + offset
             try:
-                image = self.image(index, batch.epoch, position)
+                image, target = self.sample(index, batch.epoch, position)
             except BadImage as error:
                 if self.on_bad == "fail":
                     raise
                 bad.append(BadSample(index, error.location, error.reason))
                 if self.on_bad == "skip":
                     continue
-                index, image = self._replacement(index, batch.epoch, position, error)
+                index, image, target = self._replacement(index, batch.epoch, position, error)
             stack.add(image)
             indices.append(index)
-        return self._batch(stack.images(), np.array(indices, dtype=np.int64), tuple(bad))
+            if target is not None:
+                targets.append(target)
+        read = _stacked_targets(targets) if self.dataset.reads_targets else None
+        return self._batch(stack.images(), np.array(indices, dtype=np.int64), tuple(bad), read)
 
-    def _batch(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...] = ()) -> Batch:
-        return Batch(images, torch.from_numpy(self.dataset.targets[indices]), torch.from_numpy(indices), bad)
+    def _batch(
+        self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...] = (), targets: Tensor | None = None
+    ) -> Batch:
+        targets = torch.from_numpy(self.dataset.targets[indices]) if targets is None else targets
+        return Batch(images, targets, torch.from_numpy(indices), bad)
+
+    def sample(self, index: int, epoch: int, position: int) -> tuple[Tensor, Tensor | None]:
+        """Return the transformed image for this position of this epoch, and its target if it is read beside it.
+
+        Raises BadImage.
+        """
+        if not self.dataset.reads_targets:
+            return self.image(index, epoch, position), None
+        image, target = self.dataset.image(index), self.dataset.target(index)
+        if not self.chain.is_fixed:
+            self._seed(derive_seed(self.seed, self.purpose, epoch, position))
+        return self.chain.apply_with_target(image, target, partial(self.dataset.location, index))
 
     def image(self, index: int, epoch: int, position: int) -> Tensor:
         """Return the transformed image for this position of this epoch. Raises BadImage."""
@@ -128,11 +148,11 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         self._seed(sample_seed)
         return region_decode.cropped(self._crop, data, size)
 
-    def _replacement(self, bad: int, epoch: int, position: int, error: BadImage) -> tuple[int, Tensor]:
-        """Return (index, image) of the first readable sample of the same class, in keyed order."""
+    def _replacement(self, bad: int, epoch: int, position: int, error: BadImage) -> tuple[int, Tensor, Tensor | None]:
+        """Return (index, image, target) of the first readable sample of the same class, in keyed order."""
         for index in self._same_class(bad, derive_seed(self.seed, "replace", epoch, position)):
             try:
-                return index, self.image(index, epoch, position)
+                return index, *self.sample(index, epoch, position)
             except BadImage:
                 continue
         raise BadImage(error.location, f"{error.reason}; and no other sample of its class can be read")
@@ -141,8 +161,18 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         targets = self.dataset.targets
         same = targets == targets[bad]
         members = np.flatnonzero(same if targets.ndim == 1 else same.all(axis=1))
+        if self.dataset.task == "regression":  # no two have the same numbers
+            members = np.arange(len(targets))
         members = members[members != bad]
         yield from members[torch.randperm(len(members), generator=generator(sample_seed)).numpy()].tolist()
+
+
+def _stacked_targets(targets: list[Tensor]) -> Tensor:
+    """Return (N, …) of N targets of one shape. Raises ConfigError if they differ."""
+    if len(shapes := sorted({tuple(target.shape) for target in targets})) > 1:
+        shown = ", ".join("×".join(map(str, shape)) for shape in shapes)
+        raise ConfigError(f"transforms: targets of one batch differ in size ({shown}); end the list with a crop")
+    return torch.stack(targets) if targets else torch.empty(0)
 
 
 class _Stack:

@@ -51,7 +51,8 @@ def cached(data: ImageDataset, chain: Chain, cache: Cache, split: str) -> tuple[
     """
     if cache.kind == "none" or (data.in_memory and not chain.is_fixed):
         return data, chain
-    before, after = (chain, Chain(())) if chain.is_fixed else (Chain(()), chain)
+    keeps_final = chain.is_fixed and not data.reads_targets  # else the transforms move each target with its image
+    before, after = (chain, Chain(())) if keeps_final else (Chain(()), chain)
     reader = _Reader(data, before)
     store = _in_memory(reader, cache, split) if cache.kind == "memory" else _on_disk(reader, cache, split)
     return CachedImages(data, store), after
@@ -65,6 +66,7 @@ class CachedImages(ImageDataset):
     def __init__(self, data: ImageDataset, store: "Store") -> None:
         self.data, self.store = data, store
         self.class_names, self.targets, self.task = data.class_names, data.targets, data.task
+        self.reads_targets = data.reads_targets
         same = len(store) > 0 and not store.reasons and bool((store.sizes == store.sizes[0]).all())
         self._stacked = store.pixels.view(len(store), *store.sizes[0].tolist(), 3) if same else None
 
@@ -73,6 +75,9 @@ class CachedImages(ImageDataset):
 
     def location(self, index: int) -> str:
         return self.data.location(index)
+
+    def target(self, index: int) -> Tensor:
+        return self.data.target(index)
 
     def image(self, index: int) -> Tensor:
         """Return (3, H, W) uint8, read-only."""

@@ -145,6 +145,7 @@ class _View(Subset):
         self.dataset, self.indices = dataset, np.arange(len(dataset))
         self.class_names, self.targets, self.task = dataset.class_names, dataset.targets, dataset.task
         self.in_memory, self.decoder = dataset.in_memory, dataset.decoder
+        self.reads_targets, self.other_tasks = dataset.reads_targets, dataset.other_tasks
         for key, value in values.items():
             setattr(self, key, value)
 

@@ -27,7 +27,7 @@ from expkit.data.samplers import Order
 StartMethod = Literal["auto", "fork", "spawn", "forkserver"]
 
 
-SentBatch = tuple[Any, NDArray[np.int64], tuple[BadSample, ...]]
+SentBatch = tuple[Any, NDArray[np.int64], tuple[BadSample, ...], Any]
 
 
 class TooManyBad(Exception):
@@ -179,9 +179,10 @@ class Loader:
                 batch = batch._replace(images=batch.images.pin_memory(), targets=batch.targets.pin_memory())
             yield batch
 
-    def _received(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...]) -> Batch:
-        """Return the batch that a worker sent, with its targets, which are known here."""
-        targets, numbers = torch.from_numpy(self.samples.dataset.targets[indices]), torch.from_numpy(indices)
+    def _received(self, images: Tensor, indices: NDArray[np.int64], bad: tuple[BadSample, ...], sent: Any) -> Batch:
+        """Return the batch that a worker sent. sent: its targets, None if they are known here."""
+        targets = torch.from_numpy(self.samples.dataset.targets[indices] if sent is None else sent)
+        numbers = torch.from_numpy(indices)
         return Batch(images, targets.pin_memory() if self.options.pin_memory else targets, numbers, bad)
 
     def _record_bad(self, bad: BadSample) -> None:
@@ -257,12 +258,16 @@ def _start_worker(tracker: workers.ReadTracker, count: int, number: int) -> None
 
 
 def _to_send(batch: Batch | Exception) -> SentBatch | Exception:
-    """Return what a worker sends: each tensor costs a separate message, so only the images are one."""
+    """Return what a worker sends: each tensor costs a separate message, so only the images are one.
+
+    Targets that were read travel as an array, within the batch's own message.
+    """
     if isinstance(batch, Exception):
         return batch
     slots = _samples_of_worker().slots
     assert slots is not None
-    return slots.lend(batch.images), batch.indices.numpy(), batch.bad
+    targets = batch.targets.numpy() if _samples_of_worker().dataset.reads_targets else None
+    return slots.lend(batch.images), batch.indices.numpy(), batch.bad, targets
 
 
 def _samples_of_worker() -> Samples:

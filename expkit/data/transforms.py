@@ -2,12 +2,14 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from expkit.config.checked import Checked, CheckedNode
@@ -223,12 +225,29 @@ class Chain:
         The steps were tried on the first image, so an error from torchvision is caused by this image's size. locate:
         returns the sample's location, for the message.
         """
-        try:
+        with self._errors_of_sample(image, locate):
             if not done:
                 return self(image)
             for step in self.steps[done:]:
                 image = step(image)
             return image
+
+    def apply_with_target(self, image: Tensor, target: Tensor, locate: Callable[[], str]) -> tuple[Tensor, Tensor]:
+        """Apply the steps to an image and to the target that moves with it. Raises BadImage.
+
+        target: one of torchvision's tv_tensors, by whose type each step knows what to do with it.
+        """
+        with self._errors_of_sample(image, locate):
+            sample: Any = (tv_tensors.Image(image), target)
+            for step in self.steps:
+                sample = step(*sample)
+            moved, target = sample
+            return moved.as_subclass(Tensor), target.as_subclass(Tensor)
+
+    @contextmanager
+    def _errors_of_sample(self, image: Tensor, locate: Callable[[], str]) -> Iterator[None]:
+        try:
+            yield
         except Unfit as error:
             raise BadImage(locate(), str(error)) from error
         except (ValueError, RuntimeError) as error:

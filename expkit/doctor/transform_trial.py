@@ -62,7 +62,8 @@ def build_eventual_chain(config: Mapping[str, Any], found: Scan, split: str) -> 
 def fits_model(config: Mapping[str, Any], num_classes: int, size: int) -> bool:
     """Return True if a config's model accepts square images of a size in pixels."""
     try:
-        check_input(build_untrained(config["model"], num_classes), config["model"]["name"], size, size, num_classes)
+        model, name = build_untrained(config["model"], num_classes), config["model"]["name"]
+        check_input(model, name, size, size, (num_classes,))
     except ConfigError:
         return False
     return True

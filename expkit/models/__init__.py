@@ -1,6 +1,6 @@
 """Models: torchvision's zoo with any number of classes, small built-ins, freezing, initialisation."""
 
-from expkit.models import small, timm, torchvision
+from expkit.models import dense, small, timm, torchvision
 from expkit.models.heads import auxiliary_weight, replace_head
 from expkit.models.input_size import check_input
 from expkit.models.partial_load import LoadReport, load_matching
@@ -13,6 +13,7 @@ __all__ = [
     "ModelOptions",
     "auxiliary_weight",
     "check_input",
+    "dense",
     "load_matching",
     "prepare",
     "pretrained_input",

@@ -13,21 +13,25 @@ from expkit.models.prepare import training_mode
 _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 480, 512, 518)
 
 
-def check_input(model: nn.Module, name: str, height: int, width: int, num_classes: int) -> None:
-    """Raise ConfigError if (2, 3, height, width) images do not give (2, num_classes) logits; suggest a size.
+def check_input(model: nn.Module, name: str, height: int, width: int, shape: tuple[int, ...]) -> None:
+    """Raise ConfigError if (2, 3, height, width) images do not give (2, *shape) outputs; suggest a size.
 
     Uses a copy on the meta device, where tensors have shapes but no values. Also tries training mode, since auxiliary
     heads need larger images than the main one.
     """
     with torch.random.fork_rng(devices=[]):
         meta_copy = _meta_copy(model)
-        if _problem(meta_copy, height, width, num_classes) is None:
+        if _problem(meta_copy, height, width, shape) is None:
             return
         # A plugin's model may use operations without meta support: try real tensors.
-        problem = _problem(copy.deepcopy(model), height, width, num_classes)
+        problem = _problem(copy.deepcopy(model), height, width, shape)
         if problem is None:
             return
-        advice = _advice(lambda size: _problem(meta_copy, size, size, num_classes) is None, min(height, width))
+        is_flat = len(shape) == 1  # else the outputs are as large as the images
+        advice = _advice(
+            lambda size: _problem(meta_copy, size, size, shape if is_flat else (shape[0], size, size)) is None,
+            min(height, width),
+        )
     if not advice:
         raise ConfigError(f"model: {name} cannot be used on images of {width}×{height} pixels: {problem}")
     advice += _image_size_hint(model, height, width)
@@ -46,7 +50,7 @@ def _meta_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, tensors)
 
 
-def _problem(model: nn.Module, height: int, width: int, num_classes: int) -> str | None:
+def _problem(model: nn.Module, height: int, width: int, shape: tuple[int, ...]) -> str | None:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     images = torch.zeros(2, 3, height, width, device=device)
     for training in (True, False):
@@ -59,8 +63,9 @@ def _problem(model: nn.Module, height: int, width: int, num_classes: int) -> str
         for logits in outputs if isinstance(outputs, tuple) else (outputs,):
             if not isinstance(logits, Tensor):
                 return f"gives a {type(logits).__name__}, not logits"
-            if logits.shape != (2, num_classes):
-                return f"gives outputs of shape {tuple(logits.shape)} for 2 images and {num_classes} classes"
+            if logits.shape != (2, *shape):
+                classes = f"{shape[0]} classes" if len(shape) == 1 else f"not {(2, *shape)}"
+                return f"gives outputs of shape {tuple(logits.shape)} for 2 images and {classes}"
     return None
 
 

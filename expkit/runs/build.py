@@ -78,13 +78,14 @@ def build(
     logger, interruption = LoggerHub(), AgreedInterruption(ranks) if ranks else Interruption()
     placed = distribute(setup, logger.message)
     micro_batches = build_micro_batches(setup, placed, logger.message)
-    watchers = build_watchers(checked["watch"], placed.is_sharded, is_first=not ranks or ranks.is_first)
+    is_first = not ranks or ranks.is_first
+    watchers = build_watchers(checked["watch"], setup.task.kind, placed.is_sharded, is_first)
     watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
     metrics = build_eval_metrics(setup)
     monitor = choose_monitor(setup, {**metrics.of_task, **metrics.of_config}, watchers.scores)
     state = build_state(setup, placed, length, monitor, facts_of(setup, teacher), micro_batches)
     step = TrainStep(
-        placed.model, placed.forward, build_batch_loss(setup, loss, teacher, micro_batches),
+        setup.task, placed.model, placed.forward, build_batch_loss(setup, loss, teacher, micro_batches),
         setup.basis.normalize.to(setup.device.torch_device), setup.device,
         StepKeys(setup.options.seed, ranks.rank if ranks else 0), watch, mixing, state.scaler, micro_batches, ranks,
     )  # fmt: skip
@@ -109,7 +110,7 @@ def build_state(
     schedule = build_schedule(config["schedule"], placed.optimizer, length.steps_per_epoch, length.last_step)
     schedule.notes += plateau_notes(schedule, monitor.name, monitor.higher_is_better)
     return TrainState(
-        placed.model, placed.optimizer, schedule, TrainMetrics(setup.ranks), facts,
+        placed.model, placed.optimizer, schedule, TrainMetrics(setup.task.training_metrics(), setup.ranks), facts,
         distribute_average(setup, placed, length, schedule.warmup.steps), build_stopping(options, monitor),
         setup.device.scaler(), micro_batches, unfreezing(config["optimizer"], placed.model), placed.is_sharded,
     )  # fmt: skip

@@ -72,6 +72,8 @@ def check(config: Mapping[str, Any]) -> CheckedConfig:
 
 
 def _checked(group: str, config: Mapping[str, Any]) -> Checked:
+    if group == "task" and group not in config:  # a record of before there were any
+        return GROUPS[group].check({"name": "auto"})
     if group not in config:
         raise ConfigError(f"{group}: is required; choose one with {group}=…")
     node = config[group]

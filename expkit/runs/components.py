@@ -20,7 +20,8 @@ from expkit.inference import load_trained
 from expkit.models import auxiliary_weight
 from expkit.runs.setup import Config, Setup
 from expkit.tasks.chosen_metrics import OutputFacts, build_metrics
-from expkit.tasks.metrics import training_metrics, validation_metrics
+from expkit.tasks.metric import Loss
+from expkit.tasks.task import Task
 from expkit.training.distillation import Teacher
 from expkit.training.early_stopping import EarlyStopping
 from expkit.training.loss_share import BatchLoss, LossShare
@@ -61,8 +62,7 @@ def build_batch_loss(
 
 def build_eval_metrics(setup: Setup) -> EvalMetrics:
     """Build the metrics of validation, those of the task and those that the config chooses. Raises ConfigError."""
-    data = setup.splits.train
-    metrics, facts = validation_metrics(data.task, len(data.class_names)), OutputFacts(data.task, data.class_names)
+    metrics, facts = setup.task.metrics(), OutputFacts(setup.task.kind, setup.task.info.outputs)
     chosen = build_metrics(setup.config.get("metric", {}), facts, ["loss", *(one.name for one in metrics)])
     return EvalMetrics(metrics, setup.device.torch_device, setup.ranks, chosen, facts.answers)
 
@@ -130,6 +130,8 @@ def facts_of(setup: Setup, teacher: Teacher | None) -> dict[str, Any]:
         "config": dict(config),
         "transforms": pixels.resolved(config["transforms"], basis.sizes, basis.normalize),
     }
+    if statistics := setup.task.info.statistics:
+        facts["statistics"] = {name: list(values) for name, values in statistics.items()}
     return facts | ({"teacher_sha256": teacher.digest} if teacher else {})
 
 
@@ -164,7 +166,7 @@ def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapp
     """
     node = setup.config["checkpoint"]
     if not setup.splits.val:
-        return _monitor_of_training(node)
+        return _monitor_of_training(node, setup.task)
     known = {**{name: score.higher_is_better for name, score in watched.items()}, **names}
     monitor = str(node.get("monitor") or next(iter(names)))
     monitor = monitor if monitor in known else monitor.removeprefix("val/")
@@ -182,10 +184,10 @@ def choose_monitor(setup: Setup, names: Mapping[str, bool | None], watched: Mapp
     return Monitor(monitor, higher)
 
 
-def _monitor_of_training(node: Config) -> Monitor:
-    """Return the training score for early stopping and schedules, without validation images. Raises ConfigError."""
+def _monitor_of_training(node: Config, task: Task) -> Monitor:
+    """Return the score of training that early stopping and schedules go by where there are no validation images."""
     monitor = str(node.get("monitor") or "loss").removeprefix("train/").removeprefix("val/")
-    scores = {one.name: one.higher_is_better for one in training_metrics()}
+    scores = {one.name: one.higher_is_better for one in (Loss(), *task.training_metrics())}
     if monitor not in scores:
         known = f"there is {', '.join(scores)}, of training"
         raise ConfigError(f"checkpoint.monitor: there is no score '{monitor}' without validation images; {known}")

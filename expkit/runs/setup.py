@@ -22,6 +22,7 @@ from expkit.devices import Device, Layout, Ranks, Split
 from expkit.models import InputSpec, check_input, prepare, pretrained_input
 from expkit.models.planned import refuse_too_large
 from expkit.models.pretrained import without_pretrained
+from expkit.tasks.task import Task, build_task
 
 Config = Mapping[str, Any]
 Placement = torch.device | Layout | Split  # of the config's device
@@ -48,6 +49,7 @@ class Setup:
     placement: Placement
     device: Device
     splits: Splits
+    task: Task
     basis: Basis
     ranks: Ranks | None = None
 
@@ -63,17 +65,18 @@ def set_up(config: CheckedConfig, ranks: Ranks | None, splits: Splits | None, ba
     device = build_device(placement, config["device"], ranks)
     if splits is None:  # the first rank draws or downloads the data
         splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
-    basis = basis or build_basis(config, splits, config.options.seed)
-    return Setup(config, config.options, placement, device, splits, basis, ranks)
+    task, splits = build_task(config["task"], splits)
+    basis = basis or build_basis(config, splits, task, config.options.seed)
+    return Setup(config, config.options, placement, device, splits, task, basis, ranks)
 
 
-def build_basis(config: Config, splits: Splits, seed: int) -> Basis:
+def build_basis(config: Config, splits: Splits, task: Task, seed: int) -> Basis:
     """Build the transforms and the model, and try them on an image. Raises ConfigError."""
     spec = pretrained_input(config["model"])
     sizes, normalize, note = build_input(config["transforms"], spec, splits.train)
     chains = {split: pixels.build_chain(config["transforms"][split], *sizes) for split in ("train", "eval")}
-    model = build_model(config["model"], splits.train, seed)
-    seen = check_chains(chains, splits.train, model, config["model"]["name"], seed)
+    model = build_model(config["model"], task.num_outputs, seed)
+    seen = check_chains(chains, splits.train, model, config["model"]["name"], task, seed)
     return Basis(sizes, normalize, note, chains, model, seen)
 
 
@@ -132,16 +135,16 @@ def _first_images(data: ImageDataset, reasons: list[str]) -> Iterator[torch.Tens
             yield image
 
 
-def build_model(node: Config, data: ImageDataset, seed: int) -> nn.Module:
-    """Build the model for the data's classes; its initial weights depend only on the seed."""
-    refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=len(data.class_names)))
+def build_model(node: Config, num_outputs: int, seed: int) -> nn.Module:
+    """Build the model with so many outputs; its initial weights depend on the seed alone."""
+    refuse_too_large(node, lambda: models.build(without_pretrained(node), num_classes=num_outputs))
     seed_cpu(derive_seed(seed, "init"))
-    model = models.build(node, num_classes=len(data.class_names))
+    model = models.build(node, num_classes=num_outputs)
     return prepare(model, models.shared(node), pretrained=bool(node.get("weights")))
 
 
 def check_chains(
-    chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, seed: int
+    chains: Mapping[str, pixels.Chain], data: ImageDataset, model: nn.Module, name: str, task: Task, seed: int
 ) -> tuple[int, int]:
     """Return (height, width) of the model's input in training. Raises ConfigError.
 
@@ -155,5 +158,5 @@ def check_chains(
     for split, chain in chains.items():
         seed_cpu(derive_seed(seed, "trial", split))
         sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
-        check_input(model, name, *sizes[split], len(data.class_names))
+        check_input(model, name, *sizes[split], task.output_shape(*sizes[split]))
     return sizes["train"]

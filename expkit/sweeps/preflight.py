@@ -30,6 +30,7 @@ from expkit.runs.job import Job
 from expkit.runs.setup import Basis, build_basis
 from expkit.sweeps.pool import START_METHOD
 from expkit.sweeps.scales import images_of, scale_of
+from expkit.tasks.task import build_task
 from expkit.training.non_finite import TrainingDiverged
 from expkit.training.train_state import Position, RunLength
 from expkit.training.trainer import Trainer
@@ -164,10 +165,11 @@ class _Assembler:
 
     def _build_basis(self, config: CheckedConfig, splits: Splits) -> Basis:
         """Return transforms and model, those of the previous job where they are the same."""
-        key = _key(config, "dataset", "transforms", "model")
+        key = _key(config, "dataset", "task", "transforms", "model")
         if self._basis is None or self._basis[0] != key:
             self._basis = None  # its memory goes first
-            self._basis = (key, build_basis(config, splits, config.options.seed))
+            task, splits = build_task(config["task"], splits)
+            self._basis = (key, build_basis(config, splits, task, config.options.seed))
         return self._basis[1]
 
     def _estimate(self, job: Job) -> float:

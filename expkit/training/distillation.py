@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from expkit.training.metrics import main_logits
+from expkit.tasks.task import main_output
 
 
 class Teacher:
@@ -26,5 +26,5 @@ class Teacher:
         """images: (N, 3, h, w) as the student sees them, mixed or not -> (N, C) logits."""
         if not self.is_alike:
             images = images * self.scale + self.shift
-        logits = main_logits(self.model(images))
+        logits = main_output(self.model(images))
         return logits if self.order is None else logits[:, self.order]

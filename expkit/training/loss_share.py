@@ -1,5 +1,6 @@
 """The loss of a batch: whole, or the share of a part, so that the parts' losses add up to the mean over the batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,10 +31,15 @@ class BatchLoss:
     def start_batch(self, targets: Tensor, total: int) -> None:
         """Prepare for the losses of the next batch, or of its micro-batches. total: samples of all ranks' parts."""
 
-    def train(self, images: Tensor, outputs: Any, targets: Tensor) -> Tensor:
-        """Return the loss to minimise. images: (N, 3, H, W) as the model has seen them, for the teacher."""
-        taught = () if self.teacher is None else (self.teacher(images),)
-        loss: Tensor = self.loss(outputs, targets, *taught)
+    def of(self, images: Tensor) -> Callable[[Any, Tensor], Tensor]:
+        """Return the loss of outputs and targets. images: (N, 3, H, W) as the model sees them, for the teacher."""
+        if self.teacher is None:
+            return self.loss
+        teacher = self.teacher
+        return lambda outputs, targets: self.loss(outputs, targets, teacher(images))
+
+    def share(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what to minimise. loss: the mean over these samples."""
         return loss
 
     def evaluate(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
@@ -57,7 +63,9 @@ class LossShare(BatchLoss):
         self.ranks, self.may_lose, self.image_size = ranks, may_lose, image_size
         self.total_weight: float | Tensor = 1.0  # of the current batch
         inner: Any = getattr(loss, "loss", loss)
-        self.class_weights: Tensor | None = inner.weight if isinstance(inner, nn.CrossEntropyLoss) else None
+        self.class_weights: Tensor | None = inner.weight if type(inner) is nn.CrossEntropyLoss else None
+        # What targets count for in the mean of a loss that says so, as one does that leaves out some pixels.
+        self.weight_of: Callable[[Tensor], Tensor] | None = getattr(inner, "weight_of", None)
 
     def images(self, batch: Batch) -> Tensor:
         """Return the part's images; an empty part has an empty batch.
@@ -91,18 +99,19 @@ class LossShare(BatchLoss):
         elif self.ranks:
             self.total_weight = self.ranks.sum(torch.as_tensor(self.total_weight, device=targets.device))
 
-    def train(self, images: Tensor, outputs: Any, targets: Tensor) -> Tensor:
+    def of(self, images: Tensor) -> Callable[[Any, Tensor], Tensor]:
+        return super().of(images) if len(images) else _of_nothing
+
+    def share(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return what this part, or a micro-batch of it, adds to the mean loss of the batch."""
-        if len(targets):
-            return super().train(images, outputs, targets) * self._share(targets)
-        heads = [outputs] if isinstance(outputs, Tensor) else outputs
-        return torch.stack([head.sum() for head in heads]).sum() * 0.0
+        return loss * self._share(targets) if len(targets) else loss
 
     def evaluate(self, logits: Tensor, targets: Tensor, total: int) -> Tensor:
         """Return the loss that, counted for each sample of this part, adds up to the batch's mean for each of all."""
-        if self.ranks is None or (self.class_weights is None and len(targets)):
+        is_plain = self.class_weights is None and self.weight_of is None
+        if self.ranks is None or (is_plain and len(targets)):
             return super().evaluate(logits, targets, total)
-        if self.class_weights is None:
+        if is_plain:
             return logits.sum() * 0.0
         count = int(self.ranks.sum(torch.tensor(len(targets)))) if self.may_lose else total
         self.start_batch(targets, total)
@@ -111,7 +120,7 @@ class LossShare(BatchLoss):
 
     def _is_weighted(self, targets: Tensor) -> bool:
         # For shares of classes, as mixing makes them, torch divides by the number of samples whatever the weights.
-        return self.class_weights is not None and targets.ndim == 1
+        return self.weight_of is not None or (self.class_weights is not None and targets.ndim == 1)
 
     def _share(self, targets: Tensor) -> float | Tensor:
         """Return the weight of samples as a share of the weight of the current batch."""
@@ -119,7 +128,15 @@ class LossShare(BatchLoss):
 
     def _weight(self, targets: Tensor) -> float | Tensor:
         """Return what samples count for together in a mean."""
+        if self.weight_of is not None:
+            return self.weight_of(targets)
         if self._is_weighted(targets):
             assert self.class_weights is not None
             return self.class_weights[targets].sum()
         return float(len(targets))
+
+
+def _of_nothing(outputs: Any, targets: Tensor) -> Tensor:
+    """Return 0 as the loss of an empty batch, by way of each head, so that all weights get gradients."""
+    heads = [outputs] if isinstance(outputs, Tensor) else outputs
+    return torch.stack([head.sum() for head in heads]).sum() * 0.0

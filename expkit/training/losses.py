@@ -1,5 +1,6 @@
 """Losses by name: what is minimised, on logits (N, C)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from expkit.config.registry import losses
 from expkit.config.signature import FROM_NOW_ON
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
+from expkit.training.pixel_losses import PixelCrossEntropy
 
 Counts = NDArray[np.int64]
 
@@ -25,16 +27,19 @@ def cross_entropy(
     class_weights: list[float] | Literal["balanced"] | None = None,
     label_smoothing: float = 0.0,
 ) -> nn.Module:
-    """Cross entropy for one class per image; class_weights may be a list by class, or balanced.
+    """Cross entropy for one class per image, or per pixel; class_weights may be a list by class, or balanced.
 
     label_smoothing: this share of each label is spread evenly over all classes.
     """
-    if task != "single_label":
-        raise ConfigError("loss.name: cross_entropy needs one class per image, this data has several; use loss=bce")
+    if task != "segmentation":
+        _needs_one_class("cross_entropy", task)
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
+    if task == "segmentation" and class_weights == "balanced":
+        raise ConfigError("loss.class_weights: balanced needs one class per image; for masks, list a weight per class")
     weight = _class_weights("loss.class_weights", class_weights, class_names, class_counts)
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+    loss_class = PixelCrossEntropy if task == "segmentation" else nn.CrossEntropyLoss
+    return loss_class(weight=weight, label_smoothing=label_smoothing)
 
 
 @losses.register("bce")
@@ -59,6 +64,8 @@ def focal(task: str, gamma: float = 2.0, alpha: float | None = None) -> nn.Modul
 
     gamma: 0 is cross entropy. alpha: with several labels, the weight of present ones, 1 - alpha that of absent ones.
     """
+    if task not in ("single_label", "multilabel"):
+        raise ConfigError(f"loss.name: focal is for classes of images; {_instead(task)}")
     if gamma < 0:
         raise ConfigError(f"loss.gamma: takes a number from 0 up, got {gamma}")
     if alpha is not None and task == "single_label":
@@ -74,8 +81,7 @@ def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0
 
     label_smoothing: this share of each label is spread evenly over all classes.
     """
-    if task != "single_label":
-        raise ConfigError("loss.name: balanced_softmax needs one class per image, this data has several; use loss=bce")
+    _needs_one_class("balanced_softmax", task)
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
     return BalancedSoftmax(class_counts, label_smoothing)
@@ -94,8 +100,7 @@ def distill(
     temperature: divides both logits before they are compared; weight: share of the teacher in the loss, the labels have
     the rest. label_smoothing: this share of each label is spread evenly over all classes.
     """
-    if task != "single_label":
-        raise ConfigError("loss.name: distill needs one class per image, this data has several; use loss=bce")
+    _needs_one_class("distill", task)
     if temperature <= 0:
         raise ConfigError(f"loss.temperature: takes a number above 0, got {temperature}")
     if not 0 <= weight <= 1:
@@ -123,22 +128,40 @@ def _class_weights(
 
 def _needs_multilabel(name: str, task: str) -> None:
     if task != "multilabel":
-        raise ConfigError(f"loss.name: {name} is for images with several classes; use loss=cross_entropy here")
+        raise ConfigError(f"loss.name: {name} is for images with several classes; {_instead(task)}")
 
 
-# Losses on (logits, class index) and on (logits, 0/1 per class). Left out: those on pairs or triplets of embeddings
-# (CosineEmbedding, Triplet, ...), on regressed values (MSE, L1, ...), on probabilities (BCELoss, NLLLoss, KLDivLoss)
-# or sequences (CTCLoss).
-_SINGLE_LABEL = (nn.CrossEntropyLoss, nn.MultiMarginLoss)
-_MULTILABEL = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
+def _needs_one_class(name: str, task: str) -> None:
+    if task == "multilabel":
+        raise ConfigError(f"loss.name: {name} needs one class per image, this data has several; use loss=bce")
+    if task != "single_label":
+        raise ConfigError(f"loss.name: {name} needs one class per image; {_instead(task)}")
 
 
-def _from_torch(loss_class: type[nn.Module], multilabel: bool) -> Callable[..., nn.Module]:
+def _instead(task: str) -> str:
+    """Return what to use for a task."""
+    names = {"multilabel": "bce", "single_label": "cross_entropy", "segmentation": "cross_entropy"}
+    return f"use loss={names.get(task, 'mse')} here"
+
+
+# Losses on (logits, class index), on (logits, 0/1 per class) and on (numbers, numbers). Left out: those on pairs or
+# triplets of embeddings (CosineEmbedding, Triplet, ...), on probabilities (BCELoss, NLLLoss, KLDivLoss) or sequences
+# (CTCLoss).
+_KINDS = {
+    "single_label": (nn.CrossEntropyLoss, nn.MultiMarginLoss),
+    "multilabel": (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss),
+    "numbers": (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss),
+}
+
+
+def _from_torch(loss_class: type[nn.Module], kind: str) -> Callable[..., nn.Module]:
     def build(task: str, reduction: Literal["mean"] = "mean", **options: Any) -> nn.Module:
-        if multilabel:
+        if kind == "multilabel":
             _needs_multilabel(loss_class.__name__, task)
-        elif task != "single_label":
-            raise ConfigError(f"loss.name: {loss_class.__name__} needs one class per image; use loss=bce")
+        elif kind == "single_label":
+            _needs_one_class(loss_class.__name__, task)
+        elif task not in ("regression", "reconstruction"):
+            raise ConfigError(f"loss.name: {loss_class.__name__} is for numbers; {_instead(task)}")
         if options.pop("size_average", None) is not None or options.pop("reduce", None) is not None:
             raise ConfigError("loss: size_average and reduce are gone from torch; the mean is always taken")
         return loss_class(**options)
@@ -147,8 +170,38 @@ def _from_torch(loss_class: type[nn.Module], multilabel: bool) -> Callable[..., 
     return build
 
 
-for _class in _SINGLE_LABEL + _MULTILABEL:
-    losses.add(_class.__name__, _from_torch(_class, _class in _MULTILABEL), "torch", _class)
+for _kind, _classes in _KINDS.items():
+    for _class in _classes:
+        losses.add(_class.__name__, _from_torch(_class, _kind), "torch", _class)
+
+
+@losses.register("mse")
+def mse(task: str) -> nn.Module:
+    """Mean squared error, for numbers (standardised by the training data) or pixels."""
+    return _of_numbers(nn.MSELoss(), "mse", task)
+
+
+@losses.register("mae")
+def mae(task: str) -> nn.Module:
+    """Mean absolute error, for numbers (standardised by the training data) or pixels."""
+    return _of_numbers(nn.L1Loss(), "mae", task)
+
+
+@losses.register("huber")
+def huber(task: str, delta: float = 1.0) -> nn.Module:
+    """Huber loss: squared error up to delta, linear beyond (Huber 1964), for numbers or pixels.
+
+    delta: in standard deviations of the training data's numbers; of pixels, in units of their range from 0 to 1.
+    """
+    if delta <= 0:
+        raise ConfigError(f"loss.delta: takes a number above 0, got {delta}")
+    return _of_numbers(nn.HuberLoss(delta=delta), "huber", task)
+
+
+def _of_numbers(loss: nn.Module, name: str, task: str) -> nn.Module:
+    if task not in ("regression", "reconstruction"):
+        raise ConfigError(f"loss.name: {name} is for numbers or pixels; {_instead(task)}")
+    return loss
 
 
 class Focal(nn.Module):
@@ -243,8 +296,11 @@ _EPOCHS_OF_GUESSING, _STEPS_OF_GUESSING = 3, 1_000  # after which it is no slow 
 def chance_level(loss: nn.Module, num_classes: int, task: str) -> float:
     """Return the loss of a model that knows nothing: of all-zero logits (ln C for cross entropy, ln 2 for bce).
 
-    Raises ConfigError where the loss cannot be computed on logits and targets such as the run's.
+    NaN for tasks without classes. Raises ConfigError where the loss cannot be computed on logits and targets such as
+    the run's.
     """
+    if task not in ("single_label", "multilabel"):
+        return math.nan
     logits = torch.zeros(num_classes, num_classes)
     targets = torch.arange(num_classes) if task == "single_label" else torch.eye(num_classes)
     if task == "multilabel":

@@ -8,16 +8,10 @@ import torch
 from torch import Tensor
 
 from expkit.devices import Ranks
-from expkit.tasks.metric import Loss, Metric, named_scores
-from expkit.tasks.metrics import training_metrics
+from expkit.tasks.metric import Loss, Metric, SampleMean, named_scores
 
 Scores = dict[str, float]
-_TRAINING = training_metrics()
-
-
-def main_logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Return the (N, C) logits of the main head; models with auxiliary heads give a tuple in training."""
-    return outputs if isinstance(outputs, Tensor) else outputs[0]
+_LOSS = Loss()
 
 
 class BadBatch(NamedTuple):
@@ -40,21 +34,23 @@ class TrainMetrics:
 
     _most = 1000  # batches kept on the device before they are read all the same
 
-    def __init__(self, ranks: Ranks | None = None) -> None:
-        self._ranks = ranks
-        self._values: list[list[Tensor]] = [[] for _ in _TRAINING]  # of each metric, each batch's scalar
+    def __init__(self, metrics: Sequence[SampleMean], ranks: Ranks | None = None) -> None:
+        """metrics: of what a model gives; the loss comes first, by itself."""
+        self._ranks, self._of_outputs, self._metrics = ranks, tuple(metrics), (_LOSS, *metrics)
+        self._values: list[list[Tensor]] = [[] for _ in self._metrics]  # of each metric, each batch's scalar
         self._norms: list[tuple[int, Tensor]] = []
         self._batches: list[tuple[int, int]] = []  # number, samples
         self._bad: list[BadBatch] = []
-        self._interval = _Sums()
+        self._interval = _Sums(self._metrics)
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        self._epoch = _Sums()
+        self._epoch = _Sums(self._metrics)
 
-    def update(self, batch: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+    def update(self, batch: int, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Add batch number `batch` of the epoch; loss: its mean, detached. Nothing is read back here."""
-        for values, metric, outputs in zip(self._values, _TRAINING, (loss, logits), strict=True):
+        self._values[0].append(loss)
+        for values, metric in zip(self._values[1:], self._of_outputs, strict=True):
             values.append(metric.value(outputs, targets))
         self._batches.append((batch, len(targets)))
         if len(self._batches) >= self._most:
@@ -82,7 +78,8 @@ class TrainMetrics:
         kinds = [*self._values, [norm for _, norm in self._norms]]
         read = torch.cat([torch.stack(kind).float() for kind in kinds if kind]).tolist()
         size = len(self._batches)
-        columns = [read[start : start + size] for start in range(0, size * len(_TRAINING), size)]
+        end = size * len(self._metrics)
+        columns = [read[start : start + size] for start in range(0, end, size)]
         for (batch, count), *values in zip(self._batches, *columns, strict=True):
             if not count:
                 continue
@@ -91,13 +88,13 @@ class TrainMetrics:
                 self._epoch.add(values, count)
             else:
                 self._bad.append(BadBatch(batch, "loss", values[0]))
-        for (batch, _), norm in zip(self._norms, read[size * len(_TRAINING) :], strict=True):
+        for (batch, _), norm in zip(self._norms, read[end:], strict=True):
             if not math.isfinite(norm):
                 self._bad.append(BadBatch(batch, "gradient norm", norm))
         self._forget()
 
     def _forget(self) -> None:
-        self._values, self._norms, self._batches = [[] for _ in _TRAINING], [], []
+        self._values, self._norms, self._batches = [[] for _ in self._metrics], [], []
 
     def _add_parts(self, ranks: Ranks) -> None:
         """Make of this rank's values those of the whole batches."""
@@ -111,7 +108,7 @@ class TrainMetrics:
     def interval(self) -> Scores:
         """Return the means since the last call."""
         self._fetch()
-        means, self._interval = self._interval.means(), _Sums()
+        means, self._interval = self._interval.means(), _Sums(self._metrics)
         return means
 
     @property
@@ -136,29 +133,29 @@ class TrainMetrics:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._forget()
         self._bad = []
-        self._interval, self._epoch = _Sums(state["interval"]), _Sums(state["epoch"])
+        self._interval, self._epoch = (_Sums(self._metrics, state[name]) for name in ("interval", "epoch"))
 
 
 class _Sums:
     """Sums of the training metrics over samples, in float64. state: those of a checkpoint, by the metrics' keys."""
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        state = state or {}
-        self._totals = [float(state.get(metric.key, 0.0)) for metric in _TRAINING]
+    def __init__(self, metrics: Sequence[SampleMean], state: Mapping[str, Any] | None = None) -> None:
+        self._metrics, state = metrics, state or {}
+        self._totals = [float(state.get(metric.key, 0.0)) for metric in metrics]
         self.count: int = state.get("count", 0)
 
     def add(self, values: Sequence[float], count: int) -> None:
         """Add a batch's values."""
-        for place, (metric, value) in enumerate(zip(_TRAINING, values, strict=True)):
+        for place, (metric, value) in enumerate(zip(self._metrics, values, strict=True)):
             self._totals[place] += value * count if metric.is_mean else value
         self.count += count
 
     def means(self) -> Scores:
-        pairs = zip(_TRAINING, self._totals, strict=True)
+        pairs = zip(self._metrics, self._totals, strict=True)
         return {metric.name: total / self.count if self.count else math.nan for metric, total in pairs}
 
     def state_dict(self) -> dict[str, Any]:
-        keys = [metric.key for metric in _TRAINING]
+        keys = [metric.key for metric in self._metrics]
         return dict(zip(keys, self._totals, strict=True)) | {"count": self.count}
 
 

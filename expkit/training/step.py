@@ -12,8 +12,8 @@ from expkit.core.seeding import derive_seed
 from expkit.data.batches import Batch
 from expkit.data.mixing import Mixing
 from expkit.devices import Device, Ranks
+from expkit.tasks.task import Task
 from expkit.training.loss_share import BatchLoss
-from expkit.training.metrics import main_logits
 from expkit.training.micro_batches import MicroBatches
 from expkit.training.train_state import Position
 from expkit.training.watch import WatchDispatcher
@@ -41,11 +41,11 @@ class StepKeys:
 
 
 class EvaluatedBatch(NamedTuple):
-    """images: (N, 3, H, W) as the model saw them; logits: (N, C); loss: what counts for each of the N samples."""
+    """images: (N, 3, H, W) as the model saw them; outputs: (N, …); loss: what counts for each of the N samples."""
 
     images: Tensor
     targets: Tensor
-    logits: Tensor
+    outputs: Tensor
     loss: Tensor
 
 
@@ -57,6 +57,7 @@ class TrainStep:
     model's input. scaler: of the losses, for fp16. ranks: the processes of the run, None for a single one.
     """
 
+    task: Task
     model: nn.Module
     forward: Callable[..., Any]
     loss: BatchLoss
@@ -70,7 +71,7 @@ class TrainStep:
     ranks: Ranks | None = None
 
     def run(self, batch: Batch, position: Position, window: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradients of a batch, one of `window` of an update; returns its mean loss, its logits and targets.
+        """Add the gradients of a batch, one of `window` of an update; returns its mean loss, its outputs and targets.
 
         All that is drawn on the way is keyed by the batch's position in the run.
         """
@@ -83,21 +84,26 @@ class TrainStep:
         self.device.seed(self.keys.forward[position.batch])
         self.loss.start_batch(targets, batch.total)
         if self.micro_batches is None:
-            loss, logits = self._add_gradients(images, targets, window)
+            loss, outputs = self._add_gradients(images, targets, window)
         else:
             compute = partial(self._add_gradients, window=window)
             found = self.micro_batches.run(compute, images, targets, batch.total)
-            loss, logits = torch.stack([loss for loss, _ in found]).sum(), torch.cat([logits for _, logits in found])
+            loss, outputs = torch.stack([loss for loss, _ in found]).sum(), torch.cat([part for _, part in found])
         if self.mixing is not None and targets.ndim == 2:
             targets = targets.argmax(1)  # a mixed image counts for the class that has most of it
-        return loss, logits, targets
+        return loss, outputs, targets
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch on the device, normalised; a part that is to be mixed has its neighbour before it."""
         images, targets = self.loss.images(batch), batch.targets
         if self.mixing is not None:
             images, targets = self.loss.with_neighbour(images, targets)
-        return self.normalize(self.device.images(images)), self.device.targets(targets)
+        return self._prepared(images, targets)
+
+    def _prepared(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the model's input and what the loss compares its outputs with, on the device."""
+        images, targets = self.device.images(images), self.device.targets(targets)
+        return self.normalize(images), self.task.targets(images, targets)
 
     def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `_inputs` gave mixed, without the neighbour."""
@@ -106,10 +112,10 @@ class TrainStep:
         return (images[1:], targets[1:]) if self.ranks else (images, targets)
 
     def _add_gradients(self, images: Tensor, targets: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        """Add the gradients of a batch, or of a micro-batch; returns its loss and logits."""
+        """Add the gradients of a batch, or of a micro-batch; returns its loss and outputs."""
         with self.device.autocast():
-            outputs = self.forward(images)
-            loss = self.loss.train(images, outputs, targets)
+            loss, outputs = self.task.training_step(self.forward, self.loss.of(images), images, targets)
+            loss = self.loss.share(loss, outputs, targets)
         scaled = loss / window if window > 1 else loss
         is_auto = self.micro_batches is not None and self.micro_batches.is_auto
         if self.ranks and not is_auto:  # they average their gradients, and the sum over the parts is meant
@@ -121,7 +127,7 @@ class TrainStep:
             self.micro_batches.backward(scaled, self.model)
         else:
             scaled.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), main_logits(outputs).detach()
+        return loss.detach(), outputs.detach()
 
     def all_reduce_gradients(self) -> None:
         """Add up the ranks' gradients before an update, where the backward pass does not."""
@@ -135,12 +141,13 @@ class TrainStep:
 
     def evaluate(self, forward: Callable[[Tensor], Any], batch: Batch) -> EvaluatedBatch:
         """Return what a model answers for a batch. forward: the model in evaluation mode, or a wrapper of it."""
-        images, targets = self.images(batch), self.device.targets(batch.targets)
+        images, targets = self._prepared(self.loss.images(batch), batch.targets)
+        predict = partial(self.task.predict, forward)
         with self.device.autocast():
             if self.micro_batches is None:
-                logits = main_logits(forward(images))
+                outputs = predict(images)
             else:
-                found = self.micro_batches.run(lambda part, _: main_logits(forward(part)), images, images, batch.total)
-                logits = torch.cat(found)
-            loss = self.loss.evaluate(logits, targets, batch.total)
-        return EvaluatedBatch(images, targets, logits, loss)
+                found = self.micro_batches.run(lambda part, _: predict(part), images, images, batch.total)
+                outputs = torch.cat(found)
+            loss = self.loss.evaluate(outputs, targets, batch.total)
+        return EvaluatedBatch(images, targets, outputs, loss)

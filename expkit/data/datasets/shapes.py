@@ -6,20 +6,26 @@ import os
 import random
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision import tv_tensors
 
 from expkit.config.registry import datasets
 from expkit.core.errors import ConfigError
 from expkit.core.progress import tracked
 from expkit.core.seeding import derive_seed
 from expkit.core.user_folders import expanded
-from expkit.data.dataset import Splits
+from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets.dogcat import read_names
 from expkit.data.datasets.image_folder import read_folders
+from expkit.data.targets import WithMasks, WithNumbers
 
 CLASSES = ["circle", "cross", "square", "star", "triangle"]
 _MOST_IMAGES = 10_000_000
@@ -51,7 +57,13 @@ def shapes(
     if not _is_drawn(folder, options):
         _draw_all(folder, options)
     read = (lambda place: read_folders(place, "dataset.root")) if layout == "folders" else _read_names
-    return Splits(read(folder / layout / "train"), read(folder / layout / "val"))
+    splits = {split: read(folder / layout / split) for split in ("train", "val")}
+    for split, data in splits.items():
+        data.other_tasks = {
+            "regression": partial(_with_numbers, split, draw_seed),
+            "segmentation": partial(_with_masks, split, size, draw_seed),
+        }
+    return Splits(splits["train"], splits["val"])
 
 
 def _read_names(folder: Path):  # type: ignore[no-untyped-def]
@@ -110,24 +122,73 @@ def _draw_file(folder: Path, split: str, number: int, options: dict[str, int]) -
     shutil.copyfile(by_folder, by_name)
 
 
-def draw(name: str, size: int, seed: int) -> Image.Image:
-    """Return an RGB image, size by size pixels: a shape of random colour, position, size and rotation on noise."""
+class Shape(NamedTuple):
+    """What is drawn: two colours, and the corners of the shape as fractions of the image's side."""
+
+    ground: NDArray[np.float64]
+    ink: NDArray[np.float64]
+    centre: tuple[float, float]
+    corners: Points
+
+    @property
+    def area(self) -> float:
+        """Of the shape, as a fraction of the image's: the shoelace formula."""
+        x, y = np.array(self.corners).T
+        return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+    def coverage(self, size: int) -> NDArray[np.float64]:
+        """Return (size, size) how much of each pixel lies within the shape, 0 to 1."""
+        scale = 4  # drawn four times as large, for smooth edges
+        mask = Image.new("L", (size * scale, size * scale))
+        ImageDraw.Draw(mask).polygon([(x * size * scale, y * size * scale) for x, y in self.corners], fill=255)
+        return np.asarray(mask.resize((size, size), Image.Resampling.BOX), dtype=np.float64) / 255
+
+
+def shape(name: str, seed: int) -> Shape:
+    """Return a shape of random colour, position, size and rotation."""
     chance = random.Random(seed)
-    noise = np.random.default_rng(seed)
     ground = np.array([chance.uniform(0, 255) for _ in range(3)])
     ink = ground
     while abs(ink - ground).sum() < 200:  # otherwise the shape is hard to see
         ink = np.array([chance.uniform(0, 255) for _ in range(3)])
-    radius = size * chance.uniform(0.28, 0.4)
-    x, y = (chance.uniform(radius, size - radius) for _ in range(2))
+    radius = chance.uniform(0.28, 0.4)
+    x, y = (chance.uniform(radius, 1 - radius) for _ in range(2))
     turn = chance.uniform(0, 2 * math.pi)
-    scale = 4  # drawn four times as large, for smooth edges
-    mask = Image.new("L", (size * scale, size * scale))
-    points = [((x + radius * dx) * scale, (y + radius * dy) * scale) for dx, dy in _outline(name, turn)]
-    ImageDraw.Draw(mask).polygon(points, fill=255)
-    alpha = np.asarray(mask.resize((size, size), Image.Resampling.BOX), dtype=np.float64)[..., None] / 255
-    pixels = ground * (1 - alpha) + ink * alpha + noise.normal(0, 8, (size, size, 3))
+    return Shape(ground, ink, (x, y), [(x + radius * dx, y + radius * dy) for dx, dy in _outline(name, turn)])
+
+
+def draw(name: str, size: int, seed: int) -> Image.Image:
+    """Return an RGB image, size by size pixels: a shape on noise."""
+    noise, drawn = np.random.default_rng(seed), shape(name, seed)
+    alpha = drawn.coverage(size)[..., None]
+    pixels = drawn.ground * (1 - alpha) + drawn.ink * alpha + noise.normal(0, 8, (size, size, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _drawn(data: ImageDataset, index: int, split: str, draw_seed: int) -> tuple[int, Shape]:
+    """Return (class, shape) of an image. Its number is part of its name in both layouts, and the key of its draws."""
+    number = int(Path(data.sample_name(index)).stem.rpartition(".")[2])
+    kind = int(data.targets[index])
+    return kind, shape(CLASSES[kind], derive_seed(draw_seed, "draw", split, number))
+
+
+def _with_numbers(split: str, draw_seed: int, data: ImageDataset) -> ImageDataset:
+    """Return the images with the centre and the area of their shape, as fractions of the image's side and area."""
+    shapes = [_drawn(data, index, split, draw_seed)[1] for index in range(len(data))]
+    numbers = np.array([(*one.centre, one.area) for one in shapes], dtype=np.float32)
+    return WithNumbers(data, ("centre_x", "centre_y", "area"), numbers)
+
+
+def _with_masks(split: str, size: int, draw_seed: int, data: ImageDataset) -> ImageDataset:
+    """Return the images with masks: 0 where there is noise, else the shape's class + 1."""
+    return WithMasks(data, ("background", *CLASSES), partial(_mask, data, split, size, draw_seed))
+
+
+def _mask(data: ImageDataset, split: str, size: int, draw_seed: int, index: int) -> Tensor:
+    kind, drawn = _drawn(data, index, split, draw_seed)
+    inside = torch.from_numpy(drawn.coverage(size) >= 0.5)
+    mask: Tensor = tv_tensors.Mask(inside.to(torch.uint8) * (kind + 1))
+    return mask
 
 
 def _outline(name: str, turn: float) -> Points:

@@ -1,6 +1,6 @@
 """What a watcher is: it looks at one moment of training, and gives what can be shown of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -18,6 +18,7 @@ Moment = Literal["start", "inputs", "update", "evaluation"]
 Kept = TypeVar("Kept")
 Shown = Sequence[Figure | Point]
 MOST_LABELS = 4  # named in a caption
+OF_CLASSES = ("single_label", "multilabel")  # kinds of targets
 
 
 @watchers.share
@@ -52,6 +53,8 @@ class Scene:
 
         Of more than MOST_LABELS classes those with the largest shares are named, the others counted.
         """
+        if self.task not in OF_CLASSES:
+            return ""
         if target.ndim == 0:
             return self.class_names[int(target)]
         present = (target > 0.02).nonzero()[:, 0]
@@ -96,6 +99,7 @@ class Watcher:
 
     moment: ClassVar[Moment] = "evaluation"
     scores: ClassVar[Mapping[str, bool]] = {}  # what checkpoint.monitor may name of them, and whether higher is better
+    kinds: ClassVar[Collection[str] | None] = None  # of targets that it understands; None: all
     needs_weights: ClassVar[bool] = False  # or runs the model by itself: not where ranks have shares of it
     asks_all_ranks: ClassVar[bool] = False  # where they have: then each rank has this watcher
     steps: int | None = None  # for "update": steps from one look to the next, None: so many epochs' as `every` says

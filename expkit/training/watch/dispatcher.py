@@ -1,5 +1,6 @@
 """The few calls that the loop makes; each returns at once unless a watcher is due."""
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,7 @@ from expkit.loggers.base import Point
 from expkit.loggers.hub import LoggerHub
 from expkit.tasks.class_metrics import probabilities_of
 from expkit.training.signals import Interruption
-from expkit.training.watch.base import Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
+from expkit.training.watch.base import OF_CLASSES, Judged, Moment, Scene, Shown, Watcher, WatchOptions, Where
 
 Config = Mapping[str, Any]
 
@@ -160,7 +161,12 @@ class WatchDispatcher:
 
 
 def judge(images: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, task: str) -> Judged:
-    """Return a batch with probabilities and each sample's loss (cross entropy; multilabel: the mean of its C)."""
+    """Return a batch with probabilities and each sample's loss (cross entropy; multilabel: the mean of its C).
+
+    Of a task without classes, the outputs stand for the probabilities, and there are no losses.
+    """
+    if task not in OF_CLASSES:
+        return Judged(images, targets, logits, logits.new_full((len(logits),), math.nan), indices)
     if task == "multilabel":
         losses = nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(1)
     else:
@@ -187,10 +193,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             torch.cuda.set_rng_state(state, number)
 
 
-def build_watchers(node: Config, is_sharded: bool, is_first: bool) -> Watchers:
+def build_watchers(node: Config, kind: str, is_sharded: bool, is_first: bool) -> Watchers:
     """Build the watchers that a config chooses; those with every=0 are left out. Raises ConfigError.
 
-    is_sharded: whether no process has all weights; those that need them are left out then, with a note. is_first:
+    kind: of the targets; a watcher that does not understand it is left out. is_sharded: whether no process has all
+    weights; those that need them are left out then, with a note. is_first:
     another rank has those watchers only that ask all ranks.
     """
     chosen, left_out, scores = [], [], dict[str, Score]()
@@ -199,6 +206,8 @@ def build_watchers(node: Config, is_sharded: bool, is_first: bool) -> Watchers:
         if not options.every:
             continue
         watcher: Watcher = watchers.build(one, f"watch.{name}")
+        if watcher.kinds is not None and kind not in watcher.kinds:
+            continue
         if is_sharded and watcher.needs_weights:
             left_out.append(name)
             continue

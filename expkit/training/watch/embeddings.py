@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.loggers.figures import Embedding
-from expkit.training.watch.base import Judged, Shown, Spread, Watcher, Where
+from expkit.training.watch.base import OF_CLASSES, Judged, Shown, Spread, Watcher, Where
 
 _SPRITE = 32  # pixels, side of the small image of a sample
 
@@ -25,6 +25,8 @@ def head_of(model: nn.Module, num_classes: int) -> nn.Module | None:
 
 class Embeddings(Watcher):
     """The features before the head of up to `count` validation samples."""
+
+    kinds = OF_CLASSES
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -11,7 +11,7 @@ from expkit.config.registry import watchers
 from expkit.core.errors import ConfigError
 from expkit.core.plots.image_grid import RIGHT, WRONG, Tile, draw_grid
 from expkit.loggers.figures import Picture
-from expkit.training.watch.base import Judged, Shown, Spread, Watcher, Where
+from expkit.training.watch.base import OF_CLASSES, Judged, Shown, Spread, Watcher, Where
 
 _COLUMNS = 6
 
@@ -51,6 +51,8 @@ class _Seen:
 
 class Predictions(Watcher):
     """The same few validation samples each time, marked right or wrong; and the wrong ones with the largest loss."""
+
+    kinds = OF_CLASSES
 
     def __init__(self, count: int, worst: int) -> None:
         self.count, self.worst = count, worst

@@ -13,13 +13,15 @@ from expkit.core.plots.heatmap import draw_matrix
 from expkit.loggers.figures import Curves, Matrix, Picture, Table
 from expkit.tasks.class_counts import BinnedCalibration, BinnedPrecision, ConfusionCounts, DecisionCounts
 from expkit.tasks.metric import Metric
-from expkit.training.watch.base import Judged, Shown, Watcher, Where, array
+from expkit.training.watch.base import OF_CLASSES, Judged, Shown, Watcher, Where, array
 
 _MOST_CLASSES = 200  # a larger confusion matrix is no picture any more; of 20,000 classes it would be 3 GB
 
 
 class _Counting(Watcher):
     """Shows what metrics count over an evaluation."""
+
+    kinds = OF_CLASSES
 
     def metrics(self, classes: int) -> list[Metric]:
         """Return new metrics to count with, none where there is nothing to show."""
@@ -97,6 +99,8 @@ class PrecisionRecall(_Counting):
 
 class Calibration(_Counting):
     """How often the model is right, over how sure it is (Guo et al. 2017, arXiv 1706.04599)."""
+
+    kinds = OF_CLASSES
 
     def __init__(self, bins: int) -> None:
         self.bins = bins

@@ -1,0 +1,98 @@
+"""Small networks whose output is an image: a U-Net for masks, and an autoencoder."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from expkit.config.registry import models
+from expkit.core.errors import ConfigError
+
+
+@models.register("unet")
+def unet(num_classes: int, width: int = 12, depth: int = 3) -> nn.Module:
+    """A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597), for masks of images of any size.
+
+    width: channels of the first level; each of the `depth` levels below it has twice as many, at half the size.
+    """
+    if not (width >= 1 and 1 <= depth <= 8):
+        raise ConfigError(f"model.width: takes 1 or more, and depth 1 to 8; got {width}, {depth}")
+    return UNet(num_classes, width, depth)
+
+
+class UNet(nn.Module):
+    """(N, 3, H, W) -> (N, C, H, W) logits."""
+
+    def __init__(self, num_classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [width * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList([_convolutions(3, width)])
+        self.down.extend(_convolutions(above, below) for above, below in pairwise(sizes))
+        self.up = nn.ModuleList(_convolutions(2 * above + above, above) for above in reversed(sizes[:-1]))
+        self.head = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        features = images
+        for level, block in enumerate(self.down):
+            features = block(functional.max_pool2d(features, 2, ceil_mode=True) if level else features)
+            kept.append(features)
+        for block, beside in zip(self.up, reversed(kept[:-1]), strict=True):
+            larger = functional.interpolate(features, size=beside.shape[-2:], mode="nearest")
+            features = block(torch.cat([larger, beside], dim=1))
+        logits: Tensor = self.head(features)
+        return logits
+
+
+@models.register("autoencoder")
+def autoencoder(num_classes: int, code: int = 128, width: int = 32) -> nn.Module:
+    """A convolutional autoencoder for images of 32 to 128 pixels, with `code` numbers in the middle.
+
+    width: channels of the first layer.
+    """
+    if code < 1 or width < 1:
+        raise ConfigError(f"model.code: takes 1 or more, and width too; got {code}, {width}")
+    return Autoencoder(num_classes, code, width)
+
+
+class Autoencoder(nn.Module):
+    """(N, 3, H, W) -> (N, channels, H, W) from 0 to 1; `encode` gives (N, code)."""
+
+    def __init__(self, channels: int, code: int, width: int) -> None:
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width, 4 * width]
+        steps = zip([3, *sizes], sizes, strict=False)
+        self.encoder = nn.Sequential(
+            *(_convolution(given, wanted, stride=2) for given, wanted in steps),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(sizes[-1] * 16, code),
+        )  # fmt: skip
+        self.start = nn.Linear(code, sizes[-1] * 16)
+        back = [*reversed(sizes), width]
+        self.decoder = nn.ModuleList(_convolution(given, wanted) for given, wanted in pairwise(back))
+        self.head = nn.Conv2d(width, channels, 3, padding=1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the (N, code) numbers of (N, 3, H, W) normalised images."""
+        code: Tensor = self.encoder(images)
+        return code
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.start(self.encode(images)).unflatten(1, (-1, 4, 4))
+        for block in self.decoder:
+            features = block(functional.interpolate(features, scale_factor=2, mode="nearest"))
+        features = functional.interpolate(features, size=images.shape[-2:], mode="bilinear")
+        pixels: Tensor = self.head(features).sigmoid()
+        return pixels
+
+
+def _convolutions(channels_in: int, channels_out: int) -> nn.Module:
+    return nn.Sequential(_convolution(channels_in, channels_out), _convolution(channels_out, channels_out))
+
+
+def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )

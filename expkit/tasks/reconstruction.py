@@ -1,0 +1,29 @@
+"""The image itself, through a narrow place."""
+
+from torch import Tensor
+
+from expkit.config.registry import tasks
+from expkit.tasks.metric import Metric
+from expkit.tasks.pixel_metrics import Psnr
+from expkit.tasks.task import Task
+
+
+class Reconstruction(Task):
+    """Each image from a few numbers of it; the model gives (N, 3, H, W) pixels from 0 to 1."""
+
+    kind = "reconstruction"
+
+    def output_shape(self, height: int, width: int) -> tuple[int, ...]:
+        return (self.num_outputs, height, width)
+
+    def metrics(self) -> list[Metric]:
+        return [Psnr()]
+
+    def targets(self, images: Tensor, targets: Tensor) -> Tensor:
+        return images.float() / 255
+
+
+@tasks.register("reconstruction")
+def reconstruction() -> Task:
+    """The image itself, as an autoencoder learns it."""
+    return Reconstruction()
