@@ -20,6 +20,8 @@ from expkit.tasks.class_metrics import (
     TopK,
 )
 from expkit.tasks.metric import KeptSamples, Loss, Metric, SampleMean
+from expkit.tasks.number_metrics import R2, MeanAbsoluteError
+from expkit.tasks.pixel_metrics import MeanIoU, Psnr
 
 _LOWER_IS_BETTER = re.compile(
     r"(.*[_ ./-])?(loss|error|err|mae|mse|rmse|nll|ece|mce|brier|perplexity|hinge|divergence|distance|fpr|fnr"
@@ -32,8 +34,10 @@ METRICS: dict[str, Metric] = {
     for one in (
         Loss(), Accuracy(), TopK(), MeanAveragePrecision(), Exact(), F1("macro"), F1("micro"), F1("weighted"),
         Precision(), ClassF1(), BalancedAccuracy(), Auc(), AveragePrecision(), CalibrationError(),
+        R2(1), MeanAbsoluteError((1.0,)), MeanIoU(1), Psnr(),
     )
 }  # fmt: skip
+_IN_PARTS = ("r2", "mae")  # metrics that give a score for each number
 
 
 @metrics.share
@@ -63,11 +67,6 @@ def _load_torchmetrics() -> None:
 metrics.lazily("", _load_torchmetrics)
 
 
-def training_metrics() -> tuple[SampleMean, ...]:
-    """Return the metrics of training: the loss, and one of outputs."""
-    return Loss(), Accuracy()
-
-
 def validation_metrics(task: str, num_classes: int) -> list[Metric]:
     """Return the metrics of a task's validation, which are of logits; the first is the main one, beside the loss."""
     if task == "multilabel":
@@ -87,12 +86,14 @@ def evaluation_metrics(task: str, num_classes: int, top_k: int = 5) -> list[Samp
 def higher_is_better(name: str, told: Mapping[str, bool] | None = None) -> bool:
     """Return True for a score of which more is better: `accuracy`, `best val/loss`, `val/calibration_error`.
 
-    The run says so (told: by the score's name), or the metric of that name. A name that neither has (an old run's) is
-    guessed from its words: lower is better for what ends in loss, error, distance and the like.
+    The run says so (told: by the score's name), or the metric of that name, for each of its parts too (`mae_area`). A
+    name that neither has (an old run's) is guessed from its words: lower is better for what ends in loss, error,
+    distance and the like.
     """
     score = re.sub("^(best |last )?(val/)?", "", name)
     if told and score in told:
         return told[score]
     own = score.rpartition("/")[2]
-    known = METRICS[own].higher_is_better if own in METRICS else None
+    metric = METRICS.get(own) or next((METRICS[key] for key in _IN_PARTS if own.startswith(f"{key}_")), None)
+    known = metric.higher_is_better if metric else None
     return _LOWER_IS_BETTER.fullmatch(own) is None if known is None else known
