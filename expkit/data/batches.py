@@ -19,6 +19,7 @@ from expkit.data.dataset import ImageDataset
 from expkit.data.decode import BadImage
 from expkit.data.growth import Unfit
 from expkit.data.shared_memory import Slots
+from expkit.data.targets import check_mask
 from expkit.data.transforms import Chain
 
 OnBad = Literal["fail", "skip", "replace"]
@@ -124,6 +125,8 @@ class Samples(BringsPlugins, Dataset[Batch | Exception]):
         if not self.dataset.reads_targets:
             return self.image(index, epoch, position), None
         image, target = self.dataset.image(index), self.dataset.target(index)
+        if self.dataset.task == "segmentation":
+            check_mask(target, image, len(self.dataset.class_names), self.dataset.location(index))
         if not self.chain.is_fixed:
             self._seed(derive_seed(self.seed, self.purpose, epoch, position))
         return self.chain.apply_with_target(image, target, partial(self.dataset.location, index))

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from expkit.data.dataset import ImageDataset, Subset
+from expkit.data.decode import BadImage
+
+UNKNOWN = 255  # in a mask: a pixel whose class is not known, which no loss and no score counts
 
 
 class WithNumbers(Subset):
@@ -40,3 +44,14 @@ class WithMasks(Subset):
 
     def for_task(self, task: str) -> ImageDataset:
         return self if task == self.task else self.dataset.for_task(task)
+
+
+def check_mask(mask: Tensor, image: Tensor, num_classes: int, location: str) -> None:
+    """Raise BadImage unless a mask fits its (3, H, W) image: (H, W) uint8, of classes that exist or UNKNOWN."""
+    if mask.dtype != torch.uint8 or mask.shape != image.shape[1:]:
+        given = f"its mask is {tuple(mask.shape)} {mask.dtype}"
+        raise BadImage(location, f"{given}, not {tuple(image.shape[1:])} torch.uint8 as its image")
+    wrong = mask[(mask >= num_classes) & (mask != UNKNOWN)]
+    if len(wrong):
+        known = f"the classes are 0 to {num_classes - 1}, and {UNKNOWN} is unknown"
+        raise BadImage(location, f"its mask holds the value {int(wrong[0])}; {known}")

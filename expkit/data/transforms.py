@@ -300,6 +300,17 @@ def try_chain(chain: Chain, image: Tensor, path: str) -> tuple[int, int]:
     return result.shape[-2], result.shape[-1]
 
 
+def try_chain_with_target(chain: Chain, image: Tensor, mask: Tensor, path: str) -> None:
+    """Apply a chain to an image and to a mask that moves with it. Raises ConfigError if it cannot move both."""
+    try:
+        image, mask = chain.apply_with_target(image, mask, lambda: "the first image")
+    except (TypeError, ValueError, RuntimeError, AttributeError, BadImage) as error:
+        message = f"{path}: cannot be applied to an image and its mask together: {error}"
+        raise ConfigError(f"{message}; use transforms of torchvision") from error
+    if mask.shape[-2:] != image.shape[-2:]:
+        raise ConfigError(f"{path}: gives an image of {tuple(image.shape[-2:])} and a mask of {tuple(mask.shape[-2:])}")
+
+
 class Normalize(torch.nn.Module):
     """Converts to float and normalises a batch on the device: (x / 255 - mean) / std."""
 

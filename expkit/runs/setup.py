@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision import tv_tensors
 
 from expkit.config.checked import CheckedConfig
-from expkit.config.registry import devices, models
+from expkit.config.registry import datasets, devices, models
 from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.core.seeding import derive_seed, seed_cpu
@@ -66,6 +67,9 @@ def set_up(config: CheckedConfig, ranks: Ranks | None, splits: Splits | None, ba
     if splits is None:  # the first rank draws or downloads the data
         splits = ranks.first_before_others(lambda: load(config["dataset"])) if ranks else load(config["dataset"])
     task, splits = build_task(config["task"], splits)
+    if task.kind != "single_label" and (share := datasets.shared(config["dataset"]).label_noise):
+        problem = f"changes classes, and the task is {task.kind}"
+        raise ConfigError(f"dataset.label_noise: {problem}; set it to 0, got {share}")
     basis = basis or build_basis(config, splits, task, config.options.seed)
     return Setup(config, config.options, placement, device, splits, task, basis, ranks)
 
@@ -158,5 +162,8 @@ def check_chains(
     for split, chain in chains.items():
         seed_cpu(derive_seed(seed, "trial", split))
         sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
+        if data.reads_targets:
+            blank = tv_tensors.Mask(torch.zeros(image.shape[1:], dtype=torch.uint8))
+            pixels.try_chain_with_target(chain, image, blank, f"transforms.{split}")
         check_input(model, name, *sizes[split], task.output_shape(*sizes[split]))
     return sizes["train"]

@@ -9,7 +9,7 @@ from expkit.tasks.metric import Counts, SampleMean
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNKNOWN = 255  # in a mask: a pixel whose class is not known
+UNKNOWN = 255  # in a mask, as in data.targets, which imports torch
 
 
 class MeanIoU(Counts):

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from expkit.config.registry import losses
 from expkit.core.errors import ConfigError
-from expkit.tasks.pixel_metrics import UNKNOWN
+from expkit.data.targets import UNKNOWN
 
 
 class PixelCrossEntropy(nn.CrossEntropyLoss):
