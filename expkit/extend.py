@@ -23,6 +23,7 @@ from expkit.config.registry import (
     optimizers,
     samplers,
     schedules,
+    tasks,
     transforms,
     watchers,
 )
@@ -33,9 +34,11 @@ from expkit.data.datasets.image_files import ImageFiles
 from expkit.data.datasets.image_folder import read_folders
 from expkit.data.datasets.in_memory import ImageArrays
 from expkit.data.decode import BadImage
+from expkit.data.targets import WithMasks, WithNumbers
 from expkit.loggers.base import Logger, Point, RunFacts
 from expkit.loggers.figures import Curves, Embedding, Figure, Graph, Histogram, Matrix, Picture, Table, Text
 from expkit.tasks.metric import Metric
+from expkit.tasks.task import Task, TaskInfo
 from expkit.training.watch.base import Judged, Scene, Watcher, WatchOptions, Where
 
 __all__ = [
@@ -63,10 +66,14 @@ __all__ = [
     "Scene",
     "Splits",
     "Table",
+    "Task",
+    "TaskInfo",
     "Text",
     "WatchOptions",
     "Watcher",
     "Where",
+    "WithMasks",
+    "WithNumbers",
     "datasets",
     "loggers",
     "losses",
@@ -77,6 +84,7 @@ __all__ = [
     "read_folders",
     "samplers",
     "schedules",
+    "tasks",
     "transforms",
     "watchers",
 ]

@@ -17,6 +17,7 @@ NAMES = {
     "read_folders", "Logger", "Point", "RunFacts", "Curves", "Embedding", "Figure", "Graph", "Histogram", "Matrix",
     "Metric", "Picture", "Table", "Text", "Judged", "Scene", "WatchOptions", "Watcher", "Where", "OUTPUT", "PLACE",
     "RESULT", "SPEED",
+    "tasks", "Task", "TaskInfo", "WithMasks", "WithNumbers",
 }  # fmt: skip
 TEMPLATES = ROOT / "expkit" / "cli" / "new_project" / "templates"
 FOR_AUTHORS = [

@@ -103,7 +103,7 @@ def _checked(data: ImageDataset, name: str, part: str) -> ImageDataset:
         targets = np.asarray(data.targets)
     except Exception as error:  # ragged lists, or a plugin's own array type
         raise ConfigError(f"dataset: targets of '{name}' ({part}) cannot be read: {_short(error)}") from error
-    convert = _class_indices if data.task == "single_label" else _multilabel_targets
+    convert = {"multilabel": _multilabel_targets, "regression": _numbers}.get(data.task, _class_indices)
     labels = convert(targets, count, f"targets of '{name}' ({part})", data)
     if len(data) != len(labels):
         raise ConfigError(
@@ -183,6 +183,18 @@ def _multilabel_targets(targets: NDArray[Any], classes: int, what: str, data: Im
         raise _wrong(what, targets[wrong], rows, "0 or 1 for each class", data, first=targets[wrong][0])
     if not targets.any():
         raise ConfigError(f"dataset: {what} are all 0: no image has a label")
+    return targets.astype(np.float32, copy=False)
+
+
+def _numbers(targets: NDArray[Any], names: int, what: str, data: ImageDataset) -> NDArray[np.float32]:
+    """Return (N, K) float32 numbers. Raises ConfigError."""
+    if targets.ndim != 2 or targets.shape[1] != names:
+        raise ConfigError(f"dataset: {what} must be (N, {names}), one column a number, got shape {targets.shape}")
+    if targets.dtype.kind not in "iubf":
+        raise ConfigError(f"dataset: {what} must be numbers, got {targets.dtype}")
+    wrong = ~np.isfinite(targets)
+    if wrong.any():
+        raise _wrong(what, targets[wrong], np.flatnonzero(wrong.any(axis=1)), "finite", data, first=targets[wrong][0])
     return targets.astype(np.float32, copy=False)
 
 

@@ -1,6 +1,6 @@
 """Datasets by name; `load` gives a training and a validation split whatever the data brings."""
 
-from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, shapes, torchvision, webdataset
+from expkit.data.datasets import coco, dogcat, huggingface, image_folder, lsun, masks, shapes, torchvision, webdataset
 from expkit.data.datasets.load import DataOptions, load
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "image_folder",
     "load",
     "lsun",
+    "masks",
     "shapes",
     "torchvision",
     "webdataset",

@@ -216,6 +216,8 @@ def _absent(data: ImageDataset) -> list[str]:
 
 def _with_note_on_absent(splits: Splits) -> Splits:
     """Return the splits with a note on classes that have no validation image."""
+    if splits.train.task not in ("single_label", "multilabel"):
+        return splits
     absent = _absent(splits.val) if splits.val is not None and len(splits.val) else []
     if not absent:
         return splits
