@@ -14,7 +14,7 @@ from expkit.api import Run
 from expkit.config.compose import compose_one, plain
 from expkit.config.hydra_loader import Config
 from tests.forks import Forks, forks
-from tests.inference.runs import multilabel_run, trained_run
+from tests.inference.runs import multilabel_run, task_run, trained_run
 from tests.loggers.servers import free_port, visdom_server
 
 # Tests start hundreds of processes: each would compile torch's modules anew, for five seconds.
@@ -39,6 +39,13 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def small_multilabel_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on images with none, one or two labels; tests only read it."""
     return multilabel_run(tmp_path_factory.mktemp("small_multilabel_run"))
+
+
+@pytest.fixture(scope="session")
+def task_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run of one epoch of each task whose answer is not classes; tests only read them."""
+    folder = tmp_path_factory.mktemp("task_runs")
+    return {task: task_run(folder, task) for task in ("regression", "segmentation", "reconstruction")}
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not runs:
             raise ConfigError("runs: none given; name run folders, checkpoints, or a folder of runs")
         for option in ("batch_size", "top_k"):
-            if getattr(given, option) < 1:
+            if getattr(given, option) is not None and getattr(given, option) < 1:
                 raise ConfigError(f"--{option.replace('_', '-')}: takes a whole number from 1 up")
         load_plugins(given.plugin)
         try:
@@ -45,7 +45,7 @@ def parser() -> CommandParser:
     add = made.add_argument
     add("runs", metavar="RUN|dataset.KEY=VALUE", nargs="*", help="run folders, folders of runs, checkpoints; overrides")
     add("--split", choices=("val", "train", "test"), default="val", help="part of the data (val)")
-    add("--top-k", type=int, default=5, metavar="K", help="also score top-K accuracy (5)")
+    add("--top-k", type=int, metavar="K", help="also score top-K accuracy (5)")
     add("--output", type=expanded, metavar="FOLDER", help="folder of the CSV and the figures (outputs/...)")
     model_options(made)
     speed_options(made)

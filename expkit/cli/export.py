@@ -39,7 +39,7 @@ def parser() -> CommandParser:
     add("--preprocess", choices=("none", "normalize", "full"), default="none", help=inside)
     add("--output", type=expanded, metavar="FILE", help="output file (the name of RUN with the ending of the format)")
     add("--images", nargs="+", default=(), metavar="PATH", help="images to compare on (the run's validation data)")
-    add("--tolerance", type=float, metavar="P", help="largest difference of a probability (1e-4, full: 2e-2)")
+    add("--tolerance", type=float, metavar="P", help="largest difference, e.g. of a probability (1e-4, full: 2e-2)")
     add("--checkpoint", choices=("best", "last"), default="best", help=CHECKPOINT)
     plugin_option(made)
     return made

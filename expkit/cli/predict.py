@@ -1,4 +1,4 @@
-"""expkit predict: predicts the classes of images with a trained model."""
+"""expkit predict: predicts classes, numbers, masks or images with a trained model."""
 
 import sys
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load_plugins(given.plugin)
         options = PredictOptions(
             given.format, given.output, given.top, given.threshold, given.sort_into, given.sheet,
-            given.sheet_images, given.batch_size, given.workers, given.views,
+            given.sheet_images, given.batch_size, given.workers, given.views, given.into,
         )  # fmt: skip
         listed = sys.stdin if "-" in given.images else ()
         paths = collect_images(given.images, listed, lambda note: print(note, file=sys.stderr))
@@ -47,9 +47,10 @@ def parser() -> CommandParser:
     add("images", metavar="PATH", nargs="+", help="files, folders, patterns, or - for a list on standard input")
     add("--format", choices=("table", "csv", "json", "jsonl"), help="output format (by the ending, else table)")
     add("--output", type=expanded, metavar="FILE", help="output file (standard output)")
-    add("--top", type=int, default=3, metavar="K", help="classes per image (3)")
-    add("--threshold", type=float, default=0.5, metavar="P", help="lowest probability of a label, if multilabel (0.5)")
+    add("--top", type=int, metavar="K", help="classes per image (3)")
+    add("--threshold", type=float, metavar="P", help="lowest probability of a label, if multilabel (0.5)")
     add("--sort-into", type=expanded, metavar="FOLDER", help="copy the images into a folder per class")
+    add("--into", type=expanded, metavar="FOLDER", help="where masks or reconstructed images go (outputs/...)")
     add("--sheet", type=expanded, metavar="PICTURE", help="draw a contact sheet")
     add("--sheet-images", type=int, default=48, metavar="N", help="images on the sheet (48)")
     model_options(made)

@@ -19,15 +19,17 @@ FEW = 32  # images: starting workers would take longer than reading them
 
 
 class Scored(NamedTuple):
-    """indices: (N,) int64 into the dataset; images: (N, 3, h, w) uint8, transformed; probabilities: (N, C).
+    """indices: (N,) int64 into the dataset; images: (N, 3, h, w) uint8, transformed; targets: (N, …) of the dataset.
 
-    failed: samples of this batch that could not be read; they are not in indices.
+    outputs: (N, C) probabilities of classes; of other tasks (N, …) what their metrics take, on the device. failed:
+    samples of this batch that could not be read; they are not in indices.
     """
 
     indices: NDArray[np.int64]
     images: Tensor
-    probabilities: Tensor
+    outputs: Tensor
     failed: tuple[BadSample, ...]
+    targets: Tensor
 
 
 def score(
@@ -47,16 +49,14 @@ def score(
         num_workers = 0 if dataset.in_memory or len(dataset) <= FEW else available_cores()
     samples = Samples(dataset, trained.chain, 0, "eval", "skip")
     every = Order(len(dataset), lambda generator: np.arange(len(dataset)))
+    apply = trained.probabilities if trained.task.form == "classes" else trained.outputs
     pin = trained.device.torch_device.type == "cuda"
     options = LoaderOptions(num_workers=num_workers, timeout=timeout, pin_memory=pin)
     loader = Loader(samples, every, batch_size, options)
     try:
         for batch in loader.epoch(0):
-            if len(batch.indices):
-                probabilities = trained.probabilities(batch.images, views)
-            else:
-                probabilities = Tensor(0, len(trained.classes))
-            yield Scored(batch.indices.numpy(), batch.images, probabilities, batch.bad)
+            outputs = apply(batch.images, views) if len(batch.indices) else Tensor(0, len(trained.classes))
+            yield Scored(batch.indices.numpy(), batch.images, outputs, batch.bad, batch.targets)
     except RuntimeError as error:
         if failed := loader.failure(error):
             raise failed from error

@@ -11,7 +11,8 @@ from expkit.tasks.task import Task
 class Reconstruction(Task):
     """Each image from a few numbers of it; the model gives (N, 3, H, W) pixels from 0 to 1."""
 
-    kind = "reconstruction"
+    kind, form, output_name = "reconstruction", "images", "pixels"
+    output_text = "pixels (N, 3, H, W) from 0 to 1"
 
     def output_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (self.num_outputs, height, width)
@@ -21,6 +22,9 @@ class Reconstruction(Task):
 
     def targets(self, images: Tensor, targets: Tensor) -> Tensor:
         return images.float() / 255
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        return (outputs * 255).round().clamp(0, 255).byte()
 
 
 @tasks.register("reconstruction")

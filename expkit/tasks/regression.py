@@ -17,7 +17,8 @@ class Regression(Task):
     of any unit alike.
     """
 
-    kind = "regression"
+    kind, output_name = "regression", "numbers"
+    output_text = "numbers (N, K), standardised; y * std + mean gives them in their own units"
 
     def describe(self, data: ImageDataset) -> TaskInfo:
         mean, std = data.targets.mean(axis=0, dtype="float64"), data.targets.std(axis=0, dtype="float64")
@@ -33,8 +34,7 @@ class Regression(Task):
         mean, std = self._scale(targets)
         return (targets - mean) / std
 
-    def unscaled(self, outputs: Tensor) -> Tensor:
-        """Return the numbers in their own units, of (N, K) standardised ones."""
+    def answers(self, outputs: Tensor) -> Tensor:
         mean, std = self._scale(outputs)
         return outputs * std + mean
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from expkit.tasks.metric import Metric, SampleMean
 
 Model = Callable[[Tensor], Any]
 Loss = Callable[[Any, Tensor], Tensor]  # of the model's outputs and the targets, the mean
+Form = Literal["classes", "numbers", "masks", "images"]  # what a prediction is
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,14 @@ class TaskInfo:
 class Task:
     """What is learned from a sample. Holds no weights, optimizer or random state.
 
-    kind: the datasets' term for its targets. Override what differs from one output per class or number.
+    kind: the datasets' term for its targets. form: what `answers` returns. output_name, output_text: what an exported
+    model calls its output, and says of it. Override what differs from one output per class or number.
     """
 
     kind: ClassVar[str]
+    form: ClassVar[Form] = "numbers"
+    output_name: ClassVar[str] = "outputs"
+    output_text: ClassVar[str] = "outputs (N, K), as the model gives them"
     info: TaskInfo
 
     def describe(self, data: ImageDataset) -> TaskInfo:
@@ -75,6 +80,14 @@ class Task:
         """Return the (N, …) outputs for a batch. model: in evaluation mode."""
         return main_output(model(images))
 
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Return what a user is told, of the (N, …) outputs of a trained model.
+
+        By `form`: (N, C) probabilities of classes; (N, K) numbers in their own units; (N, H, W) uint8 classes of the
+        pixels; (N, 3, H, W) uint8 images.
+        """
+        return outputs
+
 
 def main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Return the outputs of the main head; models with auxiliary heads give a tuple in training."""
@@ -101,11 +114,19 @@ def build_task(node: Mapping[str, Any], splits: Splits) -> tuple[Task, Splits]:
     return task, splits
 
 
-def trained_task(kind: str, outputs: Sequence[str], statistics: Mapping[str, Sequence[float]]) -> Task:
-    """Return the task of a trained model, as its checkpoint tells it. Raises ConfigError for one that is not known."""
-    name = _NAMES.get(kind, kind)
-    if name not in tasks.names():
-        raise ConfigError(f"there is no task '{name}'; --plugin names the file that adds it")
-    task: Task = tasks.build({"name": name})
+def trained_task(
+    kind: str, outputs: Sequence[str], statistics: Mapping[str, Sequence[float]], node: Mapping[str, Any] | None = None
+) -> Task:
+    """Return the task of a trained model, as its checkpoint tells it. Raises ConfigError for one that is not known.
+
+    node: of the run's config; None or `auto`: the task of the kind of the targets.
+    """
+    if node is None or node.get("name") == "auto":
+        node = {"name": _NAMES.get(kind, kind)}
+    if node.get("name") not in tasks.names():
+        raise ConfigError(f"there is no task '{node.get('name')}'; --plugin names the file that adds it")
+    task: Task = tasks.build(node)
+    if task.kind != kind:
+        raise ConfigError(f"the task {node['name']} learns {task.kind}, and the checkpoint's targets are {kind}")
     task.info = TaskInfo(tuple(outputs), statistics)
     return task

@@ -46,3 +46,9 @@ def multilabel_run(folder: Path) -> expkit.Run:
     common = ["loss=bce", "dataset.num_workers=0", "epochs=3", "batch_size=6", "logger=none", "model.width=8",
               f"output_dir={folder}/outputs", "transforms.image_size=32"]  # fmt: skip
     return expkit.train([*coco_files(folder / "squares"), *common])
+
+
+def task_run(folder: Path, task: str) -> expkit.Run:
+    """Train a small run of regression, segmentation or reconstruction."""
+    small = {"regression": [], "segmentation": ["model.depth=1"], "reconstruction": ["model.code=4"]}[task]
+    return trained_run(folder, f"task={task}", "epochs=1", "dataset.train_images=20", "dataset.val_images=10", *small)

@@ -14,6 +14,7 @@ from expkit.core.errors import ConfigError
 from expkit.data.class_names import by_known
 from expkit.data.dataset import ImageDataset, Splits, Subset
 from expkit.data.datasets import load
+from expkit.data.targets import WithNumbers
 from expkit.inference import Trained
 
 Split = Literal["val", "train", "test"]
@@ -65,10 +66,14 @@ def _other_way(node: Mapping[str, Any], splits: Splits) -> str:
 def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
     """Return the data with the model's class numbers. Raises ConfigError for classes that the model does not have.
 
-    The data may lack classes and have them in another order.
+    The data may lack classes and have them in another order; numbers may be more than the model's, masks and channels
+    must be the same.
     """
-    if data.task != trained.task:
-        raise ConfigError(f"dataset: is {data.task}, and {trained.path} was trained on {trained.task} data")
+    kind = trained.task.kind
+    if data.task != kind and trained.task.form == "classes":
+        raise ConfigError(f"dataset: is {data.task}, and {trained.path} was trained on {kind} data")
+    if trained.task.form != "classes":
+        return _for_task(data, trained)
     if data.class_names == trained.classes:
         return data
     place = {name: number for number, name in enumerate(trained.classes)}
@@ -77,6 +82,24 @@ def for_model(data: ImageDataset, trained: Trained) -> ImageDataset:
         shown = f"{', '.join(unknown[:5])}; it knows {', '.join(trained.classes[:8])}"
         raise ConfigError(f"dataset: the model {trained.path} does not know {shown}")
     return _Relabelled(data, trained.classes, np.array([place[known[name]] for name in data.class_names]))
+
+
+def _for_task(data: ImageDataset, trained: Trained) -> ImageDataset:
+    """Return the data with targets for the model's task. Raises ConfigError where they are of something else."""
+    kind = trained.task.kind
+    try:
+        data = data.for_task(kind)
+    except ConfigError as error:
+        fault = error.faults[0].partition(": ")[2]
+        raise ConfigError(f"dataset: {fault}, and {trained.path} was trained for {kind}; give other data") from error
+    if data.class_names == trained.classes:
+        return data
+    missing = [name for name in trained.classes if name not in data.class_names]
+    if trained.task.form == "numbers" and not missing and data.targets.ndim == 2:
+        places = [data.class_names.index(name) for name in trained.classes]
+        return WithNumbers(data, trained.classes, data.targets[:, places].astype(np.float32))
+    ours, theirs = ", ".join(data.class_names[:8]), ", ".join(trained.classes[:8])
+    raise ConfigError(f"dataset: its targets are {ours}, and those of {trained.path} are {theirs}; give other data")
 
 
 class _Relabelled(Subset):

@@ -1,7 +1,7 @@
-"""One model on one dataset: its probabilities, its scores, its worst mistakes."""
+"""One model on one dataset: its scores, and its worst mistakes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from expkit.data.decode import BadImage
 from expkit.inference import Trained, Views, score
 from expkit.inference.evaluate.plots import WORST
 from expkit.inference.evaluate.scores import Scores, multilabel, single_label
+from expkit.inference.evaluate.task_scores import TaskScorer
 from expkit.tasks.chosen_metrics import OutputFacts, build_metrics
 from expkit.tasks.metric import named_scores
+from expkit.tasks.task import Form
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,25 @@ class Speed:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """probabilities: (N, C) of the samples at `indices` of data, which are those that can be read."""
+    """indices: (N,) of the samples of data that can be read; form: of the task; mistakes: the worst one first."""
 
     data: ImageDataset
     indices: NDArray[np.int64]
-    probabilities: Tensor
     scores: Scores
     bad: list[BadSample]
+    form: Form = "classes"
+    mistakes: list[Tile] = field(default_factory=list)
+
+    def worst(self, count: int = WORST) -> list[Tile]:
+        """Return the worst mistakes, the worst first, with the images."""
+        return self.mistakes[:count]
+
+
+@dataclass(frozen=True)
+class ClassEvaluation(Evaluation):
+    """probabilities: (N, C) of the samples."""
+
+    probabilities: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def targets(self) -> Tensor:
@@ -78,27 +92,33 @@ class Evaluation:
 def evaluate(trained: Trained, data: ImageDataset, speed: Speed | None = None, top_k: int = 5) -> Evaluation:
     """Score a model on every sample of a dataset that can be read. Raises ConfigError, WorkerFailed."""
     speed = speed or Speed()
+    scorer = None if trained.task.form == "classes" else TaskScorer(trained, data)
     parts: list[Tensor] = []
     indices: list[NDArray[np.int64]] = []
     bad: list[BadSample] = []
     with bar(f"evaluating {trained.path.stem}", len(data)) as advance:
         for scored in score(trained, data, speed.batch_size, speed.workers, speed.views):
-            parts.append(scored.probabilities)
+            if scorer:
+                scorer.add(scored)
+            else:
+                parts.append(scored.outputs)
             indices.append(scored.indices)
             bad += scored.failed
             advance(len(scored.indices) + len(scored.failed))
-    probabilities, places = torch.cat(parts), np.concatenate(indices)
+    places = np.concatenate(indices)
     if not len(places):
         raise ConfigError(
             f"dataset: none of its images ({len(data):,}) can be read, e.g. {bad[0].location}: {bad[0].reason}"
         )
-    targets = torch.from_numpy(data.targets[places])
-    if trained.task == "multilabel":
+    if scorer:
+        return Evaluation(data, places, scorer.scores(), bad, trained.task.form, scorer.worst())
+    probabilities, targets = torch.cat(parts), torch.from_numpy(data.targets[places])
+    if trained.task.kind == "multilabel":
         scores = multilabel(probabilities, targets, trained.classes)
     else:
         scores = single_label(probabilities, targets, trained.classes, top_k)
     scores = replace(scores, overall=scores.overall | _chosen_scores(trained, probabilities, targets) | scores.overall)
-    return Evaluation(data, places, probabilities, scores, bad)
+    return ClassEvaluation(data, places, scores, bad, probabilities=probabilities)
 
 
 def _chosen_scores(trained: Trained, probabilities: Tensor, targets: Tensor) -> dict[str, float]:
@@ -106,7 +126,7 @@ def _chosen_scores(trained: Trained, probabilities: Tensor, targets: Tensor) -> 
     nodes, found = trained.config.get("metric"), dict[str, float]()
     for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
         try:
-            (metric,) = build_metrics({name: node}, OutputFacts(trained.task, trained.classes))
+            (metric,) = build_metrics({name: node}, OutputFacts(trained.task.kind, trained.classes))
         except ConfigError as error:
             trained.notes.append(f"{error.faults[0]}; the evaluation leaves it out")
             continue

@@ -7,7 +7,7 @@ the area under the ROC curve the first-order (Hajek) projection is resampled, wh
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -72,18 +72,25 @@ def bootstrap(data: Decisions, values: Mapping[str, float]) -> dict[str, Interva
     if count < 2:
         return {}
     wins = torch.stack([_wins(*column) for column in zip(data.probabilities.T, data.there.T, strict=True)], dim=1)
-    parts = [_resampled(weights, data, wins) for weights in _weights(*data.there.shape)]
+    parts = [_resampled(weights, data, wins) for weights in resampling_weights(*data.there.shape)]
     found = {}
     for name in parts[0].keys() & values.keys():
-        drawn = torch.cat([part[name] for part in parts]).double()
-        drawn = drawn[~drawn.isnan()]
-        if len(drawn) and not math.isnan(values[name]):
-            low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-            found[name] = Interval(min(low, values[name]), max(high, values[name]), "bootstrap")
+        if interval := interval_of(torch.cat([part[name] for part in parts]).double(), values[name]):
+            found[name] = interval
     return found
 
 
-def _weights(count: int, classes: int) -> Iterator[Tensor]:
+def interval_of(drawn: Tensor | Sequence[float], value: float) -> Interval | None:
+    """Return the middle 95 % of a score in (R,) resamples, and of the score itself; None where it is not known."""
+    drawn = torch.as_tensor(drawn, dtype=torch.float64)
+    drawn = drawn[~drawn.isnan()]
+    if not len(drawn) or math.isnan(value):
+        return None
+    low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(min(low, value), max(high, value), "bootstrap")
+
+
+def resampling_weights(count: int, classes: int) -> Iterator[Tensor]:
     """Yield (R, N) float32: how often each sample is in each of R resamples."""
     generator = torch.Generator().manual_seed(_SEED)
     left = min(_RESAMPLES[0], max(_RESAMPLES[1], 10**9 // (count * classes)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,16 +34,23 @@ class ClassScores:
     auc: float
     average_precision: float
 
+    @property
+    def main(self) -> float:
+        return self.f1
+
 
 @dataclass(frozen=True)
 class Scores:
-    """overall: name -> value; by_class: in the model's order; intervals: of some of the overall ones.
+    """overall: name -> value; by_class: in the model's order, [] for a task without classes; intervals: of some of the
+    overall ones.
+
+    by_class holds dataclasses with `name`, `count` and the score `main`.
 
     confusion: (C, C) true by predicted, if there is one.
     """
 
     overall: dict[str, float]
-    by_class: list[ClassScores]
+    by_class: Sequence[Any]
     intervals: dict[str, Interval]
     confusion: Tensor | None = None
 

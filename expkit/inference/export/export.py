@@ -22,7 +22,8 @@ from expkit.inference.export.verify import TOLERANCE, some_images, verify
 class Export:
     """Options. output: None for the run's name in this folder. images: () for the run's validation data.
 
-    tolerance: largest difference of a probability that counts as equal, None for that of the pre-processing.
+    tolerance: largest difference that counts as equal, of a probability, of a number in standard deviations, or of a
+    pixel's value from 0 to 1; None for that of the pre-processing.
     """
 
     to: FormatName
@@ -55,25 +56,24 @@ def export(place: Path, which: Which, options: Export) -> bool:
     )
     found = verify(options.to, trained, options.preprocess, images, path)
     limit = TOLERANCE[options.preprocess] if options.tolerance is None else options.tolerance
-    equal = found.probability <= limit
-    console.print(
-        f"{'equal' if equal else 'DIFFERS':<9}max difference over {count_noun(found.images, 'image')}: logits"
-        f" {found.logit:.2e}, probabilities {found.probability:.2e} (limit {limit:g}); same class {found.same_class} of"
-        f" {found.images}",
-        soft_wrap=True,
-    )
+    equal = found.largest <= limit
+    heading = f"{'equal' if equal else 'DIFFERS':<9}max difference over {count_noun(found.images, 'image')}"
+    console.print(f"{heading}: {found.told(limit)}", soft_wrap=True)
     return equal
 
 
 def metadata(trained: Trained, preprocess: Preprocess) -> dict[str, Any]:
-    """Return what a program needs to use the file: classes, and the pre-processing of its input."""
+    """Return what a program needs to use the file: what its output is, and the pre-processing of its input."""
     node = trained.config["transforms"]
+    task = trained.task
+    named = {"numbers": "numbers", "images": "channels"}.get(task.form, "classes")
+    statistics = {name: list(values) for name, values in task.info.statistics.items()}
     return {
-        "classes": list(trained.classes),
-        "task": trained.task,
+        named: list(trained.classes),
+        "task": task.kind,
         "model": trained.config["model"],
-        "output": "logits (N, C); softmax gives probabilities" if trained.task == "single_label"
-        else "logits (N, C); sigmoid gives probabilities",
+        "output": task.output_text,
+        **({"statistics": statistics} if statistics else {}),
         "input": {
             "none": "float32 (N, 3, h, w), RGB: transforms, then (x / 255 - mean) / std",
             "normalize": "uint8 (N, 3, h, w), RGB: after the transforms",

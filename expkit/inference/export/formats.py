@@ -62,11 +62,13 @@ def _write_onnx(model: Pipeline, images: Tensor, metadata: Metadata, path: Path)
     program = _exported(model, images)
     axes = {0: "batch"} | ({2: "height", 3: "width"} if _has_free_size(model) else {})
     converted = torch.onnx.export(
-        program, dynamo=True, input_names=["images"], output_names=["logits"], dynamic_shapes=(axes,), verbose=False
-    )
+        program, dynamo=True, input_names=["images"], output_names=[model.output_name], dynamic_shapes=(axes,),
+        verbose=False,
+    )  # fmt: skip
     assert converted is not None
     converted.model.metadata_props[KEY] = json.dumps(metadata, ensure_ascii=False)
-    converted.model.metadata_props["classes"] = json.dumps(metadata["classes"], ensure_ascii=False)
+    if "classes" in metadata:
+        converted.model.metadata_props["classes"] = json.dumps(metadata["classes"], ensure_ascii=False)
     converted.save(path)
 
 
@@ -76,7 +78,7 @@ def _read_onnx(path: Path, trained: Trained) -> Run:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     if KEY not in session.get_modelmeta().custom_metadata_map:
         raise ConfigError(f"{path}: was written without its metadata")
-    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    return lambda images: torch.from_numpy(session.run([trained.task.output_name], {"images": images.numpy()})[0])
 
 
 def _write_program(model: Pipeline, images: Tensor, metadata: Metadata, path: Path) -> None:
@@ -106,7 +108,7 @@ def _write_state_dict(model: Pipeline, images: Tensor, metadata: Metadata, path:
 
 
 def _read_weights(path: Path, trained: Trained) -> Run:
-    model = build_untrained(trained.config["model"], len(trained.classes))
+    model = build_untrained(trained.config["model"], trained.task.num_outputs)
     model.load_state_dict(import_weights(path))
     return lambda images: model.eval()(images)
 

@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 
 from expkit.core.errors import ConfigError
 from expkit.inference import Trained
+from expkit.tasks.task import main_output
 
 Preprocess = Literal["none", "normalize", "full"]
 
@@ -15,7 +16,7 @@ _BILINEAR = (v2.InterpolationMode.BILINEAR, "bilinear")  # torchvision keeps eit
 
 
 class Pipeline(nn.Module):
-    """Images in, logits (N, C) out.
+    """Images in, the model's outputs out, e.g. logits (N, C).
 
     preprocess: "none" takes (N, 3, h, w) float32 as Trained.transforms gives it; "normalize" takes (N, 3, h, w) uint8,
     resized and cropped; "full" takes (N, 3, H, W) uint8 of any size from the crop's up.
@@ -27,10 +28,10 @@ class Pipeline(nn.Module):
         inside = [*steps, _Normalize(trained)] if preprocess != "none" else []
         self.before = nn.Sequential(*inside)
         self.model = trained.model
+        self.output_name = trained.task.output_name
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(self.before(images))
-        return logits
+        return main_output(self.model(self.before(images)))
 
 
 def example(trained: Trained, preprocess: Preprocess) -> Tensor:

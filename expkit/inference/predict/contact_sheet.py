@@ -1,4 +1,4 @@
-"""A contact sheet: evenly chosen images with their predicted classes."""
+"""A contact sheet: evenly chosen images with what is predicted of them."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ from torch import Tensor
 
 from expkit.core.errors import ConfigError
 from expkit.core.plots.image_grid import Tile, draw_grid
-from expkit.inference.predict.prediction import Prediction
 
 MOST_COLUMNS = 8
 
@@ -20,11 +19,10 @@ class ContactSheet:
         self._chosen = set(np.linspace(0, total - 1, min(most, total)).round().astype(int).tolist())
         self._tiles: list[Tile] = []
 
-    def add(self, index: int, image: Tensor, prediction: Prediction) -> None:
+    def add(self, index: int, image: Tensor, caption: str, path: str) -> None:
         """Add an image (3, h, w) uint8 if it is among the chosen ones."""
         if index in self._chosen:
-            caption = f"{prediction.label} {prediction.top[0][1]:.2f}"
-            self._tiles.append(Tile(image.clone(), caption, Path(prediction.path).name))
+            self._tiles.append(Tile(image.clone(), caption, Path(path).name))
 
     def save(self, title: str) -> None:
         """Draw the sheet. Raises ConfigError if it cannot be written."""

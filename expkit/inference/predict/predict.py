@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import Any, TextIO, get_args
 
 from expkit.core.errors import ConfigError
 from expkit.core.files import writing
@@ -14,41 +14,49 @@ from expkit.core.formatting import count_noun
 from expkit.core.progress import bar
 from expkit.core.terminal import Console
 from expkit.data.batches import BadSample
+from expkit.data.dataset import ImageDataset
 from expkit.inference import Trained, Views, path_images, score
+from expkit.inference.masks import crop_of
+from expkit.inference.predict.answer_writers import answer_writer
+from expkit.inference.predict.answers import Answer, Answers
 from expkit.inference.predict.contact_sheet import ContactSheet
 from expkit.inference.predict.folder_sorter import FolderSorter
-from expkit.inference.predict.prediction import predictions
-from expkit.inference.predict.writers import WRITERS, Format
+from expkit.inference.predict.prediction import Prediction, predictions
+from expkit.inference.predict.writers import Format, Writer, class_writer
+
+_TOP, _THRESHOLD = 3, 0.5
 
 
 @dataclass(frozen=True)
 class PredictOptions:
     """Options of the command.
 
-    format: None for the output's suffix, else a table. output: None for standard output. top: classes per image.
-    threshold: least probability of a label, for multilabel models. sort_into: a folder to copy into. sheet: file for a
-    contact sheet of sheet_images images. workers: None for one per core.
+    format: None for the output's suffix, else a table. output: None for standard output. top: classes per image, None
+    for 3. threshold: least probability of a label, for multilabel models, None for 0.5. sort_into: a folder to copy
+    into. sheet: file for a contact sheet of sheet_images images. workers: None for one per core. into: a folder for
+    masks and reconstructed images, None for a new one in outputs.
     """
 
     format: Format | None = None
     output: Path | None = None
-    top: int = 3
-    threshold: float = 0.5
+    top: int | None = None
+    threshold: float | None = None
     sort_into: Path | None = None
     sheet: Path | None = None
     sheet_images: int = 48
     batch_size: int = 64
     workers: int | None = None
     views: Views = "none"
+    into: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("top", "sheet_images", "batch_size"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise ConfigError(f"--{option}: expected an integer from 1 up, got {getattr(self, name)}")
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"--workers: expected an integer from 0 up, got {self.workers}")
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ConfigError(f"--threshold: expected a probability from 0 to 1, got {self.threshold}")
 
     @property
@@ -56,15 +64,32 @@ class PredictOptions:
         by_suffix: dict[str, Format] = {f".{name}": name for name in get_args(Format)}
         return self.format or by_suffix.get(self.output.suffix.lower() if self.output else "", "table")
 
+    def check_task(self, trained: Trained) -> None:
+        """Raise ConfigError for options that say nothing to the model's task."""
+        trained.check_views(self.views)
+        of_classes = {"--top": self.top, "--threshold": self.threshold, "--sort-into": self.sort_into}
+        form, kind = trained.task.form, trained.task.kind
+        if form != "classes" and (given := [name for name, value in of_classes.items() if value is not None]):
+            raise ConfigError(f"{given[0]}: is for classes of images, and this model is for {kind}; leave it out")
+        if form not in ("masks", "images") and self.into:
+            raise ConfigError(
+                f"--into: is for masks and reconstructed images, and this model is for {kind}; leave it out"
+            )
+
 
 def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> list[BadSample]:
     """Predict the images of these paths, and return those that could not be read. Raises ConfigError, WorkerFailed."""
+    options.check_task(trained)
     sorter = FolderSorter(options.sort_into, trained.classes) if options.sort_into else None
     sheet = ContactSheet(options.sheet, len(paths), options.sheet_images) if options.sheet else None
     file = _opened(options.output)
+    images = path_images(paths, trained.classes, trained.decoder)
+    if trained.task.form == "masks" and (crop := crop_of(trained.chain)):
+        _print(f"note: masks are of what the model sees of each image, since {crop} cannot be undone")
+    answers = None if trained.task.form == "classes" else Answers(trained, images, paths, options.into)
     with writing(options.output or "the standard output"), file if options.output else nullcontext():
         began = time.perf_counter()
-        bad = _write_all(trained, paths, options, file, sorter, sheet)
+        bad = _write_all(trained, images, paths, options, file, sorter, sheet, answers)
         seconds = time.perf_counter() - began
     done = len(paths) - len(bad)
     summary = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
@@ -73,6 +98,8 @@ def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> 
         summary += f", sheet {options.sheet}"
     if sorter:
         summary += f", {sorter.copied:,} copied into {options.sort_into}"
+    if answers and answers.pictures:
+        summary += f", pictures in {answers.pictures.folder}"
     _print(f"{summary}, written to {options.output}" if options.output else summary)
     if bad:
         _print(f"{len(bad):,} of {count_noun(len(paths), 'file')} could not be read; they are listed above")
@@ -80,21 +107,28 @@ def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> 
 
 
 def _write_all(
-    trained: Trained, paths: Sequence[str], options: PredictOptions, file: TextIO,
-    sorter: FolderSorter | None, sheet: ContactSheet | None,
+    trained: Trained, images: ImageDataset, paths: Sequence[str], options: PredictOptions, file: TextIO,
+    sorter: FolderSorter | None, sheet: ContactSheet | None, answers: Answers | None,
 ) -> list[BadSample]:  # fmt: skip
     bad: list[BadSample] = []
-    writer = WRITERS[options.written_as](file, min(options.top, len(trained.classes)))
-    images = path_images(paths, trained.classes, trained.decoder)
+    top, threshold = options.top or _TOP, _THRESHOLD if options.threshold is None else options.threshold
+    writer: Writer[Any] = (
+        answer_writer(options.written_as, file)
+        if answers
+        else class_writer(options.written_as, file, min(top, len(trained.classes)))
+    )
     with bar("predicting", len(paths)) as advance:
         for scored in score(trained, images, options.batch_size, options.workers, options.views):
-            named = predictions(scored, paths, trained, options.top, options.threshold)
-            for place, prediction in enumerate(named):
+            told: Iterable[Answer | Prediction] = (
+                answers.of(scored) if answers else predictions(scored, paths, trained, top, threshold)
+            )
+            for place, prediction in enumerate(told):
                 writer.write(prediction)
-                if sorter:
+                if sorter and isinstance(prediction, Prediction):
                     sorter.add(prediction)
                 if sheet:
-                    sheet.add(int(scored.indices[place]), scored.images[place], prediction)
+                    tile = prediction.tile if isinstance(prediction, Answer) else scored.images[place]
+                    sheet.add(int(scored.indices[place]), tile, prediction.caption, prediction.path)
             for failed in scored.failed:
                 _print(f"bad file: {failed.location}: {failed.reason}")
             bad += scored.failed

@@ -22,6 +22,10 @@ class Prediction:
     def label(self) -> str:
         return ", ".join(self.classes) or "(none)"
 
+    @property
+    def caption(self) -> str:
+        return f"{self.label} {self.top[0][1]:.2f}"
+
     def as_json(self) -> dict[str, object]:
         """Return path, class (or classes), probability (of the most probable class), and top."""
         what = {"classes": list(self.classes)} if self.several else {"class": self.classes[0]}
@@ -32,10 +36,10 @@ def predictions(
     scored: Scored, names: Sequence[str], trained: Trained, top: int, threshold: float
 ) -> Iterator[Prediction]:
     """Yield a batch's predictions; names: of all samples, by index."""
-    several = trained.task == "multilabel"
+    several = trained.task.kind == "multilabel"
     count = min(top, len(trained.classes))
-    order = scored.probabilities.argsort(dim=1, descending=True, stable=True)
-    for index, row, places in zip(scored.indices.tolist(), scored.probabilities, order.tolist(), strict=True):
+    order = scored.outputs.argsort(dim=1, descending=True, stable=True)
+    for index, row, places in zip(scored.indices.tolist(), scored.outputs, order.tolist(), strict=True):
         best = tuple((trained.classes[place], round(float(row[place]), 6)) for place in places[:count])
         classes = best[0][:1] if not several else tuple(trained.classes[one] for one in places if row[one] >= threshold)
         yield Prediction(names[index], classes, best, several)

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from typing import Literal, TextIO
+from typing import Generic, Literal, Protocol, TextIO, TypeVar
 
 from rich.table import Table
 
@@ -14,27 +14,36 @@ from expkit.inference.predict.prediction import Prediction
 Format = Literal["table", "csv", "json", "jsonl"]
 
 MOST_ROWS = 100  # of the table in a terminal
-_ANY_WIDTH = 10_000  # columns of a file or pipe: paths are not cut
+ANY_WIDTH = 10_000  # columns of a file or pipe: paths are not cut
 
 
-class Writer:
+P = TypeVar("P", contravariant=True)  # a prediction
+
+
+class Told(Protocol):
+    """A prediction of any task."""
+
+    def as_json(self) -> dict[str, object]: ...
+
+
+class Writer(Generic[P]):
     """Writes predictions to an open text file."""
 
-    def __init__(self, file: TextIO, top: int) -> None:
-        self.file, self.top = file, top
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: P) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
         """Write the end of the file."""
 
 
-class CsvWriter(Writer):
+class CsvWriter(Writer[Prediction]):
     """path, class, probability, then the next most probable; several labels are in one cell, separated by `|`."""
 
     def __init__(self, file: TextIO, top: int) -> None:
-        super().__init__(file, top)
+        super().__init__(file)
         self._rows = csv.writer(file, lineterminator="\n")
         self._more = [name for place in range(2, top + 1) for name in (f"class_{place}", f"probability_{place}")]
         self._begun = False
@@ -49,19 +58,19 @@ class CsvWriter(Writer):
         self._rows.writerow([csv_path(prediction.path), *labels, csv_cell(first), f"{probability:.6f}", *more])
 
 
-class JsonLinesWriter(Writer):
+class JsonLinesWriter(Writer[Told]):
     """One object a line."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Told) -> None:
         self.file.write(json.dumps(prediction.as_json(), ensure_ascii=False) + "\n")
 
 
-class JsonWriter(Writer):
+class JsonWriter(Writer[Told]):
     """One list of objects."""
 
     _begun = False
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, prediction: Told) -> None:
         self.file.write(",\n " if self._begun else "[\n ")
         self._begun = True
         self.file.write(json.dumps(prediction.as_json(), ensure_ascii=False))
@@ -70,11 +79,11 @@ class JsonWriter(Writer):
         self.file.write("\n]\n" if self._begun else "[]\n")
 
 
-class TableWriter(Writer):
+class TableWriter(Writer[Prediction]):
     """The first rows, and the number of images of each class."""
 
-    def __init__(self, file: TextIO, top: int) -> None:
-        super().__init__(file, top)
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(file)
         self._table = Table("image", "class", "probability", "then", box=None, padding=(0, 2, 0, 0))
         self._count = 0
         self._classes: Counter[str] = Counter()
@@ -87,7 +96,7 @@ class TableWriter(Writer):
             self._table.add_row(prediction.path, prediction.label, f"{prediction.top[0][1]:.3f}", then)
 
     def close(self) -> None:
-        width = None if self.file.isatty() else _ANY_WIDTH
+        width = None if self.file.isatty() else ANY_WIDTH
         console = Console(file=self.file, highlight=False, markup=False, width=width)
         if self._count:
             console.print(self._table)
@@ -98,9 +107,10 @@ class TableWriter(Writer):
             console.print(f"classes: {classes}", soft_wrap=True)
 
 
-WRITERS: dict[Format, type[Writer]] = {
-    "table": TableWriter,
-    "csv": CsvWriter,
-    "json": JsonWriter,
-    "jsonl": JsonLinesWriter,
-}
+def class_writer(form: Format, file: TextIO, top: int) -> Writer[Prediction]:
+    """Return the writer of a format. top: classes that it names of each image."""
+    if form == "table":
+        return TableWriter(file)
+    if form == "csv":
+        return CsvWriter(file, top)
+    return JsonWriter(file) if form == "json" else JsonLinesWriter(file)
