@@ -47,17 +47,15 @@ def _read(root: str, option: str, classes: Sequence[str], images: str, masks: st
     for name, kind in ((images, "images"), (masks, "masks")):
         if not (folder / name).is_dir():
             there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "none"
-            raise ConfigError(
-                f"{option}: '{folder}' has no folder '{name}' of {kind}; name it by dataset.{kind}={there}"
-            )
+            problem = f"'{folder}' has no folder '{name}' of {kind}"
+            raise ConfigError(f"{option}: {problem}; name one of its folders by dataset.{kind}: {there}")
     paths = sorted(image_tree(folder, [images]).paths)
     mask_of = {_stem(path, masks): path for path in image_tree(folder, [masks]).paths}
     without = [path for path in paths if _stem(path, images) not in mask_of]
     if not paths or without:
         what = f"{count_noun(len(without), 'image')} without a mask, e.g. '{without[0]}'" if paths else "no image"
-        raise ConfigError(
-            f"{option}: '{folder}' holds {what}; a mask has its image's name: {masks}/a.png, {images}/a.jpg"
-        )
+        rule = f"a mask has the name of its image: {images}/a.jpg, {masks}/a.png"
+        raise ConfigError(f"{option}: '{folder}' holds {what}; {rule}")
     files = ImageFiles(folder, paths, [0] * len(paths), ["image"])
     places = ImageFiles(folder, [mask_of[_stem(path, images)] for path in paths], [0] * len(paths), ["mask"])
     return WithMasks(files, classes, partial(_mask, places))

@@ -41,10 +41,10 @@ def test_each_image_has_the_mask_of_its_name(image_files: ImageFiles) -> None:
 
 def test_what_is_wrong_is_named(image_files: ImageFiles) -> None:
     root = image_files("city", "images/a.jpg", "images/b.jpg")
-    with pytest.raises(ConfigError, match="has no folder 'masks' of masks; name one of its folders by dataset.masks"):
+    with pytest.raises(ConfigError, match=r"has no folder 'masks' of masks; name one of its folders by dataset.masks"):
         read(root)
     write_mask(root / "masks" / "a.png", np.zeros((36, 40)))
-    with pytest.raises(ConfigError, match="1 image without a mask, e.g. 'images/b.jpg'"):
+    with pytest.raises(ConfigError, match=r"1 image without a mask, e.g. 'images/b.jpg'"):
         read(root)
     write_mask(root / "masks" / "b.png", np.zeros((36, 40)), "RGB")
     with pytest.raises(BadImage, match="a mask has one channel, this one is RGB"):
@@ -52,5 +52,5 @@ def test_what_is_wrong_is_named(image_files: ImageFiles) -> None:
     (root / "masks" / "b.png").write_bytes(b"no image")
     with pytest.raises(BadImage, match="the mask cannot be read"):
         read(root).train.target(1)
-    with pytest.raises(ConfigError, match="dataset.classes: takes 2 to 255 names, got 1"):
+    with pytest.raises(ConfigError, match=r"dataset.classes: takes 2 to 255 names, got 1"):
         read(root, classes=["road"])
