@@ -11,6 +11,7 @@ from expkit.runs.check import check
 CHOICES = sorted(path.relative_to(conf_folder()) for path in conf_folder().glob("*/*.yaml"))
 # What a choice leaves for its user to say.
 NEEDED = {
+    "dataset/masks": ["dataset.root=.", "dataset.classes=[a,b]"],
     "dataset/dogcat": ["dataset.root=x"],
     "dataset/image_folder": ["dataset.root=x"],
     "dataset/imagenet": ["dataset.root=x"],
