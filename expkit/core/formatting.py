@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,16 @@ def count_noun(number: int, one: str, many: str = "") -> str:
     """Return `1 file`, `2,000 files` or `2 classes`. many: where neither s nor es makes the plural."""
     ending = "es" if one.endswith(("s", "x", "tch", "nch", "sh")) else "s"  # batches and branches, but epochs
     return f"{number:,} {one if number == 1 else many or one + ending}"
+
+
+_OUTPUTS = {"regression": "number", "reconstruction": "channel"}  # by the kind of the targets; else they are classes
+_MOST_NAMED = 6
+
+
+def named_outputs(names: Sequence[str], kind: object) -> str:
+    """Return `2 classes (cat, dog)`, or numbers, or channels; of many the first are named. kind: of the targets."""
+    shown = ", ".join(map(str, names[:_MOST_NAMED])) + ", …" * (len(names) > _MOST_NAMED)
+    return f"{count_noun(len(names), _OUTPUTS.get(str(kind), 'class'))} ({shown})"
 
 
 def operations(count: float) -> str:

@@ -71,7 +71,8 @@ def build_scene(setup: Setup, model: nn.Module) -> Scene:
     """Build the scene that watchers see."""
     val, normalize, size = setup.splits.val, setup.basis.normalize, (setup.image_size, setup.image_size)
     assert val is not None
-    return Scene(model, normalize.mean, normalize.std, val.class_names, val.task, val.sample_name, size)
+    names, statistics = val.class_names, setup.task.info.statistics
+    return Scene(model, normalize.mean, normalize.std, names, val.task, val.sample_name, size, statistics)
 
 
 def build_teacher(setup: Setup) -> Teacher | None:

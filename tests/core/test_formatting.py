@@ -10,7 +10,7 @@ import pytest
 import expkit
 from expkit.config.registry import models, transforms, watchers
 from expkit.config.signature import Misfit, fit
-from expkit.core.formatting import count_noun, duration, operations
+from expkit.core.formatting import count_noun, duration, named_outputs, operations
 from expkit.loggers.base import Point, Progress, epoch_line
 
 ROOT = Path(expkit.__file__).parent
@@ -133,3 +133,10 @@ def test_an_epoch_says_the_course_of_its_rate() -> None:
 def test_an_epochs_plural() -> None:
     assert count_noun(3, "epoch") == "3 epochs"
     assert count_noun(2, "batch") == "2 batches"
+
+
+def test_outputs_are_named_after_what_the_model_gives() -> None:
+    assert named_outputs(["cat", "dog"], "single_label") == "2 classes (cat, dog)"
+    assert named_outputs(["area"], "regression") == "1 number (area)"
+    assert named_outputs(["red", "green", "blue"], "reconstruction") == "3 channels (red, green, blue)"
+    assert named_outputs([str(number) for number in range(9)], None) == "9 classes (0, 1, 2, 3, 4, 5, …)"

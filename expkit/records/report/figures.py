@@ -15,8 +15,12 @@ from expkit.records.run_folder import RunFolder
 MOST_ROWS = 400  # of a table on the page
 MOST_HISTOGRAMS = 40
 LARGEST_PICTURE = 30_000_000  # pixels
-_ORDER = ("val/predictions", "val/worst_mistakes", "train/inputs", "model/first_kernels")
-_WORDS = {"precision_recall": "precision over recall", "first_kernels": "kernels of the first convolution"}
+_ORDER = ("val/scatter", "val/predictions", "val/worst_mistakes", "train/inputs", "model/first_kernels")
+_WORDS = {
+    "precision_recall": "precision over recall",
+    "scatter": "predicted over true numbers",
+    "first_kernels": "kernels of the first convolution",
+}
 _SHARES = {"precision", "recall", "F1", "average precision"}
 
 Shown = dict[str, Any]

@@ -8,7 +8,7 @@ import yaml
 
 from expkit.config.yaml_safety import DUMPER
 from expkit.core.files import write_bytes
-from expkit.core.formatting import count_noun, duration, subset_of, value_text
+from expkit.core.formatting import count_noun, duration, named_outputs, subset_of, value_text
 from expkit.core.sealing import vouch_for
 from expkit.records.epochs import Epoch, best_of, monitor_of
 from expkit.records.report.curves import run_charts
@@ -69,9 +69,7 @@ def _subtitle(run: RunFolder) -> str:
         train, val = (data[split].get("images", 0) for split in ("train", "val"))
         counts = f"{count_noun(train, 'image')} to train, {val:,} to validate"
         names = data.get("class_names", [])
-        parts.append(
-            f"{counts}, {count_noun(len(names), 'class')} ({', '.join(map(str, names[:6]))}{', …' * (len(names) > 6)})"
-        )
+        parts.append(f"{counts}, {named_outputs(names, data.get('task'))}")
     return " · ".join(parts)
 
 

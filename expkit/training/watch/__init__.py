@@ -5,6 +5,7 @@ from expkit.training.watch.dispatcher import Score, WatchDispatcher, Watchers, b
 from expkit.training.watch.embeddings import Embeddings
 from expkit.training.watch.images import Inputs, Predictions
 from expkit.training.watch.model_summary import ModelGraph, Summary
+from expkit.training.watch.number_plots import Scatter
 from expkit.training.watch.score_plots import Calibration, Confusion, PerClass, PrecisionRecall
 from expkit.training.watch.weight_histograms import GradientNorm, Gradients, Kernels, Weights
 
@@ -20,6 +21,7 @@ __all__ = [
     "PerClass",
     "PrecisionRecall",
     "Predictions",
+    "Scatter",
     "Scene",
     "Score",
     "Summary",

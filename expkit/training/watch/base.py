@@ -1,7 +1,7 @@
 """What a watcher is: it looks at one moment of training, and gives what can be shown of it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -38,7 +38,10 @@ class WatchOptions:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to look at. name_of: a validation sample's name by its index; input_size: (height, width)."""
+    """What there is to look at. name_of: a validation sample's name by its index; input_size: (height, width).
+
+    statistics: what the task knows of the training data, e.g. mean and std of a regression's numbers.
+    """
 
     model: nn.Module
     mean: Sequence[float]
@@ -47,12 +50,16 @@ class Scene:
     task: str
     name_of: Callable[[int], str]
     input_size: tuple[int, int]
+    statistics: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def label(self, target: Tensor) -> str:
         """Return the class of a target; of a mixed or multilabel one (C,) its classes, with their shares.
 
         Of more than MOST_LABELS classes those with the largest shares are named, the others counted.
         """
+        if self.task == "regression":
+            named = zip(self.class_names, self.unscaled(target).tolist(), strict=True)
+            return ", ".join(f"{name} {value:.3g}" for name, value in named)
         if self.task not in OF_CLASSES:
             return ""
         if target.ndim == 0:
@@ -64,6 +71,11 @@ class Scene:
         named = [(self.class_names[place], float(target[place])) for place in present[kept].tolist()]
         label = ", ".join(name if whole else f"{name} {share:.0%}" for name, share in named)
         return label + (f" and {len(present) - MOST_LABELS:,} more" if len(present) > MOST_LABELS else "") or "none"
+
+    def unscaled(self, numbers: Tensor) -> Tensor:
+        """Return a regression's standardised numbers, (…, K), in their own units, float32 on the CPU."""
+        mean, std = (torch.tensor(self.statistics[name], dtype=torch.float32) for name in ("mean", "std"))
+        return numbers.detach().float().cpu() * std + mean
 
     def pixels(self, image: Tensor) -> Tensor:
         """Return a normalised (3, H, W) image as uint8 pixels on the CPU."""
@@ -81,7 +93,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Judged:
-    """A batch of an evaluation. images: (N, 3, H, W) normalised; probabilities: (N, C); losses: (N,)."""
+    """A batch of an evaluation. images: (N, 3, H, W) normalised; probabilities: (N, C); losses: (N,).
+
+    Of a task without classes, the probabilities are the outputs, (N, …), and the losses NaN.
+    """
 
     images: Tensor
     targets: Tensor
