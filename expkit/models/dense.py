@@ -46,10 +46,11 @@ class UNet(nn.Module):
 
 
 @models.register("autoencoder")
-def autoencoder(num_classes: int, code: int = 128, width: int = 32) -> nn.Module:
+def autoencoder(num_classes: int, code: int = 128, width: int = 16) -> nn.Module:
     """A convolutional autoencoder for images of 32 to 128 pixels, with `code` numbers in the middle.
 
-    width: channels of the first layer.
+    code: lies on a grid of 8, 4, 2 or 1 cells a side, the first whose cells share it evenly. width: channels of the
+    first layer.
     """
     if code < 1 or width < 1:
         raise ConfigError(f"model.code: takes 1 or more, and width too; got {code}, {width}")
@@ -57,20 +58,27 @@ def autoencoder(num_classes: int, code: int = 128, width: int = 32) -> nn.Module
 
 
 class Autoencoder(nn.Module):
-    """(N, 3, H, W) -> (N, channels, H, W) from 0 to 1; `encode` gives (N, code)."""
+    """(N, 3, H, W) -> (N, channels, H, W) from 0 to 1; `encode` gives (N, code).
+
+    The code keeps the image's layout, so that no layer has to learn where things are.
+    """
 
     def __init__(self, channels: int, code: int, width: int) -> None:
         super().__init__()
-        sizes = [width, 2 * width, 4 * width, 4 * width]
-        steps = zip([3, *sizes], sizes, strict=False)
+        self.grid = next(grid for grid in (8, 4, 2, 1) if code % grid**2 == 0)
+        cell, sizes = code // self.grid**2, [width, 2 * width, 4 * width]
         self.encoder = nn.Sequential(
-            *(_convolution(given, wanted, stride=2) for given, wanted in steps),
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(sizes[-1] * 16, code),
+            *(_convolution(given, wanted, stride=2) for given, wanted in pairwise([3, *sizes])),
+            _convolution(sizes[-1], sizes[-1]), nn.Conv2d(sizes[-1], cell, 1),
+            nn.AdaptiveAvgPool2d(self.grid), nn.Flatten(),
         )  # fmt: skip
-        self.start = nn.Linear(code, sizes[-1] * 16)
-        back = [*reversed(sizes), width]
-        self.decoder = nn.ModuleList(_convolution(given, wanted) for given, wanted in pairwise(back))
-        self.head = nn.Conv2d(width, channels, 3, padding=1)
+        self.start = _convolution(cell, sizes[-1])
+        larger = [
+            nn.Sequential(_convolution(given, given), nn.Upsample(scale_factor=2), _convolution(given, wanted))
+            for given, wanted in pairwise(reversed(sizes))
+        ]
+        self.decoder = nn.Sequential(*larger, _convolution(width, width))
+        self.head = nn.Sequential(nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2))
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the (N, code) numbers of (N, 3, H, W) normalised images."""
@@ -78,11 +86,9 @@ class Autoencoder(nn.Module):
         return code
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.start(self.encode(images)).unflatten(1, (-1, 4, 4))
-        for block in self.decoder:
-            features = block(functional.interpolate(features, scale_factor=2, mode="nearest"))
-        features = functional.interpolate(features, size=images.shape[-2:], mode="bilinear")
-        pixels: Tensor = self.head(features).sigmoid()
+        features = self.start(self.encode(images).view(len(images), -1, self.grid, self.grid))
+        features = self.head(self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest")))
+        pixels: Tensor = functional.interpolate(features, size=images.shape[-2:], mode="bilinear").sigmoid()
         return pixels
 
 

@@ -79,7 +79,7 @@ def test_the_worst_mistakes_come_first_and_the_fixed_samples_stay_the_same() -> 
             judged = judge(torch.rand(2, 3, 8, 8), logits[part], torch.zeros(2, dtype=torch.int64), indices, "single")
             watcher.judge(judged)
         kept.append([seen.index for seen in watcher._fixed.kept])
-        worst = [watcher._tile(seen).remark for _, seen in watcher._worst]
+        worst = [watcher._view.tile(seen).remark for seen in watcher._worst]
         assert worst == (["is cat: 1.jpg", "is cat: 3.jpg"] if not shift else ["is cat: 1.jpg"])
         assert all(isinstance(one, Picture) for one in watcher.evaluated(Where(0, 1)))
     assert kept[0] == kept[1]

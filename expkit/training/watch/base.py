@@ -58,8 +58,8 @@ class Scene:
         Of more than MOST_LABELS classes those with the largest shares are named, the others counted.
         """
         if self.task == "regression":
-            named = zip(self.class_names, self.unscaled(target).tolist(), strict=True)
-            return ", ".join(f"{name} {value:.3g}" for name, value in named)
+            numbers = zip(self.class_names, self.unscaled(target).tolist(), strict=True)
+            return ", ".join(f"{name} {value:.3g}" for name, value in numbers)
         if self.task not in OF_CLASSES:
             return ""
         if target.ndim == 0:

@@ -40,6 +40,8 @@ class Scatter(Watcher):
         names, scores = self.scene.class_names, self._r2.scores()
         order = np.argsort(scores, kind="stable")[: self.numbers].tolist()
         finite = np.isfinite(said).all(axis=1)
+        if not finite.any():
+            return ()
         panels = [Panel(f"{names[k]}: r2 {scores[k]:.4f}", true[finite, k], said[finite, k]) for k in order]
         count, when = count_noun(len(true), "validation image"), f"after epoch {where.epoch + 1}"
         drawn = np.asarray(draw_scatter(panels, min(_COLUMNS, len(panels)), f"{count} {when}"))
