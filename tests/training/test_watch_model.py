@@ -76,7 +76,9 @@ def test_the_worst_mistakes_come_first_and_the_fixed_samples_stay_the_same() -> 
         logits = torch.tensor([[0.0, 1.0], [0.0, 9.0], [2.0, 0.0], [0.0, 3.0]]) - torch.tensor([0.0, shift])
         for part in (slice(0, 2), slice(2, 4)):
             indices = torch.arange(4)[part]
-            judged = judge(torch.rand(2, 3, 8, 8), logits[part], torch.zeros(2, dtype=torch.int64), indices, "single")
+            judged = judge(
+                torch.rand(2, 3, 8, 8), logits[part], torch.zeros(2, dtype=torch.int64), indices, "single_label"
+            )
             watcher.judge(judged)
         kept.append([seen.index for seen in watcher._fixed.kept])
         worst = [watcher._view.tile(seen).remark for seen in watcher._worst]
