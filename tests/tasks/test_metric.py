@@ -11,16 +11,27 @@ from torch import Tensor
 from expkit.tasks.class_counts import BinnedCalibration, BinnedPrecision, ConfusionCounts, DecisionCounts
 from expkit.tasks.metric import KeptSamples, Loss, Metric, SampleMean
 from expkit.tasks.metrics import METRICS, higher_is_better
+from expkit.tasks.number_metrics import R2, MeanAbsoluteError
+from expkit.tasks.pixel_metrics import MeanIoU, PixelAccuracy, Psnr
 
 CPU = torch.device("cpu")
 CLASSES, SAMPLES = 7, 45
 COUNTING = [ConfusionCounts(CLASSES), BinnedPrecision(CLASSES), DecisionCounts(CLASSES), BinnedCalibration(15)]
-ALL = [*METRICS.values(), *COUNTING]
+NUMBERS = [R2(3), MeanAbsoluteError((1.0, 2.0, 3.0))]
+DENSE = [MeanIoU(4), PixelAccuracy(), Psnr()]
+OF_CLASSES = [metric for metric in METRICS.values() if not isinstance(metric, R2 | MeanAbsoluteError | MeanIoU | Psnr)]
+ALL = [*OF_CLASSES, *COUNTING, *NUMBERS, *DENSE]
 
 
 def samples(metric: Metric) -> tuple[Tensor, Tensor]:
     """Return (outputs, targets) of every sample, for a metric that takes them."""
     draws = torch.Generator().manual_seed(1)
+    if metric in NUMBERS or isinstance(metric, Psnr):
+        shape = (SAMPLES, 3) if metric in NUMBERS else (SAMPLES, 3, 4, 5)
+        targets = torch.rand(shape, generator=draws)
+        return targets + 0.1 * torch.rand(shape, generator=draws), targets
+    if metric in DENSE:
+        return torch.randn(SAMPLES, 4, 4, 5, generator=draws), torch.randint(0, 4, (SAMPLES, 4, 5), generator=draws)
     logits, targets = torch.randn(SAMPLES, CLASSES, generator=draws), torch.arange(SAMPLES) % CLASSES
     if metric.name in ("map", "exact"):
         return logits, (logits + torch.randn(SAMPLES, CLASSES, generator=draws) > 0).float()

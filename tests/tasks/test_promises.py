@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from expkit.config.launch import Config, compose_one, plain
 
+from expkit.config.compose import compose_one, plain
+from expkit.config.hydra_loader import Config
 from expkit.runs.build import build
 from expkit.training.trainer import Trainer
 from tests.devices.comparing import assert_same_run, by_one, by_ranks

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from expkit.config.launch import Config
 from torch import nn
 from torchvision import tv_tensors
 
+from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.data.batches import Samples
 from expkit.data.dataset import ImageDataset, Subset
