@@ -8,8 +8,9 @@ from torch import Tensor
 
 from expkit.core.errors import ConfigError
 from expkit.core.seeding import derive_seed, seed_cpu
+from expkit.data.chain_trial import try_chain
 from expkit.data.dataset import ImageDataset
-from expkit.data.transforms import Chain, build_chain, try_chain
+from expkit.data.transforms import Chain, build_chain
 from expkit.doctor.finding import Finding
 from expkit.doctor.scan import Scan
 from expkit.models import pretrained_input

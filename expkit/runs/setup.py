@@ -14,6 +14,7 @@ from expkit.config.run_options import RunOptions
 from expkit.core.errors import ConfigError
 from expkit.core.seeding import derive_seed, seed_cpu
 from expkit.data import transforms as pixels
+from expkit.data.chain_trial import try_chain, try_chain_with_target
 from expkit.data.dataset import ImageDataset, Splits
 from expkit.data.datasets import load
 from expkit.data.decode import BadImage
@@ -161,9 +162,9 @@ def check_chains(
     sizes = {}
     for split, chain in chains.items():
         seed_cpu(derive_seed(seed, "trial", split))
-        sizes[split] = pixels.try_chain(chain, image, f"transforms.{split}")
+        sizes[split] = try_chain(chain, image, f"transforms.{split}")
         if data.reads_targets:
             blank = tv_tensors.Mask(torch.zeros(image.shape[1:], dtype=torch.uint8))
-            pixels.try_chain_with_target(chain, image, blank, f"transforms.{split}")
+            try_chain_with_target(chain, image, blank, f"transforms.{split}")
         check_input(model, name, *sizes[split], task.output_shape(*sizes[split]))
     return sizes["train"]

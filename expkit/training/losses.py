@@ -14,6 +14,7 @@ from expkit.config.registry import losses
 from expkit.config.signature import FROM_NOW_ON
 from expkit.core.errors import ConfigError
 from expkit.core.formatting import count_noun
+from expkit.training.number_losses import instead, needs_multilabel, needs_one_class
 from expkit.training.pixel_losses import PixelCrossEntropy
 
 Counts = NDArray[np.int64]
@@ -32,7 +33,7 @@ def cross_entropy(
     label_smoothing: this share of each label is spread evenly over all classes.
     """
     if task != "segmentation":
-        _needs_one_class("cross_entropy", task)
+        needs_one_class("cross_entropy", task)
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
     if task == "segmentation" and class_weights == "balanced":
@@ -53,7 +54,7 @@ def bce(
 
     pos_weight: weight of a present label of each class, in the order of the classes; "balanced": N / (C * its count).
     """
-    _needs_multilabel("bce", task)
+    needs_multilabel("bce", task)
     weight = _class_weights("loss.pos_weight", pos_weight, class_names, class_counts)
     return nn.BCEWithLogitsLoss(pos_weight=weight)
 
@@ -65,7 +66,7 @@ def focal(task: str, gamma: float = 2.0, alpha: float | None = None) -> nn.Modul
     gamma: 0 is cross entropy. alpha: with several labels, the weight of present ones, 1 - alpha that of absent ones.
     """
     if task not in ("single_label", "multilabel"):
-        raise ConfigError(f"loss.name: focal is for classes of images; {_instead(task)}")
+        raise ConfigError(f"loss.name: focal is for classes of images; {instead(task)}")
     if gamma < 0:
         raise ConfigError(f"loss.gamma: takes a number from 0 up, got {gamma}")
     if alpha is not None and task == "single_label":
@@ -81,7 +82,7 @@ def balanced_softmax(task: str, class_counts: Counts, label_smoothing: float = 0
 
     label_smoothing: this share of each label is spread evenly over all classes.
     """
-    _needs_one_class("balanced_softmax", task)
+    needs_one_class("balanced_softmax", task)
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"loss.label_smoothing: takes a number from 0 up to, not including, 1, got {label_smoothing}")
     return BalancedSoftmax(class_counts, label_smoothing)
@@ -100,7 +101,7 @@ def distill(
     temperature: divides both logits before they are compared; weight: share of the teacher in the loss, the labels have
     the rest. label_smoothing: this share of each label is spread evenly over all classes.
     """
-    _needs_one_class("distill", task)
+    needs_one_class("distill", task)
     if temperature <= 0:
         raise ConfigError(f"loss.temperature: takes a number above 0, got {temperature}")
     if not 0 <= weight <= 1:
@@ -126,24 +127,6 @@ def _class_weights(
     return torch.tensor(given, dtype=torch.float32)
 
 
-def _needs_multilabel(name: str, task: str) -> None:
-    if task != "multilabel":
-        raise ConfigError(f"loss.name: {name} is for images with several classes; {_instead(task)}")
-
-
-def _needs_one_class(name: str, task: str) -> None:
-    if task == "multilabel":
-        raise ConfigError(f"loss.name: {name} needs one class per image, this data has several; use loss=bce")
-    if task != "single_label":
-        raise ConfigError(f"loss.name: {name} needs one class per image; {_instead(task)}")
-
-
-def _instead(task: str) -> str:
-    """Return what to use for a task."""
-    names = {"multilabel": "bce", "single_label": "cross_entropy", "segmentation": "cross_entropy"}
-    return f"use loss={names.get(task, 'mse')} here"
-
-
 # Losses on (logits, class index), on (logits, 0/1 per class) and on (numbers, numbers). Left out: those on pairs or
 # triplets of embeddings (CosineEmbedding, Triplet, ...), on probabilities (BCELoss, NLLLoss, KLDivLoss) or sequences
 # (CTCLoss).
@@ -157,11 +140,11 @@ _KINDS = {
 def _from_torch(loss_class: type[nn.Module], kind: str) -> Callable[..., nn.Module]:
     def build(task: str, reduction: Literal["mean"] = "mean", **options: Any) -> nn.Module:
         if kind == "multilabel":
-            _needs_multilabel(loss_class.__name__, task)
+            needs_multilabel(loss_class.__name__, task)
         elif kind == "single_label":
-            _needs_one_class(loss_class.__name__, task)
+            needs_one_class(loss_class.__name__, task)
         elif task not in ("regression", "reconstruction"):
-            raise ConfigError(f"loss.name: {loss_class.__name__} is for numbers; {_instead(task)}")
+            raise ConfigError(f"loss.name: {loss_class.__name__} is for numbers; {instead(task)}")
         if options.pop("size_average", None) is not None or options.pop("reduce", None) is not None:
             raise ConfigError("loss: size_average and reduce are gone from torch; the mean is always taken")
         return loss_class(**options)
@@ -173,35 +156,6 @@ def _from_torch(loss_class: type[nn.Module], kind: str) -> Callable[..., nn.Modu
 for _kind, _classes in _KINDS.items():
     for _class in _classes:
         losses.add(_class.__name__, _from_torch(_class, _kind), "torch", _class)
-
-
-@losses.register("mse")
-def mse(task: str) -> nn.Module:
-    """Mean squared error, for numbers (standardised by the training data) or pixels."""
-    return _of_numbers(nn.MSELoss(), "mse", task)
-
-
-@losses.register("mae")
-def mae(task: str) -> nn.Module:
-    """Mean absolute error, for numbers (standardised by the training data) or pixels."""
-    return _of_numbers(nn.L1Loss(), "mae", task)
-
-
-@losses.register("huber")
-def huber(task: str, delta: float = 1.0) -> nn.Module:
-    """Huber loss: squared error up to delta, linear beyond (Huber 1964), for numbers or pixels.
-
-    delta: in standard deviations of the training data's numbers; of pixels, in units of their range from 0 to 1.
-    """
-    if delta <= 0:
-        raise ConfigError(f"loss.delta: takes a number above 0, got {delta}")
-    return _of_numbers(nn.HuberLoss(delta=delta), "huber", task)
-
-
-def _of_numbers(loss: nn.Module, name: str, task: str) -> nn.Module:
-    if task not in ("regression", "reconstruction"):
-        raise ConfigError(f"loss.name: {name} is for numbers or pixels; {_instead(task)}")
-    return loss
 
 
 class Focal(nn.Module):
