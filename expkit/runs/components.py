@@ -84,6 +84,8 @@ def build_teacher(setup: Setup) -> Teacher | None:
         trained = load_trained(node["teacher"], "best", "cpu", "fp32")
     except ConfigError as error:
         raise ConfigError(*(f"loss.teacher: {fault}" for fault in error.faults)) from error
+    if trained.task.form != "classes":
+        raise ConfigError(f"loss.teacher: {trained.path} is a model for {trained.task.kind}; give one for classes")
     device.activate()  # loading it has set its own threads and precision
     known = by_known(data.class_names, trained.classes)
     if sorted(trained.classes) != sorted(known.values()):

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 import expkit
+from expkit.cli.evaluate import main as evaluate
 from expkit.cli.predict import main
 from expkit.inference import load_trained
+from tests.inference.test_trained_model import changed, set_path
 
 Runs = dict[str, expkit.Run]
 CLASSES = ["background", "circle", "cross", "square", "star", "triangle"]
@@ -156,3 +158,40 @@ def test_a_model_without_classes_gives_no_probabilities(task_runs: Runs, task: s
     with pytest.raises(expkit.ConfigError, match="views: expected one of"):
         trained.predict(torch.zeros(3, 32, 32), views="tiles")  # type: ignore[arg-type]
     assert trained.task.kind == task
+
+
+PLUGIN = """
+from expkit.extend import tasks
+from expkit.tasks.task import Task
+
+
+class Sums(Task):
+    kind = "regression"
+
+    def answers(self, outputs):
+        return outputs.sum(1, keepdim=True)
+
+
+@tasks.register("sums_of_numbers")
+def sums_of_numbers():
+    \"\"\"One number, whatever the model gives.\"\"\"
+    return Sums()
+"""
+
+
+def test_a_task_of_a_plugin_is_given_by_its_file(
+    task_runs: Runs, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(PLUGIN)
+    place = changed(task_runs["regression"], tmp_path, set_path("config", "task", value={"name": "sums_of_numbers"}))
+    assert run(place, photos, "--output", "out.csv") == 2
+    assert "there is no task 'sums_of_numbers'; --plugin names the file that adds it" in capsys.readouterr().err
+    assert run(place, photos, "--plugin", "own.py", "--output", "out.csv") == 0
+    plain = task_runs["regression"].load(device="cpu")
+    for row in rows_of("out.csv"):
+        total = float(plain.outputs(plain.seen(row["path"])[None]).sum())
+        assert float(row["output_1"]) == pytest.approx(total, abs=1e-4)
+    with pytest.raises(SystemExit) as ended:
+        evaluate([str(place), "--plugin", "own.py"])
+    assert ended.value.code == 2
+    assert "regression has no metrics to score by; give it metrics()" in capsys.readouterr().err

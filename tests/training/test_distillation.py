@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from expkit.api import Run
 from expkit.config.hydra_loader import Config
 from expkit.core.errors import ConfigError
 from expkit.inference import load_trained
@@ -99,3 +100,8 @@ def test_what_cannot_teach_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         build(small_config("loss=distill", f"loss.teacher={teacher_run}", *overrides))
+
+
+def test_a_model_of_numbers_cannot_teach_classes(small_config: Compose, task_runs: dict[str, Run]) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.teacher: .* is a model for regression; give one for classes"):
+        build(small_config("loss=distill", f"loss.teacher={task_runs['regression'].folder}"))

@@ -58,7 +58,7 @@ class Answers:
         values = {("path_" if name == "path" else name): value for name, value in values.items()}
         cells = {name: f"{value:.7g}" for name, value in values.items()}
         shown = {name: f"{value:.4g}" for name, value in values.items()}
-        caption = ", ".join(f"{name} {text}" for name, text in shown.items())
+        caption = ", ".join(f"{value:.3g}" for value in values.values())  # a tile is not wide enough for names
         return Answer(self.paths[index], cells, shown, values, caption, seen)
 
     def _mask(self, index: int, seen: Tensor, outputs: Tensor) -> Answer:

@@ -94,7 +94,8 @@ def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> 
     done = len(paths) - len(bad)
     summary = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
     if sheet:
-        sheet.save(f"{count_noun(done, 'image')}, predicted by {trained.path.stem}")
+        names = f": {', '.join(trained.classes)}" if trained.task.form == "numbers" else ""
+        sheet.save(f"{count_noun(done, 'image')}, predicted by {trained.path.stem}{names}")
         summary += f", sheet {options.sheet}"
     if sorter:
         summary += f", {sorter.copied:,} copied into {options.sort_into}"
