@@ -182,16 +182,16 @@ def sums_of_numbers():
 def test_a_task_of_a_plugin_is_given_by_its_file(
     task_runs: Runs, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "own.py").write_text(PLUGIN)
+    (tmp_path / "sums_task.py").write_text(PLUGIN)
     place = changed(task_runs["regression"], tmp_path, set_path("config", "task", value={"name": "sums_of_numbers"}))
     assert run(place, photos, "--output", "out.csv") == 2
     assert "there is no task 'sums_of_numbers'; --plugin names the file that adds it" in capsys.readouterr().err
-    assert run(place, photos, "--plugin", "own.py", "--output", "out.csv") == 0
+    assert run(place, photos, "--plugin", "sums_task.py", "--output", "out.csv") == 0
     plain = task_runs["regression"].load(device="cpu")
     for row in rows_of("out.csv"):
         total = float(plain.outputs(plain.seen(row["path"])[None]).sum())
         assert float(row["output_1"]) == pytest.approx(total, abs=1e-4)
     with pytest.raises(SystemExit) as ended:
-        evaluate([str(place), "--plugin", "own.py"])
+        evaluate([str(place), "--plugin", "sums_task.py"])
     assert ended.value.code == 2
     assert "regression has no metrics to score by; give it metrics()" in capsys.readouterr().err

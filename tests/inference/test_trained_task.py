@@ -57,12 +57,12 @@ def test_masks_of_cropped_images_are_as_the_model_sees_them(task_runs: Runs, tmp
 
 
 def test_a_task_of_a_plugin_comes_with_its_file(task_runs: Runs, tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(PLUGIN)
+    (tmp_path / "shifted_task.py").write_text(PLUGIN)
     named = set_path("config", "task", value={"name": "shifted", "shift": 5.0})
     place = changed(task_runs["regression"], tmp_path, named)
     with pytest.raises(expkit.ConfigError, match="there is no task 'shifted'; --plugin names the file that adds it"):
         load_trained(place, device="cpu")
-    own = expkit.load(place, device="cpu", plugins=[str(tmp_path / "own.py")])
+    own = expkit.load(place, device="cpu", plugins=[str(tmp_path / "shifted_task.py")])
     plain = task_runs["regression"].load(device="cpu")
     image = torch.rand(3, 32, 32)
     added = {name: value + 5 for name, value in plain.predict(image)[0].items()}
