@@ -12,6 +12,7 @@ from expkit.cli.arguments import plugin_option
 from expkit.cli.commands import command_parser
 from expkit.core.command_parser import CommandParser
 from expkit.core.files import writing
+from expkit.core.formatting import count_noun
 from expkit.core.process import importing, mistakes_reported, refuse_torchrun
 from expkit.core.user_folders import expanded
 
@@ -59,7 +60,7 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
     test = run_range_test(config, own.lowest, own.highest, own.steps)
     rate, lowest = test.suggestion, test.rates[test.lowest]
     marks = {"lowest loss": lowest} | ({"suggestion": rate} if rate is not None else {})
-    title = f"{run_name(config)}, {config['optimizer']['name']}: {len(test.rates)} steps of growing rate"
+    title = f"{run_name(config)}, {config['optimizer']['name']}: {count_noun(len(test.rates), 'step')} of growing rate"
     high = 2 * test.smooth[0] - min(test.smooth)  # as much room above the first loss as the fall takes below it
     picture = draw_curve(Curve(test.rates, test.smooth, test.losses, marks), title, "optimizer.lr", "loss", high)
     name = f"{run_name(config)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
@@ -68,7 +69,7 @@ def _find(config: Config, changed: Sequence[str], own: argparse.Namespace) -> bo
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
     ending = "the loss went up" if test.went_up else "it never went up: try a higher --highest"
-    print(f"tried       {test.rates[0]:.1e} to {test.rates[-1]:.1e} in {len(test.rates)} steps; {ending}")
+    print(f"tried       {test.rates[0]:.1e} to {test.rates[-1]:.1e} in {count_noun(len(test.rates), 'step')}; {ending}")
     print(f"lowest loss {min(test.smooth):.4f} at {lowest:.1e}, after {test.smooth[0]:.4f} at first")
     print(f"picture     {path}")
     if rate is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from expkit.core.errors import ConfigError, first_line
+from expkit.core.formatting import count_noun
 from expkit.models.prepare import training_mode
 
 _USUAL_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 480, 512, 518)
@@ -64,7 +65,7 @@ def _problem(model: nn.Module, height: int, width: int, shape: tuple[int, ...]) 
             if not isinstance(logits, Tensor):
                 return f"gives a {type(logits).__name__}, not logits"
             if logits.shape != (2, *shape):
-                classes = f"{shape[0]} classes" if len(shape) == 1 else f"not {(2, *shape)}"
+                classes = count_noun(shape[0], "class") if len(shape) == 1 else f"not {(2, *shape)}"
                 return f"gives outputs of shape {tuple(logits.shape)} for 2 images and {classes}"
     return None
 
