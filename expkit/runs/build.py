@@ -78,8 +78,7 @@ def build(
     logger, interruption = LoggerHub(), AgreedInterruption(ranks) if ranks else Interruption()
     placed = distribute(setup, logger.message)
     micro_batches = build_micro_batches(setup, placed, logger.message)
-    is_first = not ranks or ranks.is_first
-    watchers = build_watchers(checked["watch"], setup.task.kind, placed.is_sharded, is_first)
+    watchers = build_watchers(checked["watch"], setup.task.kind, placed.is_sharded, not ranks or ranks.is_first)
     watch = WatchDispatcher(logger, interruption, build_scene(setup, placed.model), watchers.chosen)
     metrics = build_eval_metrics(setup)
     monitor = choose_monitor(setup, {**metrics.of_task, **metrics.of_config}, watchers.scores)
