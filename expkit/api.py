@@ -43,7 +43,7 @@ def load(
     """Return the trained model of a run, a run folder or a checkpoint: `.model`, `.transforms`, `.classes`, `.predict`.
 
     checkpoint: which one of a run; "newest" is the last. device: auto, cpu or gpu. precision: fp32, tf32 or bf16, None
-    for the run's own. plugins: Python files that register words of your own, as with `--plugin`. Raises ConfigError.
+    for the run's own. plugins: Python files that register names of your own, as with `--plugin`. Raises ConfigError.
     Nothing in a checkpoint is executed.
     """
     from expkit.config.plugins import load_plugins

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ConfigError("runs: none given; name run folders, checkpoints, or a folder of runs")
         for option in ("batch_size", "top_k"):
             if getattr(given, option) is not None and getattr(given, option) < 1:
-                raise ConfigError(f"--{option.replace('_', '-')}: takes a whole number from 1 up")
+                raise ConfigError(f"--{option.replace('_', '-')}: expected an integer from 1 up")
         load_plugins(given.plugin)
         try:
             bad = evaluate_all(runs, overrides, given)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked = parser().parse_intermixed_args(given)
         refuse_torchrun()
         if asked.steps is not None and asked.steps < 1:
-            raise ConfigError(f"--steps: takes a whole number from 1 up, got {asked.steps}")
+            raise ConfigError(f"--steps: expected an integer from 1 up, got {asked.steps}")
         _run(asked, shlex.join(["python", "-m", "expkit", "reproduce", *given]))
 
 

@@ -83,7 +83,7 @@ def repeated(targets: NDArray[Any], repetitions: int = 3, round_to: int = 1) -> 
     see the same image in the same step, as with torchvision's RASampler (round_to 256).
     """
     if repetitions < 1 or round_to < 1:
-        raise ConfigError("sampler.repetitions: takes a whole number from 1 up, and round_to too")
+        raise ConfigError("sampler.repetitions: expected an integer from 1 up, and round_to too")
     length = len(targets) // round_to * round_to or len(targets)
 
     def draw(generator: torch.Generator) -> Indices:

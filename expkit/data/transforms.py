@@ -131,7 +131,7 @@ def check(node: object) -> Checked:
     for size in ("image_size", "resize_size"):
         if isinstance(value := node.get(size), int) and not 1 <= value <= _LONGEST_SIDE:
             found.append(
-                f"transforms.{size}: takes a whole number of pixels from 1 up to {_LONGEST_SIDE:,}, got {value}"
+                f"transforms.{size}: expected an integer of pixels from 1 up to {_LONGEST_SIDE:,}, got {value}"
             )
     if found:
         raise ConfigError(*found)

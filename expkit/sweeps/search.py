@@ -143,7 +143,7 @@ class Search:
 
 
 class SearchTracker(Tracker):
-    """Tracks the trials as they run: bad ones are stopped, and the study is told how each ended."""
+    """Tracks the trials as they run: bad ones are stopped, and the study learns how each ended."""
 
     def __init__(self, search: Search, pool: Pool, display: Display) -> None:
         super().__init__(search.folder, search.outcomes, pool, display)

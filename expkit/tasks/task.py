@@ -81,7 +81,7 @@ class Task:
         return main_output(model(images))
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """Return what a user is told, of the (N, …) outputs of a trained model.
+        """Return what to show a user of the (N, …) outputs of a trained model.
 
         By `form`: (N, C) probabilities of classes; (N, K) numbers in their own units; (N, H, W) uint8 classes of the
         pixels; (N, 3, H, W) uint8 images.

@@ -118,7 +118,7 @@ class Schedule(Protocol):
 
 
 class FactorSchedule:
-    """A rate in closed form: a pure function of the step, so that going on from any step is exact.
+    """A rate in closed form: a pure function of the step, so that resuming at any step is exact.
 
     factor: progress 0..1 -> factor; total: steps in the run; warmup: how the rate rises first;
     every: steps between changes (1, or an epoch's).

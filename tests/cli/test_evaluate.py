@@ -82,7 +82,7 @@ def test_several_labels(small_multilabel_run: expkit.Run, tmp_path: Path) -> Non
     [
         (["dataset=shapes"], "runs: none given"),
         (["nowhere"], "there is no such folder"),
-        (["nowhere", "--top-k", "0"], "--top-k: takes a whole number"),
+        (["nowhere", "--top-k", "0"], "--top-k: expected an integer"),
     ],
     ids=str,
 )

@@ -144,7 +144,7 @@ def test_a_run_of_ranks_is_identical(commands: Forks, tmp_path: Path) -> None:
         (["model.width=3"], "model.width: would make another run of it"),
         (["dataset.roott=3"], "did you mean 'dataset.root'"),
         (["--allow", "pakages"], "did you mean 'packages'"),
-        (["--steps", "0"], "--steps: takes a whole number"),
+        (["--steps", "0"], "--steps: expected an integer"),
         (["--export", "here.tar"], "must end with .zip or .yaml"),
     ],
 )

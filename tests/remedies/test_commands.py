@@ -41,7 +41,7 @@ ROWS = [
     ("predict R pictures --sheet x.text", "give a .png or .jpg file", "predict R pictures --sheet x.png"),
     ("evaluate dataset=shapes", "name run folders, checkpoints, or a folder of runs", "evaluate C"),
     ("evaluate empty", "give run folders, or a folder of them", "evaluate R"),
-    ("evaluate R --top-k 0", "--top-k: takes a whole number from 1 up", "evaluate R --top-k 1"),
+    ("evaluate R --top-k 0", "--top-k: expected an integer from 1 up", "evaluate R --top-k 1"),
     ("evaluate R epochs=3", "dataset=CHOICE, dataset.KEY=VALUE", "evaluate R dataset.max_bad=3"),
     ("evaluate R --split test", "use --split val or train", "evaluate R --split train"),
     ("evaluate F --split test", "set dataset.val_root to their folder and use --split val",

@@ -38,7 +38,7 @@ COMMANDS: list[tuple[str, str, list[str]]] = [
     ("replay RUN epochs=3", "a replay takes overrides of logger only", ["replay RUN logger=tensorboard"]),
     ("reproduce EMPTY", "holds no config.yaml; give a run folder, a .zip or a record.yaml", ["reproduce RUN --check"]),
     ("reproduce NONE", "give a run folder, a .zip or a record.yaml", ["reproduce RUN --check"]),
-    ("reproduce RUN --steps 0", "takes a whole number from 1 up", ["reproduce RUN --steps 1 --dry --allow all"]),
+    ("reproduce RUN --steps 0", "expected an integer from 1 up", ["reproduce RUN --steps 1 --dry --allow all"]),
     ("reproduce RUN --allow colour", "--allow: takes {} or all", ["reproduce RUN --dry --allow code,edited,all"]),
     ("reproduce RUN --allow cod", "did you mean 'code'?", ["reproduce RUN --dry --allow code --allow all"]),
     ("reproduce EDITED --dry --allow code,packages,hardware,data", "; --allow edited runs it all the same",

@@ -102,9 +102,9 @@ def test_a_watcher_that_fails_is_named_once_and_the_run_is_not_affected(small_co
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("watch.inputs.count=0", "watch.inputs.count: takes a whole number from 1 up, got 0"),
-        ("watch.inputs.every=-1", "every takes a whole number of epochs, or 0 for never, got -1"),
-        ("watch.calibration.bins=1", "watch.calibration.bins: takes a whole number from 2 up, got 1"),
+        ("watch.inputs.count=0", "watch.inputs.count: expected an integer from 1 up, got 0"),
+        ("watch.inputs.every=-1", "every: expected a number of epochs, or 0 for never, got -1"),
+        ("watch.calibration.bins=1", "watch.calibration.bins: expected an integer from 2 up, got 1"),
     ],
 )
 def test_wrong_numbers_are_refused(override: str, sentence: str, small_config: Compose) -> None:

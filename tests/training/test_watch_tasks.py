@@ -113,7 +113,7 @@ def test_a_scatter_survives_outputs_that_are_no_numbers_and_targets_that_are_ali
 
 @pytest.mark.parametrize("wrong", ["numbers", "samples"])
 def test_a_scatter_of_nothing_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=rf"watch.scatter.{wrong}: takes a whole number from 1 up, got 0"):
+    with pytest.raises(ConfigError, match=rf"watch.scatter.{wrong}: expected an integer from 1 up, got 0"):
         scatter(**{wrong: 0})
 
 

@@ -68,23 +68,23 @@ class DataOptions:
         workers, bad = self.num_workers, self.max_bad
         wanted = {
             "val_fraction": (0 <= self.val_fraction < 1, "a number from 0 up to, not including, 1"),
-            "folds": (self.folds >= 2, "a whole number from 2 up"),
+            "folds": (self.folds >= 2, "an integer from 2 up"),
             "fold": (
                 self.fold is None or 0 <= self.fold < self.folds,
-                f"a whole number from 0 up to dataset.folds - 1, {self.folds - 1}, or null",
+                f"an integer from 0 up to dataset.folds - 1, {self.folds - 1}, or null",
             ),
             "label_noise": (0 <= self.label_noise < 1, "a share from 0 up to, not including, 1"),
-            "num_workers": (workers == "auto" or 0 <= workers <= 1024, "a whole number from 0 to 1,024 or auto"),
+            "num_workers": (workers == "auto" or 0 <= workers <= 1024, "an integer from 0 to 1,024 or auto"),
             "timeout": (0 < self.timeout <= 1e7, "seconds above 0, up to 10 million"),
-            "prefetch": (1 <= self.prefetch <= 1024, "a whole number from 1 to 1,024"),
-            "max_pixels": (self.max_pixels >= 1, "a whole number from 1 up"),
+            "prefetch": (1 <= self.prefetch <= 1024, "an integer from 1 to 1,024"),
+            "max_pixels": (self.max_pixels >= 1, "an integer from 1 up"),
             "max_bad": (
                 bad is None or (bad >= 0 and not (isinstance(bad, float) and bad > 1)),
                 "a count, a share from 0.0 to 1.0 or null",
             ),
         }
         faults = [
-            f"dataset.{name}: takes {words}, got {getattr(self, name)}"
+            f"dataset.{name}: expected {words}, got {getattr(self, name)}"
             for name, (is_right, words) in wanted.items()
             if not is_right
         ]

@@ -33,7 +33,7 @@ class WatchOptions:
 
     def __post_init__(self) -> None:
         if self.every < 0:
-            raise ConfigError(f"watch: every takes a whole number of epochs, or 0 for never, got {self.every}")
+            raise ConfigError(f"watch: every: expected a number of epochs, or 0 for never, got {self.every}")
 
 
 @dataclass(frozen=True)

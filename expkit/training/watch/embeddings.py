@@ -75,5 +75,5 @@ def embeddings(count: int = 500) -> Embeddings:
     count: validation images, spread over the set.
     """
     if count < 3:
-        raise ConfigError(f"watch.embeddings.count: takes a whole number from 3 up, got {count}")
+        raise ConfigError(f"watch.embeddings.count: expected an integer from 3 up, got {count}")
     return Embeddings(count)

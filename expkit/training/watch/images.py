@@ -91,7 +91,7 @@ class Predictions(Watcher):
 def _at_least_one(watcher: str, **numbers: int) -> None:
     for name, value in numbers.items():
         if value < 1:
-            raise ConfigError(f"watch.{watcher}.{name}: takes a whole number from 1 up, got {value}")
+            raise ConfigError(f"watch.{watcher}.{name}: expected an integer from 1 up, got {value}")
 
 
 @watchers.register("inputs")

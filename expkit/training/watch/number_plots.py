@@ -57,5 +57,5 @@ def scatter(numbers: int = 8, samples: int = 1000) -> Scatter:
     """
     for name, value in (("numbers", numbers), ("samples", samples)):
         if value < 1:
-            raise ConfigError(f"watch.scatter.{name}: takes a whole number from 1 up, got {value}")
+            raise ConfigError(f"watch.scatter.{name}: expected an integer from 1 up, got {value}")
     return Scatter(numbers, samples)

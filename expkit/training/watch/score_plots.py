@@ -136,7 +136,7 @@ def precision_recall(classes: int = 8) -> PrecisionRecall:
     classes: how many of them.
     """
     if classes < 1:
-        raise ConfigError(f"watch.precision_recall.classes: takes a whole number from 1 up, got {classes}")
+        raise ConfigError(f"watch.precision_recall.classes: expected an integer from 1 up, got {classes}")
     return PrecisionRecall(classes)
 
 
@@ -147,5 +147,5 @@ def calibration(bins: int = 15) -> Calibration:
     bins: of equal width, between a confidence of 0 and 1.
     """
     if bins < 2:
-        raise ConfigError(f"watch.calibration.bins: takes a whole number from 2 up, got {bins}")
+        raise ConfigError(f"watch.calibration.bins: expected an integer from 2 up, got {bins}")
     return Calibration(bins)

@@ -105,7 +105,7 @@ def _pixels(kernel: Tensor) -> Tensor:
 
 def _from_one(path: str, value: int) -> int:
     if value < 1:
-        raise ConfigError(f"watch.{path}: takes a whole number from 1 up, got {value}")
+        raise ConfigError(f"watch.{path}: expected an integer from 1 up, got {value}")
     return value
 
 

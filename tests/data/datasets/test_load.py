@@ -37,10 +37,10 @@ def test_validation_labels_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"fold": 5}, r"dataset\.fold: takes a whole number from 0 up to dataset\.folds - 1, 4, or null, got 5"),
-        ({"folds": 1}, r"dataset\.folds: takes a whole number from 2 up, got 1"),
+        ({"fold": 5}, r"dataset\.fold: expected an integer from 0 up to dataset\.folds - 1, 4, or null, got 5"),
+        ({"folds": 1}, r"dataset\.folds: expected an integer from 2 up, got 1"),
         ({"fold": 0, "folds": 2000}, r"dataset\.folds: \d+ images cannot fill 2000 folds"),
-        ({"label_noise": 1.0}, r"dataset\.label_noise: takes a share from 0 up to, not including, 1, got 1"),
+        ({"label_noise": 1.0}, r"dataset\.label_noise: expected a share from 0 up to, not including, 1, got 1"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
