@@ -35,7 +35,7 @@ MISTAKES = [
 ]  # fmt: skip
 REFUSED = [
     (["dataset=imagenet", "dataset.root=."], "put its files there", "dataset.download"),
-    (["dataset.frobnicated=true"], "no dataset has such an option", "adds one"),
+    (["dataset.frobnicated=true"], "no dataset has an option 'frobnicated'", "adds one"),
     (["hydra/launcher=ray", "-m", "seed=0,1"], "install expkit[ray]", "there is "),
 ]  # fmt: skip
 

@@ -26,13 +26,13 @@ def test_a_size_that_does_not_fit_names_one_that_does(name: str, size: int, sent
     with torch.device("meta"):
         model = models.build({"name": name}, num_classes=3)
     with pytest.raises(ConfigError, match=f"^transforms.image_size: {name} cannot take images of .*{sentence}"):
-        check_input(model, name, size, size, 3)
+        check_input(model, name, size, size, (3,))
 
 
 def test_auxiliary_heads_need_larger_images() -> None:
     with torch.device("meta"):
         model = models.build({"name": "inception_v3", "aux_logits": False}, num_classes=3)
-    check_input(model, "inception_v3", 96, 96, 3)
+    check_input(model, "inception_v3", 96, 96, (3,))
 
 
 def test_nothing_of_the_model_changes() -> None:
@@ -40,7 +40,7 @@ def test_nothing_of_the_model_changes() -> None:
     model.layer1.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     drawn = torch.get_rng_state()
-    check_input(model, "resnet18", 64, 48, 3)
+    check_input(model, "resnet18", 64, 48, (3,))
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
@@ -54,7 +54,7 @@ def test_a_wrong_number_of_classes_is_no_matter_of_size() -> None:
     with pytest.raises(
         ConfigError, match=r"^model: mine cannot be used .* shape \(2, 1000\) for 2 images and 3 classes"
     ):
-        check_input(model, "mine", 64, 64, 3)
+        check_input(model, "mine", 64, 64, (3,))
 
 
 class Scaled(nn.Module):
@@ -73,9 +73,9 @@ class Scaled(nn.Module):
 def test_a_model_that_the_meta_device_cannot_follow_is_tried_with_numbers() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_input(Scaled(), "scaled", 8, 8, 3)
+        check_input(Scaled(), "scaled", 8, 8, (3,))
 
 
 def test_a_model_without_logits_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^model: scaled cannot be used .*gives a dict, not logits"):
-        check_input(Scaled(as_mapping=True), "scaled", 8, 8, 3)
+        check_input(Scaled(as_mapping=True), "scaled", 8, 8, (3,))

@@ -36,8 +36,8 @@ def test_every_family_gives_the_data_s_classes(name: str, size: int) -> None:
         quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         pretrained_like = zoo.get_model(name, weights=None, num_classes=1000, **quiet)
         replaced = replace_head(pretrained_like, 1000, 3)
-    check_input(model, name, size, size, 3)
-    check_input(pretrained_like, name, size, size, 3)
+    check_input(model, name, size, size, (3,))
+    check_input(pretrained_like, name, size, size, (3,))
     assert len(replaced) == {"inception_v3": 2, "googlenet": 3}.get(name, 1)
 
 
