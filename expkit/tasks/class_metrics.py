@@ -71,7 +71,10 @@ class Exact(SampleMean):
 
 
 class TopK(SampleMean):
-    """The share of samples whose class is among the k highest scores."""
+    """The share of samples whose class is among the k highest scores.
+
+    k: how many of the highest scores count.
+    """
 
     name = key = "top5"
 
@@ -103,7 +106,10 @@ class MeanAveragePrecision(KeptSamples):
 
 
 class F1(KeptSamples):
-    """The mean of the classes' F1 scores, each weighing the same, by its samples, or by its decisions (micro)."""
+    """The mean of the classes' F1 scores.
+
+    average: macro (each class weighs the same), weighted (by its samples) or micro (by its decisions).
+    """
 
     def __init__(self, average: Literal["macro", "micro", "weighted"] = "macro") -> None:
         self.average, self.name = average, f"f1_{average}"

@@ -142,7 +142,9 @@ def without_a_file() -> list[tuple[str, str]]:
         (group, name)
         for group, registry in GROUPS.items()
         for name in registry.names()
-        if name not in choices_of(group) and not instead(group, name) and group not in ("transforms", "watch", "metric")
+        if name not in choices_of(group)
+        and not instead(group, name)
+        and group not in ("transforms", "watch", "metric", "task")
     ]
 
 
