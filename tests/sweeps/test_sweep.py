@@ -143,7 +143,7 @@ def test_seeds_are_one_row_and_the_recipe_composes(commands: Forks, small: list[
         (["checkpoint.init_from=null,missing.safetensors"], "missing.safetensors"),
         (["epochs=0,1", "optimizer.lr=0.1,fast"], "job 0, 1; 2 of 4)\nerror: optimizer.lr"),
         (["batch_size=10,0"], "batch_size: expected an integer from 1 up"),
-        (["optimizer.lr=0.1,fast"], "optimizer.lr: takes"),
+        (["optimizer.lr=0.1,fast"], "optimizer.lr: expected"),
         (["transforms=small,imagenet", "transforms.image_size=16,-3"], "-3"),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
