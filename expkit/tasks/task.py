@@ -105,7 +105,8 @@ def auto() -> None:
 def build_task(node: Mapping[str, Any], splits: Splits) -> tuple[Task, Splits]:
     """Build the task of a checked node, and return the splits with its targets. Raises ConfigError."""
     kind = splits.train.task
-    task: Task = tasks.build({"name": _NAMES.get(kind, kind)} if node["name"] == "auto" else node)
+    is_auto = node["name"] == "auto"
+    task: Task = tasks.entry(_NAMES.get(kind, kind)).factory() if is_auto else tasks.build(node)
     if task.kind != kind:
         parts = {part: getattr(splits, part) for part in ("train", "val", "test")}
         found = {part: data.for_task(task.kind) for part, data in parts.items() if data is not None}

@@ -157,7 +157,7 @@ def _check_patterns(options: OptimizerOptions, parameters: Mapping[str, nn.Param
             raise ConfigError(f"{path}: needs a `pattern` of parameter names, got {group}")
         wrong = sorted(key for key, value in group.items() if key != "pattern" and not isinstance(value, float | int))
         if wrong:
-            raise ConfigError(f"{path}.{wrong[0]}: takes a number, got {group[wrong[0]]!r}")
+            raise ConfigError(f"{path}.{wrong[0]}: expected a number, got {group[wrong[0]]!r}")
         matches = any(fnmatchcase(name, group["pattern"]) for name in parameters)
         _check_matches(f"{path}.pattern", group["pattern"], matches, parameters)
     for word in options.no_decay:
