@@ -78,7 +78,7 @@ RECORDS: list[tuple[Spoil, str]] = [
     (no_record, "give a run folder, a .zip or a record.yaml"),
     (not_there, "give a run folder, a .zip or a record.yaml"),
     (of_another_kind, "is no run folder, .zip or .yaml file"),
-    (with_a_reference, "write the value out"),
+    (with_a_reference, "replace it by its value"),
     (without_a_config, "lacks `config:`, which holds the run's whole config"),
 ]
 
