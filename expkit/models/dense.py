@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
         return code
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.start(self.encode(images).view(len(images), -1, self.grid, self.grid))
+        features = self.start(self.encode(images).unflatten(1, (-1, self.grid, self.grid)))
         features = self.head(self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest")))
         pixels: Tensor = functional.interpolate(features, size=images.shape[-2:], mode="bilinear").sigmoid()
         return pixels
