@@ -78,7 +78,7 @@ class Autoencoder(nn.Module):
             for given, wanted in pairwise(reversed(sizes))
         ]
         self.decoder = nn.Sequential(*larger, _convolution(width, width))
-        self.head = nn.Sequential(nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2))
+        self.head = nn.Conv2d(width, 4 * channels, 3, padding=1)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the (N, code) numbers of (N, 3, H, W) normalised images."""
@@ -87,9 +87,16 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.start(self.encode(images).unflatten(1, (-1, self.grid, self.grid)))
-        features = self.head(self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest")))
+        features = _pixel_shuffle(
+            self.head(self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest")))
+        )
         pixels: Tensor = functional.interpolate(features, size=images.shape[-2:], mode="bilinear").sigmoid()
         return pixels
+
+
+def _pixel_shuffle(features: Tensor) -> Tensor:
+    """Return (N, C, 2 H, 2 W) of (N, 4 C, H, W), as nn.PixelShuffle does, which has no gradient where N is 0."""
+    return features.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 def _convolutions(channels_in: int, channels_out: int) -> nn.Module:

@@ -32,6 +32,7 @@ from expkit.loggers.base import RunFacts
 from expkit.loggers.hub import LoggerHub
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
+from expkit.tasks.class_metrics import Accuracy
 from expkit.tasks.metrics import validation_metrics
 from expkit.training.evaluation import Evaluator
 from expkit.training.loss_share import BatchLoss
@@ -142,14 +143,14 @@ def ours(folder: Path, tensorboard: bool = False, more_options: bool = False) ->
     average = ExponentialAverage(model, DECAY) if more_options else None
     watch = WatchDispatcher(guard, Interruption())
     keys, loss = StepKeys(0), BatchLoss(nn.CrossEntropyLoss())
-    step = TrainStep(model, model, loss, nn.Identity(), DEVICE, keys, watch)
+    step = TrainStep(Classification(), model, model, loss, nn.Identity(), DEVICE, keys, watch)
     evaluator = Evaluator(
         step, model, data, EvalMetrics(validation_metrics("single_label", CLASSES), DEVICE.torch_device)
     )  # type: ignore[arg-type]
     observers = Observers(guard, watch, Interruption(), Monitor("accuracy", True), Guessing(math.log(CLASSES)))
     windows = {"accumulate_steps": WINDOW, "clip_grad_norm": LARGEST_NORM} if more_options else {}
     options = RunOptions(epochs=1, log_every=50, **windows)  # type: ignore[arg-type]
-    state = TrainState(model, optimizer, schedule, TrainMetrics(), average=average)
+    state = TrainState(model, optimizer, schedule, TrainMetrics([Accuracy()]), average=average)
     trainer = Trainer(state, step, data, evaluator, observers, options, length)  # type: ignore[arg-type]
     began = time.perf_counter()
     trainer.train_epoch()

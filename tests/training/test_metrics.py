@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from expkit.tasks.class_metrics import confusion_counts
+from expkit.tasks.class_metrics import Accuracy, confusion_counts
 from expkit.tasks.metrics import validation_metrics
 from expkit.training.metrics import BadBatch, EvalMetrics, TrainMetrics
 
@@ -41,7 +41,7 @@ def test_multilabel_is_mean_average_precision() -> None:
 
 
 def test_training_means_weigh_samples_over_intervals() -> None:
-    metrics = TrainMetrics()
+    metrics = TrainMetrics([Accuracy()])
     right = torch.tensor([[5.0, 0.0]])
     metrics.update(0, torch.tensor(1.0), right.repeat(3, 1), torch.tensor([0, 0, 1]))
     assert metrics.interval() == pytest.approx({"loss": 1.0, "accuracy": 2 / 3})
@@ -52,11 +52,11 @@ def test_training_means_weigh_samples_over_intervals() -> None:
 
 def test_it_does_not_show_when_the_sums_were_read() -> None:
     losses = [0.1, 0.7, 0.3, 1 / 3, 2.7]
-    often, seldom = TrainMetrics(), TrainMetrics()
+    often, seldom = TrainMetrics([Accuracy()]), TrainMetrics([Accuracy()])
     for number, loss in enumerate(losses):
         for metrics in (often, seldom):
             metrics.update(number, torch.tensor(loss), torch.eye(3), torch.tensor([0, 1, 0]))
-        resumed = TrainMetrics()
+        resumed = TrainMetrics([Accuracy()])
         resumed.load_state_dict(often.state_dict())
         often = resumed
     assert often.epoch() == seldom.epoch()
@@ -64,7 +64,7 @@ def test_it_does_not_show_when_the_sums_were_read() -> None:
 
 
 def test_a_loss_that_is_no_number_is_named_and_left_out_of_the_means() -> None:
-    metrics = TrainMetrics()
+    metrics = TrainMetrics([Accuracy()])
     right, targets = torch.eye(3), torch.tensor([0, 1, 2])
     metrics.update(4, torch.tensor(1.0), right, targets)
     metrics.update(5, torch.tensor(math.nan), right, targets)
@@ -76,7 +76,7 @@ def test_a_loss_that_is_no_number_is_named_and_left_out_of_the_means() -> None:
 
 
 def test_the_state_keeps_the_keys_of_old_checkpoints() -> None:
-    metrics = TrainMetrics()
+    metrics = TrainMetrics([Accuracy()])
     metrics.update(0, torch.tensor(1.5), torch.eye(2), torch.tensor([0, 0]))
     sums = {"loss": 3.0, "correct": 1.0, "count": 2}
     assert metrics.state_dict() == {"interval": sums, "epoch": sums}
