@@ -13,7 +13,7 @@ import pytest
 from expkit.api import Run
 from expkit.config.completion import cache, composed
 from expkit.config.completion.overrides import complete_override
-from expkit.config.plugin_scan import words_of
+from expkit.config.plugin_scan import names_in
 from expkit.config.plugins import load_plugins
 from expkit.config.search_space import Axis
 from expkit.core.errors import ConfigError
@@ -95,9 +95,9 @@ def test_plugin_files_that_are_only_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     content = b'@models.register("mine")\ndef mine(width: int, how: Literal["a", "b"] = "a"): ...\n'
     for changed in mutations(content, MANY, seed=37):
-        tried(lambda: words_of(path), changed, path)
+        tried(lambda: names_in(path), changed, path)
     for nested in (b"(" * 100_000, b"-" * 100_000 + b"1", b"x" + b".a" * 100_000):
-        tried(lambda: words_of(path), nested, path)
+        tried(lambda: names_in(path), nested, path)
 
 
 def test_an_installed_plugin_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:

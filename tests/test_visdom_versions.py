@@ -14,7 +14,7 @@ import pytest
 from expkit.core.extras import visdom_install_command
 from tests.cli.test_visdom import served
 from tests.loggers.servers import panes, panes_of, post
-from tests.loggers.shown import EXHIBITS
+from tests.loggers.shown import FIGURES
 from tests.loggers.test_visdom import logged
 from tests.records.report.browser import opened
 from tests.visdom_pythons import ROOT, VERSIONS, environment_of, python_of
@@ -27,7 +27,7 @@ package.__path__ = [sys.argv[1]]
 sys.modules["expkit.loggers"] = package
 from expkit.loggers.base import Point, RunFacts
 from expkit.loggers.visdom import VisdomLogger
-from tests.loggers.shown import EXHIBITS
+from tests.loggers.shown import FIGURES
 logger = VisdomLogger("localhost", int(sys.argv[2]), "theirs", None, 60)
 for _ in range(2):
     logger.start(RunFacts("theirs", "f", {}, {"run": "theirs"}))
@@ -35,7 +35,7 @@ for _ in range(2):
         logger.point(Point("step", 0, step, {"loss": 1 / step}))
         logger.message(f"step {step}")
         logger.flush()
-    for exhibit in EXHIBITS:
+    for figure in FIGURES:
         logger.show(exhibit)
     logger.close({"record": "f"})
 """
@@ -70,7 +70,7 @@ def test_server_and_client(version: str, install: Install, tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         for run in ("ours", "theirs"):
             held = panes_of(port, run)
-            shown = {one.name.replace("/", "_") for one in EXHIBITS}
+            shown = {one.name.replace("/", "_") for one in FIGURES}
             assert {"run", "log", "result", "loss"} | shown <= set(held)
         assert held["loss"]["content"]["data"][0]["x"] == [1, 2, 3]
         foreign = urllib.request.Request(f"http://127.0.0.1:{port}/close", b"{}", {"Origin": "http://evil.example"})
@@ -94,7 +94,7 @@ def test_page(version: str, install: Install, tmp_path: Path) -> None:
             pytest.skip(printed)
         with opened(logged(port, "seen", "a run").where()) as (browser, heard):
             browser.wait_for_selector(".react-grid-item .js-plotly-plot .main-svg", timeout=60_000)
-            browser.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(EXHIBITS)}")
+            browser.wait_for_function(f"document.querySelectorAll('.react-grid-item').length >= {6 + len(FIGURES)}")
             assert not [text for text in heard if text.startswith("error")]
 
 

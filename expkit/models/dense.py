@@ -87,9 +87,8 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.start(self.encode(images).unflatten(1, (-1, self.grid, self.grid)))
-        features = _pixel_shuffle(
-            self.head(self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest")))
-        )
+        features = self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest"))
+        features = _pixel_shuffle(self.head(features))
         pixels: Tensor = functional.interpolate(features, size=images.shape[-2:], mode="bilinear").sigmoid()
         return pixels
 

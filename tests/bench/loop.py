@@ -33,6 +33,7 @@ from expkit.loggers.hub import LoggerHub
 from expkit.loggers.jsonl import JsonlLogger
 from expkit.loggers.tensorboard import TensorBoardLogger
 from expkit.tasks.class_metrics import Accuracy
+from expkit.tasks.classification import Classification
 from expkit.tasks.metrics import validation_metrics
 from expkit.training.evaluation import Evaluator
 from expkit.training.loss_share import BatchLoss

@@ -30,4 +30,4 @@ def test_every_extra_is_there() -> None:
 
 def test_every_command_is_there() -> None:
     named = {found for text in TEXTS for found in re.findall(r"python -m expkit ([a-z][\w-]*)", text)}
-    assert {"doctor", "predict", "replay", "visdom"} <= named <= set(COMMANDS)
+    assert {"doctor", "predict", "visdom"} <= named <= set(COMMANDS)
