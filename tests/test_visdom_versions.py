@@ -36,7 +36,7 @@ for _ in range(2):
         logger.message(f"step {step}")
         logger.flush()
     for figure in FIGURES:
-        logger.show(exhibit)
+        logger.show(figure)
     logger.close({"record": "f"})
 """
 IS_LONG = os.environ.get("EXPKIT_LONG") == "1"

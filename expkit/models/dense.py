@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
         return code
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.start(self.encode(images).unflatten(1, (-1, self.grid, self.grid)))
+        features = self.start(torch.unflatten(self.encode(images), 1, (-1, self.grid, self.grid)))
         features = self.decoder(functional.interpolate(features, size=(8, 8), mode="nearest"))
         features = _pixel_shuffle(self.head(features))
         pixels: Tensor = functional.interpolate(features, size=images.shape[-2:], mode="bilinear").sigmoid()
@@ -95,7 +95,7 @@ class Autoencoder(nn.Module):
 
 def _pixel_shuffle(features: Tensor) -> Tensor:
     """Return (N, C, 2 H, 2 W) of (N, 4 C, H, W), as nn.PixelShuffle does, which has no gradient where N is 0."""
-    return features.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+    return torch.unflatten(features, 1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 def _convolutions(channels_in: int, channels_out: int) -> nn.Module:
