@@ -1,5 +1,6 @@
 """Workers do not grow from epoch to epoch, and share what a large dataset knows."""
 
+import os
 import re
 import subprocess
 import sys
@@ -60,7 +61,10 @@ def growth(folder: Path, kind: type[ImageFiles]) -> float:
     return max(after - before for before, after in zip(sizes[4], sizes[-1], strict=True))
 
 
-@pytest.mark.parametrize("kind", [ImageFiles, Leaking])
+IS_LONG = os.environ.get("EXPKIT_LONG") == "1"
+
+
+@pytest.mark.parametrize("kind", [ImageFiles, *([Leaking] if IS_LONG else [])])
 def test_workers_do_not_grow(kind: type[ImageFiles], image_files: Callable[..., Path]) -> None:
     """Measured: below 1 MB, and 29 MB where one image of each of 500 batches is kept."""
     names = [f"{name}/{number}.jpg" for name in "ab" for number in range(20)]

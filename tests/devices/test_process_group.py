@@ -316,6 +316,7 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+@long
 def test_ranks_end_well_where_nothing_can_be_printed(tmp_path: Path) -> None:
     """A shell that closes their output (>&-) leaves Python without one."""
     command = [sys.executable, "-m", "expkit.run", *small(tmp_path, f"output_dir={tmp_path}/runs", "device=multi_cpu")]
