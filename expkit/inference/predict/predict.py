@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, NamedTuple, TextIO, get_args
 
 from expkit.core.errors import ConfigError
 from expkit.core.files import writing
@@ -89,7 +89,7 @@ def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> 
     answers = None if trained.task.form == "classes" else Answers(trained, images, paths, options.into)
     with writing(options.output or "the standard output"), file if options.output else nullcontext():
         began = time.perf_counter()
-        bad = _write_all(trained, images, paths, options, file, sorter, sheet, answers)
+        bad = _write_all(trained, images, paths, options, file, _Beside(sorter, sheet, answers))
         seconds = time.perf_counter() - began
     done = len(paths) - len(bad)
     summary = f"{count_noun(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
@@ -107,10 +107,18 @@ def predict(trained: Trained, paths: Sequence[str], options: PredictOptions) -> 
     return bad
 
 
+class _Beside(NamedTuple):
+    """What is made beside the table. answers: those of a task without classes."""
+
+    sorter: FolderSorter | None
+    sheet: ContactSheet | None
+    answers: Answers | None
+
+
 def _write_all(
-    trained: Trained, images: ImageDataset, paths: Sequence[str], options: PredictOptions, file: TextIO,
-    sorter: FolderSorter | None, sheet: ContactSheet | None, answers: Answers | None,
-) -> list[BadSample]:  # fmt: skip
+    trained: Trained, images: ImageDataset, paths: Sequence[str], options: PredictOptions, file: TextIO, beside: _Beside
+) -> list[BadSample]:
+    sorter, sheet, answers = beside
     bad: list[BadSample] = []
     top, threshold = options.top or _TOP, _THRESHOLD if options.threshold is None else options.threshold
     writer: Writer[Any] = (
