@@ -212,6 +212,7 @@ def test_torchrun_s_ranks_are_used(tmp_path: Path) -> None:
     assert_same_run(by_one(tmp_path), only_run(tmp_path / "ranks"))
 
 
+@long
 def test_a_single_rank_does_the_run_of_one_process(tmp_path: Path) -> None:
     more = ("model=small_cnn", "model.width=4", "max_steps=2", "logger=none")
     code, printed = done(small(tmp_path, f"output_dir={tmp_path}/ranks", "device=multi_cpu", "device.count=1", *more))
